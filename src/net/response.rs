@@ -1,0 +1,54 @@
+//! An answer that Portcullis gives by itself, without asking a service.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::StatusCode;
+
+/// A complete response made by Portcullis: a redirect, an error, a page.
+///
+/// `Content-Length` is added when it is written; a HEAD request gets the header without the body.
+#[derive(Debug, Clone)]
+pub struct LocalResponse {
+    /// Status line.
+    pub status: StatusCode,
+    /// Every header but the framing ones.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl LocalResponse {
+    /// An answer without headers or body.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// Plain text, as Go's `http.Error` writes it.
+    pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self::new(status).with_body("text/plain; charset=utf-8", body)
+    }
+
+    /// A redirect to `location`, which must already be a valid header value.
+    pub fn redirect(status: StatusCode, location: HeaderValue) -> Self {
+        Self::new(status).with_header(LOCATION, location)
+    }
+
+    /// Adds a header, keeping those of the same name.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Sets the body and its media type.
+    pub fn with_body(mut self, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        self.body = body.into();
+        self
+    }
+
+    /// Forbids every cache to keep the answer (RFC 9111, section 5.2.2.5).
+    pub fn no_store(mut self) -> Self {
+        self.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self
+    }
+}
