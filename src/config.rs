@@ -1,1 +1,24 @@
-//! (being laid out)
+//! What the operator writes: types, defaults, and decoding that names file, line and key.
+//!
+//! Static configuration ([`static_config`]) is read once from a file, flags or the environment;
+//! dynamic configuration ([`dynamic`]) comes from the providers and changes while running. Both
+//! follow Traefik v3.7's schema. Every key of that schema is honoured, refused by name, or warned
+//! about; nothing is silently ignored. No behaviour lives here.
+
+pub mod decode;
+pub mod duration;
+pub mod dynamic;
+pub mod entry_point;
+pub mod error;
+pub mod located;
+pub mod middleware;
+pub mod static_config;
+pub mod telemetry;
+pub mod tls;
+pub mod value;
+
+pub use crate::schema;
+pub use decode::{Decode, Decoder, Presence};
+pub use error::{ConfigError, ConfigErrors};
+pub use located::Located;
+pub use static_config::StaticConfig;

@@ -1,8 +1,8 @@
 //! An answer that Portcullis gives by itself, without asking a service.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 
 /// A complete response made by Portcullis: a redirect, an error, a page.
 ///

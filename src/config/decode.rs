@@ -1,0 +1,406 @@
+//! From written values to typed ones, collecting every fault on the way.
+//!
+//! [`schema!`](crate::config::schema) declares a block once: its fields, their names in
+//! configuration, their defaults, the keys that are known but not supported yet, and from that
+//! derives the struct, its `Default` and its [`Decode`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::error::{ConfigError, ConfigErrors, nearest};
+use super::value::{Entry, Node, Position, Value};
+
+/// Decodes values and collects what is wrong with them.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    path: Vec<String>,
+    errors: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
+}
+
+impl Decoder {
+    /// A decoder that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs `decode` with `segment` added to the key path.
+    pub fn at<T>(&mut self, segment: &str, decode: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(segment.to_owned());
+        let value = decode(self);
+        self.path.pop();
+        value
+    }
+
+    /// The key path, with list positions in brackets.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for segment in &self.path {
+            if !path.is_empty() && !segment.starts_with('[') {
+                path.push('.');
+            }
+            path.push_str(segment);
+        }
+        path
+    }
+
+    /// Records a fault at the current key path.
+    pub fn error(&mut self, at: &Position, message: impl Into<String>) {
+        let path = self.path();
+        self.errors.push(ConfigError { at: Some(at.clone()), path, message: message.into() });
+    }
+
+    /// Records something that loads but deserves the operator's attention.
+    pub fn warn(&mut self, at: &Position, message: impl Into<String>) {
+        let path = self.path();
+        self.warnings.push(ConfigError { at: Some(at.clone()), path, message: message.into() });
+    }
+
+    /// Records that `node` is not `expected`, and yields nothing.
+    pub fn expected<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
+        let found = match &node.value {
+            Value::Scalar(text) => format!("`{}`", shorten(text)),
+            _ => node.kind().to_owned(),
+        };
+        self.error(&node.at, format!("expected {expected}, found {found}"));
+        None
+    }
+
+    /// Records a key that no field has, naming the nearest one.
+    pub fn unknown_key(&mut self, entry: &Entry, known: &[&str]) {
+        let hint = match nearest(&entry.key, known.iter().copied()) {
+            Some(name) => format!("; did you mean `{name}`?"),
+            None => format!("; known here: {}", known.join(", ")),
+        };
+        self.error(&entry.at, format!("unknown key `{}`{hint}", shorten(&entry.key)));
+    }
+
+    /// Decodes one field; its value is `None` when it is absent or faulty.
+    pub fn field<T: Decode>(&mut self, entry: &Entry, name: &str) -> Option<T> {
+        if matches!(entry.node.value, Value::Null) {
+            return None;
+        }
+        self.at(name, |decoder| T::decode(&entry.node, decoder))
+    }
+
+    /// The faults found, or `value` with the warnings when there are none.
+    ///
+    /// # Errors
+    /// Every fault recorded so far.
+    pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<ConfigError>), ConfigErrors> {
+        match value {
+            Some(value) if self.errors.is_empty() => Ok((value, self.warnings)),
+            _ => Err(ConfigErrors(self.errors)),
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// A type that can be read from a written value.
+pub trait Decode: Sized {
+    /// Reads `node`, recording faults in `decoder`; `None` when there were any.
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self>;
+}
+
+fn scalar<'a>(node: &'a Node, decoder: &mut Decoder, expected: &str) -> Option<&'a str> {
+    match &node.value {
+        Value::Scalar(text) => Some(text),
+        _ => decoder.expected(node, expected),
+    }
+}
+
+impl Decode for String {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        scalar(node, decoder, "text").map(str::to_owned)
+    }
+}
+
+impl Decode for SecretString {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(text) => Some(SecretString::from(text.clone())),
+            _ => {
+                decoder.error(&node.at, format!("expected text, found {}", node.kind()));
+                None
+            }
+        }
+    }
+}
+
+impl Decode for bool {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        // Go's strconv.ParseBool, which Traefik uses.
+        match scalar(node, decoder, "true or false")? {
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+            "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+            _ => decoder.expected(node, "true or false"),
+        }
+    }
+}
+
+macro_rules! decode_number {
+    ($($type:ty => $expected:literal),* $(,)?) => {$(
+        impl Decode for $type {
+            fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+                let text = scalar(node, decoder, $expected)?;
+                match text.trim().parse() {
+                    Ok(number) => Some(number),
+                    Err(_) => decoder.expected(node, $expected),
+                }
+            }
+        }
+    )*};
+}
+
+decode_number! {
+    i64 => "a whole number",
+    u64 => "a whole number that is not negative",
+    u32 => "a whole number that is not negative",
+    u16 => "a whole number from 0 to 65535",
+    usize => "a whole number that is not negative",
+    f64 => "a number",
+}
+
+impl Decode for Duration {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        const EXPECTED: &str = "a duration such as 30 (seconds), 250ms or 1m30s";
+        match super::duration::parse(scalar(node, decoder, EXPECTED)?) {
+            Some(duration) => Some(duration),
+            None => decoder.expected(node, EXPECTED),
+        }
+    }
+}
+
+impl<T: Decode> Decode for Option<T> {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        T::decode(node, decoder).map(Some)
+    }
+}
+
+impl<T: Decode> Decode for Box<T> {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        T::decode(node, decoder).map(Box::new)
+    }
+}
+
+impl<T: Decode> Decode for Vec<T> {
+    /// A list; also one scalar, split at commas as Traefik does.
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        let split: Vec<Node>;
+        let items = match &node.value {
+            Value::List(items) => items,
+            Value::Scalar(text) => {
+                split = text
+                    .split(',')
+                    .map(|part| Node { value: Value::Scalar(part.trim().to_owned()), at: node.at.clone() })
+                    .collect();
+                &split
+            }
+            _ => return decoder.expected(node, "a list"),
+        };
+        let decoded: Vec<Option<T>> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| decoder.at(&format!("[{index}]"), |decoder| T::decode(item, decoder)))
+            .collect();
+        decoded.into_iter().collect()
+    }
+}
+
+impl<T: Decode> Decode for BTreeMap<String, T> {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            return decoder.expected(node, "a mapping");
+        };
+        let mut map = BTreeMap::new();
+        let mut complete = true;
+        for entry in entries {
+            match decoder.field(entry, &entry.key) {
+                Some(value) => drop(map.insert(entry.key.clone(), value)),
+                None => complete &= matches!(entry.node.value, Value::Null),
+            }
+        }
+        complete.then_some(map)
+    }
+}
+
+/// Whether a block may be written empty: the reading of Traefik's `object†`.
+///
+/// `true` (or `{}`) is the block with its defaults; any other scalar leaves it absent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Presence<T>(pub Option<T>);
+
+impl<T> Default for Presence<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Presence<T> {
+    /// The block, where it is present.
+    pub fn as_ref(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+}
+
+impl<T: Decode + Default> Decode for Presence<T> {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(text) => Some(Self(text.eq_ignore_ascii_case("true").then(T::default))),
+            Value::Map(entries) if entries.is_empty() => Some(Self(Some(T::default()))),
+            _ => T::decode(node, decoder).map(|block| Self(Some(block))),
+        }
+    }
+}
+
+/// Declares a block of configuration.
+///
+/// ```text
+/// schema! {
+///     /// What the block is.
+///     pub struct Log {
+///         /// What the field is.
+///         "level" => level: String = "ERROR".to_owned(),
+///         /// A field that must be written.
+///         "address" => address: String, required;
+///     }
+///     not supported yet: ["otlp"],
+/// }
+/// ```
+/// A key under `not supported yet` is refused by that name; any other key that no field has is
+/// refused with the nearest name. An empty mapping is refused as Traefik does, unless the field
+/// that holds the block is a [`Presence`].
+#[macro_export]
+macro_rules! schema {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $( $(#[$field_meta:meta])* $key:literal => $field:ident : $type:ty $(= $default:expr)? , )*
+        }
+        $(required: [$($required:literal),* $(,)?],)?
+        $(not supported yet: [$($later:literal),* $(,)?],)?
+        $(refused: { $($refused:literal => $reason:literal),* $(,)? },)?
+        $(without effect: { $($idle:literal => $why:literal),* $(,)? },)?
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone)]
+        pub struct $name { $( $(#[$field_meta])* pub $field: $type, )* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $crate::schema!(@default $type $(, $default)?), )* }
+            }
+        }
+
+        impl $name {
+            /// Every key of this block that is understood.
+            pub const KEYS: &'static [&'static str] = &[$($key),*];
+        }
+
+        impl $crate::config::decode::Decode for $name {
+            #[allow(unused_mut, unused_variables, clippy::redundant_closure_call)]
+            fn decode(
+                node: &$crate::config::value::Node,
+                decoder: &mut $crate::config::decode::Decoder,
+            ) -> Option<Self> {
+                use $crate::config::decode::BlockKeys;
+                const KEYS: BlockKeys = BlockKeys {
+                    known: $name::KEYS,
+                    required: &[$($($required),*)?],
+                    later: &[$($($later),*)?],
+                    refused: &[$($(($refused, $reason)),*)?],
+                    idle: &[$($(($idle, $why)),*)?],
+                };
+                let (entries, mut complete) = KEYS.check(node, decoder)?;
+                let mut block = Self::default();
+                for entry in entries {
+                    let mut taken = false;
+                    $( if !taken && entry.key.eq_ignore_ascii_case($key) {
+                        taken = true;
+                        match decoder.field(entry, $key) {
+                            Some(value) => block.$field = value,
+                            None => complete &= matches!(entry.node.value, $crate::config::value::Value::Null),
+                        }
+                    } )*
+                }
+                complete.then_some(block)
+            }
+        }
+    };
+    (@default $type:ty, $default:expr) => { $default };
+    (@default $type:ty) => { <$type>::default() };
+}
+
+/// The keys of a block, as [`schema!`](crate::config::schema) declares them.
+pub struct BlockKeys {
+    /// Keys with a field.
+    pub known: &'static [&'static str],
+    /// Keys that must be written.
+    pub required: &'static [&'static str],
+    /// Keys of Traefik's schema that are not honoured yet.
+    pub later: &'static [&'static str],
+    /// Keys that cannot be honoured, with the reason.
+    pub refused: &'static [(&'static str, &'static str)],
+    /// Keys that load without an effect, with the reason.
+    pub idle: &'static [(&'static str, &'static str)],
+}
+
+impl BlockKeys {
+    /// The entries of `node` that have a field, and whether the others are harmless; whatever is
+    /// wrong with those becomes a fault or a warning.
+    pub fn check<'a>(&self, node: &'a Node, decoder: &mut Decoder) -> Option<(Vec<&'a Entry>, bool)> {
+        let Value::Map(entries) = &node.value else {
+            return decoder.expected(node, "a mapping");
+        };
+        if entries.is_empty() {
+            decoder.error(&node.at, "cannot be empty: write at least one key, or leave it out");
+            return None;
+        }
+        let mut fine = true;
+        let mut fields = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if named(self.known, &entry.key) {
+                fields.push(entry);
+            } else {
+                fine &= self.judge_other(entry, decoder);
+            }
+        }
+        for name in self.required.iter().filter(|name| node.get(name).is_none()) {
+            decoder.error(&node.at, format!("`{name}` is required"));
+            fine = false;
+        }
+        Some((fields, fine))
+    }
+
+    /// Deals with a key without a field; whether the block is still fine.
+    fn judge_other(&self, entry: &Entry, decoder: &mut Decoder) -> bool {
+        let with_reason = |list: &[(&str, &'static str)]| {
+            list.iter().find(|(name, _)| name.eq_ignore_ascii_case(&entry.key)).map(|(_, reason)| *reason)
+        };
+        if let Some(reason) = with_reason(self.idle) {
+            decoder.at(&entry.key, |decoder| decoder.warn(&entry.at, format!("has no effect: {reason}")));
+            return true;
+        }
+        if let Some(reason) = with_reason(self.refused) {
+            decoder.at(&entry.key, |decoder| decoder.error(&entry.at, reason));
+        } else if named(self.later, &entry.key) {
+            decoder.at(&entry.key, |decoder| decoder.error(&entry.at, "not supported yet"));
+        } else {
+            decoder.unknown_key(entry, self.known);
+        }
+        false
+    }
+}
+
+fn named(list: &[&str], key: &str) -> bool {
+    list.iter().any(|name| name.eq_ignore_ascii_case(key))
+}

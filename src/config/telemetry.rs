@@ -1,0 +1,145 @@
+//! Logs, metrics, ping and API: what Portcullis says about itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::decode::Presence;
+use crate::schema;
+
+schema! {
+    /// The process log.
+    pub struct Log {
+        /// TRACE, DEBUG, INFO, WARN, ERROR, FATAL or PANIC.
+        "level" => level: String = "ERROR".to_owned(),
+        /// `common` or `json`.
+        "format" => format: String = "common".to_owned(),
+        /// No colours; common format only.
+        "noColor" => no_color: bool = false,
+        /// A file instead of standard output.
+        "filePath" => file_path: Option<String>,
+    }
+    not supported yet: ["maxSize", "maxAge", "maxBackups", "compress", "otlp"],
+}
+
+schema! {
+    /// The access log.
+    pub struct AccessLog {
+        /// A file instead of standard output.
+        "filePath" => file_path: Option<String>,
+        /// `common`, `json` or `genericCLF`.
+        "format" => format: String = "common".to_owned(),
+        /// Which requests are logged: any filter that matches keeps the line.
+        "filters" => filters: AccessLogFilters,
+        /// Which fields are logged.
+        "fields" => fields: AccessLogFields,
+        /// Lines queued for the writer; 0 = the default.
+        "bufferingSize" => buffering_size: usize,
+        /// Also requests to `@internal` services.
+        "addInternals" => add_internals: bool = false,
+    }
+    not supported yet: ["dualOutput", "otlp"],
+}
+
+schema! {
+    /// Which requests are logged.
+    pub struct AccessLogFilters {
+        /// Codes such as `500` and ranges such as `500-599`.
+        "statusCodes" => status_codes: Vec<String>,
+        /// Requests that were retried.
+        "retryAttempts" => retry_attempts: bool = false,
+        /// Requests that took longer.
+        "minDuration" => min_duration: Duration,
+    }
+}
+
+schema! {
+    /// Which fields are logged.
+    pub struct AccessLogFields {
+        /// `keep` or `drop`.
+        "defaultMode" => default_mode: String = "keep".to_owned(),
+        /// Mode by field.
+        "names" => names: BTreeMap<String, String>,
+        /// Request and response headers.
+        "headers" => headers: AccessLogHeaders,
+        /// The query of the request target.
+        "queryParameters" => query_parameters: AccessLogQueryParameters,
+    }
+}
+
+schema! {
+    /// Which headers are logged.
+    pub struct AccessLogHeaders {
+        /// `keep`, `drop` or `redact`.
+        "defaultMode" => default_mode: String = "drop".to_owned(),
+        /// Mode by header.
+        "names" => names: BTreeMap<String, String>,
+    }
+}
+
+schema! {
+    /// Whether queries are logged.
+    pub struct AccessLogQueryParameters {
+        /// `keep` or `drop`.
+        "defaultMode" => default_mode: String = "keep".to_owned(),
+    }
+}
+
+schema! {
+    /// Metrics exporters.
+    pub struct Metrics {
+        /// Also for `@internal` services.
+        "addInternals" => add_internals: bool = false,
+        /// The Prometheus endpoint.
+        "prometheus" => prometheus: Presence<Prometheus>,
+    }
+    not supported yet: ["otlp", "datadog", "statsD", "influxDB2"],
+}
+
+schema! {
+    /// The Prometheus endpoint.
+    pub struct Prometheus {
+        /// Upper bounds of the duration histograms, in seconds.
+        "buckets" => buckets: Vec<f64> = vec![0.1, 0.3, 1.2, 5.0],
+        /// Entry-point metrics.
+        "addEntryPointsLabels" => add_entry_points_labels: bool = true,
+        /// Router metrics.
+        "addRoutersLabels" => add_routers_labels: bool = false,
+        /// Service metrics.
+        "addServicesLabels" => add_services_labels: bool = true,
+        /// Where `/metrics` is served.
+        "entryPoint" => entry_point: String = "traefik".to_owned(),
+        /// No automatic router.
+        "manualRouting" => manual_routing: bool = false,
+    }
+    not supported yet: ["headerLabels"],
+}
+
+schema! {
+    /// The `/ping` endpoint.
+    pub struct Ping {
+        /// Where it is served.
+        "entryPoint" => entry_point: String = "traefik".to_owned(),
+        /// No automatic router.
+        "manualRouting" => manual_routing: bool = false,
+        /// Status while shutting down.
+        "terminatingStatusCode" => terminating_status_code: u16 = 503,
+    }
+}
+
+schema! {
+    /// The API.
+    pub struct Api {
+        /// Path below which it is served.
+        "basePath" => base_path: String = "/".to_owned(),
+        /// Serves it on the entry point `traefik` without a router of the operator's.
+        "insecure" => insecure: bool = false,
+        /// Accepted: there is no dashboard yet.
+        "dashboard" => dashboard: bool = true,
+        /// Accepted: there are no debug endpoints yet.
+        "debug" => debug: bool = false,
+        /// Accepted for compatibility.
+        "disableDashboardAd" => disable_dashboard_ad: bool = false,
+        /// Accepted: there is no dashboard yet.
+        "dashboardName" => dashboard_name: Option<String>,
+    }
+}
