@@ -1,9 +1,19 @@
 //! OpenID Connect.
 
 pub mod claims;
+pub mod events;
 pub mod excluded;
+pub mod fetch;
 pub mod gate;
+pub mod id_token;
 pub mod identity_headers;
+pub mod jwks;
+pub mod metadata;
+pub mod provider;
+pub mod reach;
 pub mod request_kind;
 pub mod return_target;
+pub mod settings;
 pub mod template;
+pub mod token_endpoint;
+pub mod userinfo;
