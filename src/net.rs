@@ -3,7 +3,9 @@
 pub mod path;
 
 mod host;
+mod regexp;
 mod response;
 
 pub use host::canonical_host;
+pub use regexp::{GoRegex, RegexError};
 pub use response::LocalResponse;
