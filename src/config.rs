@@ -12,6 +12,7 @@ pub mod entry_point;
 pub mod error;
 pub mod located;
 pub mod middleware;
+pub mod oidc;
 pub mod static_config;
 pub mod telemetry;
 pub mod tls;

@@ -1,5 +1,7 @@
 //! Addresses, headers and answers that every layer shares. Knows no other module.
 
+pub mod forwarded;
+pub mod headers;
 pub mod path;
 
 mod host;
