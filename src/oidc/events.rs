@@ -19,7 +19,8 @@ pub trait Events: Send + Sync {
     /// A session was ended by its user.
     fn logged_out(&self, _policy: &str) {}
 
-    /// A refresh grant ended: `ok`, `rejected`, `unavailable`.
+    /// A refresh ended: `ok`, `found` (another process was faster), `rejected` (the session ended)
+    /// or `unavailable`.
     fn refreshed(&self, _provider: &str, _outcome: &'static str) {}
 
     /// The provider can be used, or cannot.

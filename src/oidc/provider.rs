@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::events::Events;
@@ -24,10 +24,14 @@ pub use registry::{ProviderKey, Providers};
 /// An unknown key id causes at most one fetch in this time.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
 
+/// Refresh grants at the same time; more of them queue.
+const MOST_GRANTS: usize = 64;
+
 /// A provider in use. Dropping the last handle ends its background task.
 pub struct Provider {
     inner: Arc<Inner>,
     task: AbortHandle,
+    grants: Arc<Semaphore>,
 }
 
 struct Inner {
@@ -93,7 +97,7 @@ impl Provider {
             events,
         });
         let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
-        Arc::new(Self { inner, task })
+        Arc::new(Self { inner, task, grants: Arc::new(Semaphore::new(MOST_GRANTS)) })
     }
 
     /// The issuer as configured.
@@ -104,6 +108,11 @@ impl Provider {
     /// Its HTTP client.
     pub fn fetch(&self) -> &Fetch {
         &self.inner.fetch
+    }
+
+    /// The seats of its refresh grants.
+    pub fn grants(&self) -> &Arc<Semaphore> {
+        &self.grants
     }
 
     /// The metadata, if there is any yet.

@@ -1,6 +1,7 @@
 //! The token endpoint: codes and refresh tokens against tokens, and revocation.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::time::Duration;
 
 use openidconnect::core::{
@@ -8,7 +9,7 @@ use openidconnect::core::{
     CoreJwsSigningAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AccessToken, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, EmptyAdditionalClaims, EndpointNotSet,
+    AccessToken, AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, EmptyAdditionalClaims, EndpointNotSet,
     EndpointSet, HttpRequest, HttpResponse, IdToken, IssuerUrl, JsonWebKeySet, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl,
     RefreshToken, RequestTokenError, Scope, StandardErrorResponse, TokenResponse, TokenUrl,
 };
@@ -67,7 +68,7 @@ impl GrantError {
 /// The answer of the token endpoint (RFC 6749, section 5.1), with the ID token as text: it is
 /// judged by our own rules.
 #[derive(Deserialize, Serialize)]
-struct Answer {
+pub(super) struct Answer {
     access_token: AccessToken,
     token_type: CoreTokenType,
     #[serde(default, deserialize_with = "lenient_seconds")]
@@ -182,7 +183,7 @@ pub async fn exchange_code(
         if let Some(resource) = &settings.resource {
             request = request.add_extra_param("resource", resource.as_str());
         }
-        finish(request.request_async(&|request| send(fetch, request)).await)
+        finish(request.request_async(&Http(fetch)).await)
     };
     match once().await {
         Err(GrantError::NotSent(FetchError::Connect(_))) => once().await,
@@ -201,7 +202,7 @@ pub async fn refresh(settings: &Settings, metadata: &Metadata, fetch: &Fetch, to
     if let Some(resource) = &settings.resource {
         request = request.add_extra_param("resource", resource.as_str());
     }
-    finish(request.request_async(&|request| send(fetch, request)).await)
+    finish(request.request_async(&Http(fetch)).await)
 }
 
 /// Revokes a refresh token (RFC 7009); an answer other than 200 is only for the log.
@@ -210,6 +211,20 @@ pub async fn refresh(settings: &Settings, metadata: &Metadata, fetch: &Fetch, to
 /// [`GrantError`].
 pub async fn revoke(settings: &Settings, metadata: &Metadata, fetch: &Fetch, token: &SecretString) -> Result<(), GrantError> {
     let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(()) };
+    let request = revocation(settings, metadata, endpoint, token)?;
+    let answer = fetch.call(request).await.map_err(GrantError::NoAnswer)?;
+    match answer.status.as_u16() {
+        200 => Ok(()),
+        status => Err(GrantError::NotAnAnswer { status }),
+    }
+}
+
+fn revocation(
+    settings: &Settings,
+    metadata: &Metadata,
+    endpoint: &url::Url,
+    token: &SecretString,
+) -> Result<http::Request<Vec<u8>>, GrantError> {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", "refresh_token");
     let mut request = http::Request::post(endpoint.as_str())
@@ -225,12 +240,7 @@ pub async fn revoke(settings: &Settings, metadata: &Metadata, fetch: &Fetch, tok
             form.append_pair("client_id", &settings.client_id);
         }
     }
-    let request = request.body(form.finish().into_bytes()).map_err(|error| GrantError::Request(error.to_string()))?;
-    let answer = fetch.call(request).await.map_err(GrantError::NoAnswer)?;
-    match answer.status.as_u16() {
-        200 => Ok(()),
-        status => Err(GrantError::NotAnAnswer { status }),
-    }
+    request.body(form.finish().into_bytes()).map_err(|error| GrantError::Request(error.to_string()))
 }
 
 /// HTTP Basic with both halves form-encoded (RFC 6749, section 2.3.1).
@@ -248,6 +258,18 @@ enum Transport {
     Fetch(#[from] FetchError),
     #[error("HTTP status {0}")]
     Status(u16),
+}
+
+/// The provider's HTTP client, as the protocol crate wants it.
+struct Http<'f>(&'f Fetch);
+
+impl<'c> AsyncHttpClient<'c> for Http<'_> {
+    type Error = Transport;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Transport>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(send(self.0, request))
+    }
 }
 
 async fn send(fetch: &Fetch, request: HttpRequest) -> Result<HttpResponse, Transport> {
