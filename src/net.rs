@@ -7,7 +7,9 @@ pub mod path;
 mod host;
 mod regexp;
 mod response;
+mod scheme;
 
 pub use host::canonical_host;
 pub use regexp::{GoRegex, RegexError};
 pub use response::LocalResponse;
+pub use scheme::Scheme;
