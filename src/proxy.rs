@@ -26,3 +26,10 @@ pub use edge::{Edge, http_proxy};
 pub use snapshot::{
     AliasHeaders, EntryPoint, InternalRequest, InternalService, Route, RouteService, Routes, Snapshot,
 };
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

@@ -33,6 +33,9 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, answer: LocalR
         // The client waits for our leave to send its body, which it will never get: what it sends
         // next cannot be told from a body any more (RFC 9110, section 10.1.1).
         session.set_keepalive(None);
+    } else {
+        // What is left of the body is read and thrown away, within the drain timeout.
+        session.set_close_on_response_before_downstream_finish(false);
     }
     let head = session.req_header().method == Method::HEAD;
     session.as_downstream_mut().write_response_header(Box::new(header)).await?;
