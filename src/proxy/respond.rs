@@ -20,7 +20,7 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, answer: LocalR
     for (name, value) in &headers {
         header.append_header(name, value)?;
     }
-    response::through_chain(ctx, &mut header);
+    response::through_chain(session.req_header(), ctx, &mut header);
     // The chain may have changed it.
     let status = header.status;
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

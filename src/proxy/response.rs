@@ -32,26 +32,17 @@ pub(super) fn from_service(session: &mut Session, response: &mut ResponseHeader,
     } else {
         strip_hop_by_hop(response);
     }
-    through_chain(ctx, response);
+    through_chain(session.req_header(), ctx, response);
     if session.req_header().version < Version::HTTP_11 {
         close_delimit(session, response);
     }
     Ok(())
 }
 
-/// Shows a header to the chain, innermost middleware first, and adds what middlewares have kept
-/// for whatever answer goes out.
-pub(super) fn through_chain(ctx: &mut Ctx, response: &mut ResponseHeader) {
-    if !ctx.chain_ran {
-        return;
-    }
-    if let (Some(route), Some(facts)) = (&ctx.route, &ctx.facts) {
-        let facts = ResponseFacts { facts, state: &ctx.state };
-        route.chain.on_response(&facts, response);
-    }
-    for (name, value) in ctx.state.response_headers.drain(..) {
-        // Fails only when the header map is full.
-        let _ = response.append_header(name, value);
+/// Shows a header to the middlewares that the request passed, innermost first.
+pub(super) fn through_chain(request: &RequestHeader, ctx: &Ctx, response: &mut ResponseHeader) {
+    if let (true, Some(route), Some(facts)) = (ctx.chain_ran, &ctx.route, &ctx.facts) {
+        route.chain.on_response(&ResponseFacts { request, facts, state: &ctx.state }, response);
     }
 }
 

@@ -98,7 +98,7 @@ pub struct Route {
     /// `name@provider`.
     pub name: Arc<str>,
     /// Middlewares of the entry point, then those of the router.
-    pub chain: Arc<Chain>,
+    pub chain: Chain,
     /// Where requests go.
     pub service: RouteService,
     /// `name@provider` of the service.

@@ -256,7 +256,7 @@ impl Setup {
         registries.names().asked(PATIENCE).await;
         let route = Route {
             name: "all@file".into(),
-            chain: Arc::new(Chain::default()),
+            chain: Chain::default(),
             service,
             service_name: "app@file".into(),
             broken: self.broken.then(|| "a test".to_owned()),
