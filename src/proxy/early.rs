@@ -48,7 +48,7 @@ pub(super) fn run(session: &mut Session, ctx: &mut Ctx) -> pingora::Result<()> {
     if let Err(refusal) = judge(session.req_header_mut(), ctx, &conn, &entry, raw_fragment) {
         ctx.answer = Some(refusal);
     }
-    configure(session, ctx, &entry);
+    configure(session, ctx, &conn, &entry);
     Ok(())
 }
 
@@ -58,8 +58,10 @@ pub(super) fn not_found() -> Refusal {
 }
 
 /// Deadlines and keep-alive, which the engine resets with every request.
-fn configure(session: &mut Session, ctx: &mut Ctx, entry: &EntryPoint) {
-    if session.get_keepalive().is_some() {
+fn configure(session: &mut Session, ctx: &mut Ctx, conn: &ConnInfo, entry: &EntryPoint) {
+    if conn.control.is_closing() {
+        session.set_keepalive(None);
+    } else if session.get_keepalive().is_some() {
         // Zero means for ever; a shorter time than a second is a second.
         let seconds = entry.idle_timeout.map_or(0, |idle| idle.as_secs().max(1));
         session.set_keepalive(Some(seconds));

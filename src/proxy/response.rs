@@ -33,6 +33,9 @@ pub(super) fn from_service(session: &mut Session, response: &mut ResponseHeader,
         strip_hop_by_hop(response);
     }
     through_chain(session.req_header(), ctx, response);
+    if ctx.conn.as_ref().is_some_and(|conn| conn.control.is_closing()) {
+        session.set_keepalive(None);
+    }
     if session.req_header().version < Version::HTTP_11 {
         close_delimit(session, response);
     }

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Edge, EntryPoint, InternalService, Route, RouteService, Routes, Snapshot, http_proxy};
 use crate::config::dynamic::{LoadBalancer, Server, ServersTransport};
 use crate::middleware::Chain;
-use crate::net::ConnInfo;
+use crate::net::{ConnControl, ConnInfo};
 use crate::observe::{AccessLog, Metrics};
 use crate::router::{RouteSpec, Router, Rule};
 use crate::service::dns::Names;
@@ -359,7 +359,7 @@ impl App {
     fn new(proxy: Arc<HttpProxy<Edge>>, peer: SocketAddr, local: SocketAddr) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        let conn = ConnInfo { entry_point: "web".into(), peer, socket_peer: peer, local, tls: None, h2: false };
+        let conn = ConnInfo { entry_point: "web".into(), peer, socket_peer: peer, local, tls: None, h2: false, control: ConnControl::default() };
         Self { proxy, conn: Arc::new(conn), options }
     }
 }
