@@ -11,6 +11,7 @@ mod context;
 mod early;
 mod edge;
 mod failure;
+mod header_deadline;
 mod logging;
 mod request;
 mod respond;

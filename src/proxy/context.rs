@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderValue, Method, Uri, Version};
 
 use super::edge::Shared;
+use super::header_deadline::HeaderDeadline;
 use super::logging;
 use super::snapshot::{EntryPoint, Route};
 use crate::middleware::{Facts, State};
@@ -38,6 +39,8 @@ pub struct Ctx {
     /// Whether the chain saw the request, so that it must see the answer.
     pub(super) chain_ran: bool,
     pub(super) origin: Origin,
+    /// Only for transports with a `responseHeaderTimeout`.
+    pub(super) deadline: Option<Box<HeaderDeadline>>,
     /// Status for the log when it is not that of the response written.
     pub(super) status: Option<u16>,
     pub(super) grpc_status: Option<u16>,
@@ -84,6 +87,7 @@ impl Ctx {
             wanted: Use::Request,
             chain_ran: false,
             origin: Origin::default(),
+            deadline: None,
             status: None,
             grpc_status: None,
             logged: false,

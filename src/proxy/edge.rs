@@ -99,13 +99,13 @@ impl ProxyHttp for Edge {
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
-        reused: bool,
+        _: bool,
         _: &HttpPeer,
         _: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        upstream::connected(ctx, reused);
+        upstream::connected(ctx, digest);
         Ok(())
     }
 
@@ -124,9 +124,9 @@ impl ProxyHttp for Edge {
         _: &mut Session,
         chunk: &mut Option<Bytes>,
         end: bool,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> Result<()> {
-        body::request_chunk(chunk, end);
+        body::request_chunk(ctx, chunk, end);
         Ok(())
     }
 

@@ -50,6 +50,12 @@ fn is_unreachable(error: &ErrorType) -> bool {
 /// Something failed on a connection that was there. Always decides about another try: an undecided
 /// error makes the engine panic.
 pub(super) fn proxying(session: &mut Session, ctx: &Ctx, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    if ctx.deadline.as_ref().is_some_and(|deadline| deadline.has_fired()) {
+        // What looks like a connection that ended is the one that we have cut.
+        let mut late = Error::explain(ErrorType::ReadTimedout, "the response header took too long").into_up();
+        late.set_retry(false);
+        return late;
+    }
     let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
     let replayable = !answered && !session.as_downstream().retry_buffer_truncated();
     let retry = replayable

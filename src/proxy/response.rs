@@ -23,6 +23,7 @@ pub(super) fn from_service(session: &mut Session, response: &mut ResponseHeader,
     if response.status.is_informational() && !switching {
         return Ok(());
     }
+    ctx.deadline = None;
     ctx.origin.status = Some(response.status.as_u16());
     ctx.origin.duration = ctx.origin.started.map(|started| started.elapsed());
     note_grpc_status(&response.headers, ctx);

@@ -5,17 +5,19 @@ use std::time::Instant;
 use http::Version;
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, TE};
 use pingora::http::RequestHeader;
+use pingora::protocols::Digest;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 
 use super::context::Ctx;
+use super::header_deadline::HeaderDeadline;
 use super::sanity::replace_target;
 use super::snapshot::RouteService;
 use crate::net::forwarded;
 use crate::net::headers::{connection_members, is_hop_by_hop};
-use crate::service::{Endpoint, Use};
+use crate::service::{Cut, Endpoint, Use};
 
 /// The peer of this attempt.
 pub(super) fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
@@ -33,9 +35,13 @@ pub(super) fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         .ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "server name not resolved").into_up())
 }
 
-/// A connection is there.
-pub(super) fn connected(ctx: &mut Ctx, reused: bool) {
-    tracing::trace!(request_id = ctx.request_id(), reused, "connected to the server");
+/// A connection is there, new or pooled.
+pub(super) fn connected(ctx: &mut Ctx, digest: Option<&Digest>) {
+    let limit = ctx.origin.endpoint.as_ref().and_then(|endpoint| endpoint.response_header_timeout());
+    ctx.deadline = match (limit, digest.and_then(Cut::of)) {
+        (Some(limit), Some(cut)) => Some(Box::new(HeaderDeadline::new(limit, cut))),
+        _ => None,
+    };
 }
 
 /// Edits the header that goes to the server: a fresh copy of the client's, as the chain left it,

@@ -84,6 +84,34 @@ async fn pingora_980_a_response_header_that_takes_too_long_is_504() {
 }
 
 #[tokio::test]
+async fn a_silent_body_is_not_a_late_header() {
+    let timeout = Duration::from_millis(100);
+    let (sender, receiver) = tokio::sync::watch::channel(false);
+    let origin = Origin::start(move |mut conn, _| {
+        let mut receiver = receiver.clone();
+        async move {
+            while conn.read_head().await.is_some() {
+                conn.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await;
+                receiver.wait_for(|go| *go).await.unwrap();
+                conn.write("cd").await;
+            }
+        }
+    })
+    .await;
+    let proxy =
+        Setup::to(origin.url()).transport(|t| t.forwarding_timeouts.response_header_timeout = timeout).start().await;
+    let mut client = proxy.connect().await;
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.read_until(b"\r\n\r\nab").await.unwrap();
+    tokio::time::sleep(timeout * 3).await;
+    sender.send(true).unwrap();
+    assert_eq!(client.read_exact(2).await, "cd");
+    // The connection to the service is still good and still pooled.
+    assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.body, "abcd");
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_connection_that_died_idle_is_replaced_for_get() {
     let origin = Origin::start(|mut conn, number| async move {
         conn.read_head().await;
