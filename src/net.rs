@@ -10,9 +10,11 @@ pub mod proxy_protocol;
 mod host;
 mod regexp;
 mod response;
+mod scheme;
 
 pub use cidr::IpSet;
 pub use conn_info::{ConnControl, ConnInfo, TlsInfo};
 pub use host::canonical_host;
 pub use regexp::{GoRegex, RegexError};
 pub use response::LocalResponse;
+pub use scheme::Scheme;
