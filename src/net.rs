@@ -2,6 +2,7 @@
 
 pub mod forwarded;
 pub mod headers;
+pub mod internal;
 pub mod path;
 
 mod host;
