@@ -144,6 +144,16 @@ impl Log {
         Ok(log)
     }
 
+    /// A log that nothing is written to, for tests of what changes it.
+    #[cfg(test)]
+    pub(crate) fn detached(dropped: IntCounter) -> Result<Self, LogError> {
+        let config = telemetry::Log { file_path: Some("/dev/null".into()), ..Default::default() };
+        let (log, subscriber) = Self::build(&config, dropped)?;
+        // Kept for ever, for its filter lives in it.
+        std::mem::forget(tracing::Dispatch::new(subscriber));
+        Ok(log)
+    }
+
     fn build(
         config: &telemetry::Log,
         dropped: IntCounter,
