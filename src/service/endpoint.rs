@@ -74,13 +74,17 @@ impl Endpoint {
     pub fn new(config: &Server, transport: &Transport, names: &Names) -> Result<Self, ServerUrlError> {
         let parsed = parse(&config.url)?;
         let (host, sni, location) = match parsed.url.host() {
-            Some(Host::Domain(name)) => {
-                (name.to_owned(), name.to_owned(), match name.parse::<IpAddr>() {
+            Some(Host::Domain(name)) => (
+                name.to_owned(),
+                name.to_owned(),
+                match name.parse::<IpAddr>() {
                     Ok(address) => Location::Address(address),
                     Err(_) => Location::Name(names.name(name)),
-                })
+                },
+            ),
+            Some(Host::Ipv4(address)) => {
+                (address.to_string(), address.to_string(), Location::Address(address.into()))
             }
-            Some(Host::Ipv4(address)) => (address.to_string(), address.to_string(), Location::Address(address.into())),
             Some(Host::Ipv6(address)) => {
                 (format!("[{address}]"), address.to_string(), Location::Address(address.into()))
             }
@@ -182,8 +186,8 @@ fn parse(text: &str) -> Result<Parsed, ServerUrlError> {
         Some(rest) if h2c => format!("http://{rest}"),
         _ => text.to_owned(),
     };
-    let url = Url::parse(&readable)
-        .map_err(|source| ServerUrlError::NotAUrl { url: text.to_owned(), source })?;
+    let url =
+        Url::parse(&readable).map_err(|source| ServerUrlError::NotAUrl { url: text.to_owned(), source })?;
     let tls = match url.scheme() {
         "http" => false,
         "https" => true,
@@ -242,7 +246,11 @@ mod tests {
             ("https://[::1]:8443", "[::1]:8443", ALPN::H2H1, "::1"),
         ] {
             let peer = endpoint(url).peer(0, Use::Request).unwrap();
-            assert_eq!((address(&peer).as_str(), &peer.options.alpn, peer.sni.as_str()), (at, &alpn, sni), "{url}");
+            assert_eq!(
+                (address(&peer).as_str(), &peer.options.alpn, peer.sni.as_str()),
+                (at, &alpn, sni),
+                "{url}"
+            );
         }
     }
 
