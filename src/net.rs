@@ -4,6 +4,7 @@ pub mod cidr;
 pub mod conn_info;
 pub mod forwarded;
 pub mod headers;
+pub mod internal;
 pub mod path;
 pub mod proxy_protocol;
 

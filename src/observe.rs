@@ -4,11 +4,13 @@
 //! [`Metrics`] gave out when the configuration was compiled.
 
 pub mod access_log;
+pub mod log;
 pub mod metrics;
 mod record;
 mod sink;
 mod tls_names;
 
 pub use access_log::AccessLog;
+pub use log::Log;
 pub use metrics::{LevelMetrics, Metrics};
 pub use record::{OriginRecord, Protocol, RequestRecord, TlsRecord};

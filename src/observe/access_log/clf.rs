@@ -8,6 +8,8 @@ use super::text;
 use super::time::{self, Clock};
 use crate::observe::record::RequestRecord;
 
+const REDACTED: &[u8] = b"REDACTED";
+
 /// Traefik's `common` format, without the line feed:
 /// `host - user [time] "method path protocol" status size "referer" "agent" count "router" "server" 12ms`
 pub(super) fn common(record: &RequestRecord<'_>, count: u64, policy: &Policy, clock: &Clock, out: &mut Vec<u8>) {
@@ -52,7 +54,9 @@ pub(super) fn generic(record: &RequestRecord<'_>, policy: &Policy, clock: &Clock
 fn client_host(record: &RequestRecord<'_>, policy: &Policy, out: &mut Vec<u8>) {
     match (policy.field(Field::ClientHost), record.forwarded_for) {
         (Mode::Keep, None) => super::display(record.client.ip(), out),
-        (mode, forwarded_for) => plain(mode, forwarded_for, out),
+        (Mode::Keep, Some(forwarded_for)) => text::clf(forwarded_for.as_bytes(), out),
+        (Mode::Redact, _) => out.extend_from_slice(REDACTED),
+        (Mode::Drop, _) => out.push(b'-'),
     }
 }
 
@@ -98,7 +102,7 @@ fn request_header(record: &RequestRecord<'_>, policy: &Policy, name: &HeaderName
 fn plain(mode: Mode, value: Option<&str>, out: &mut Vec<u8>) {
     match (mode, value.filter(|value| !value.is_empty())) {
         (Mode::Drop, _) | (_, None) => out.push(b'-'),
-        (Mode::Redact, _) => out.extend_from_slice(b"REDACTED"),
+        (Mode::Redact, _) => out.extend_from_slice(REDACTED),
         (Mode::Keep, Some(value)) => text::clf(value.as_bytes(), out),
     }
 }
@@ -108,7 +112,7 @@ fn quoted(mode: Mode, value: Option<&[u8]>, out: &mut Vec<u8>) {
     out.push(b'"');
     match (mode, value.filter(|value| !value.is_empty())) {
         (Mode::Drop, _) | (_, None) => out.push(b'-'),
-        (Mode::Redact, _) => out.extend_from_slice(b"REDACTED"),
+        (Mode::Redact, _) => out.extend_from_slice(REDACTED),
         (Mode::Keep, Some(value)) => text::clf(value, out),
     }
     out.push(b'"');

@@ -38,6 +38,7 @@ fn line(config: &telemetry::AccessLog, record: &RequestRecord<'_>) -> String {
     let log = AccessLog { clock: Clock::fixed(-9), ..open(config).unwrap() };
     let mut line = Vec::new();
     log.format(record, 7, &mut line);
+    assert_eq!(line.pop(), Some(b'\n'));
     String::from_utf8(line).unwrap()
 }
 
@@ -160,8 +161,7 @@ fn json_tells_the_service_and_tls() {
     ] {
         assert!(text.contains(part), "missing {part}\nin {text}");
     }
-    let parsed: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
-    assert_eq!(parsed.len(), text.matches("\":").count() - text.matches("http://").count() + text.matches("\"http://").count());
+    assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
     let named = line(&with_headers("json", "drop", &[("Cookie", "keep")]), &proxied(&request, &response));
     assert!(named.contains(r#""request_Cookie":"secret""#), "an operator may ask for it by name");
 }

@@ -19,8 +19,17 @@ pub(super) fn labels(family: &Family, values: &[&str]) -> Vec<LabelPair> {
 /// A counter's sample.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
+    fractional_counter(labels, value as f64)
+}
+
+/// The sample of a counter of seconds, without labels.
+pub(super) fn seconds(value: f64) -> Metric {
+    fractional_counter(Vec::new(), value)
+}
+
+fn fractional_counter(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut sample = Counter::default();
-    sample.set_value(value as f64);
+    sample.set_value(value);
     let mut metric = Metric::from_label(labels);
     metric.set_counter(sample);
     metric

@@ -1,6 +1,7 @@
 //! The `process_*` metrics of Prometheus' client libraries, read from `/proc/self` at each scrape.
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
@@ -11,13 +12,12 @@ use super::names::{self, Family};
 /// Clock ticks per second in `/proc/self/stat`. Linux fixes it at 100 for user space on every architecture
 /// that Portcullis is built for.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Unit of the resident size in `/proc/self/stat`; read from the kernel's own figures in `statm` would need
-/// the same unit. 4 KiB unless `/proc/self/smaps` says otherwise.
+/// Unit of the resident size in `/proc/self/stat`, unless `/proc/self/smaps` tells another one.
 const DEFAULT_PAGE: f64 = 4096.0;
 
 pub(super) struct ProcessCollector {
     descriptors: Vec<Desc>,
-    boot_time: f64,
+    started: f64,
     page: f64,
 }
 
@@ -33,9 +33,11 @@ impl ProcessCollector {
             names::PROCESS_THREADS,
         ];
         let descriptors = families.iter().map(Family::desc).collect::<Result<_, _>>()?;
-        let boot_time = fs::read_to_string("/proc/stat").ok().and_then(|text| boot_time(&text));
         let page = fs::read_to_string("/proc/self/smaps").ok().and_then(|text| page_size(&text));
-        Ok(Self { descriptors, boot_time: boot_time.unwrap_or(0.0), page: page.unwrap_or(DEFAULT_PAGE) })
+        // The boot time that `/proc/self/stat` counts from is hidden by `ProcSubset=pid`; metrics are set up
+        // within milliseconds of the start.
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        Ok(Self { descriptors, started, page: page.unwrap_or(DEFAULT_PAGE) })
     }
 }
 
@@ -47,33 +49,25 @@ impl Collector for ProcessCollector {
     #[allow(clippy::cast_precision_loss)]
     fn collect(&self) -> Vec<MetricFamily> {
         let mut out = Vec::new();
-        let mut show = |family: &Family, kind, value: f64| {
-            let sample = match kind {
-                // CPU time is the one counter here with a fraction.
-                MetricType::COUNTER => {
-                    let mut metric = exposition::counter(Vec::new(), 0);
-                    let mut counter = prometheus::proto::Counter::default();
-                    counter.set_value(value);
-                    metric.set_counter(counter);
-                    metric
-                }
-                _ => exposition::gauge(Vec::new(), value),
-            };
-            out.push(exposition::family(family, kind, vec![sample]));
+        let mut show = |family: &Family, value: f64| {
+            out.push(exposition::family(family, MetricType::GAUGE, vec![exposition::gauge(Vec::new(), value)]));
         };
-        if let Some(stat) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(Stat::parse) {
-            show(&names::PROCESS_CPU, MetricType::COUNTER, stat.cpu_ticks / TICKS_PER_SECOND);
-            show(&names::PROCESS_VIRTUAL_MEMORY, MetricType::GAUGE, stat.virtual_bytes);
-            show(&names::PROCESS_RESIDENT_MEMORY, MetricType::GAUGE, stat.resident_pages * self.page);
-            show(&names::PROCESS_THREADS, MetricType::GAUGE, stat.threads);
-            let start = self.boot_time + stat.start_ticks / TICKS_PER_SECOND;
-            show(&names::PROCESS_START_TIME, MetricType::GAUGE, start);
+        let stat = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(Stat::parse);
+        if let Some(stat) = &stat {
+            show(&names::PROCESS_VIRTUAL_MEMORY, stat.virtual_bytes);
+            show(&names::PROCESS_RESIDENT_MEMORY, stat.resident_pages * self.page);
+            show(&names::PROCESS_THREADS, stat.threads);
         }
+        show(&names::PROCESS_START_TIME, self.started);
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-            show(&names::PROCESS_OPEN_FDS, MetricType::GAUGE, entries.count() as f64);
+            show(&names::PROCESS_OPEN_FDS, entries.count() as f64);
         }
         if let Some(limit) = fs::read_to_string("/proc/self/limits").ok().and_then(|text| max_fds(&text)) {
-            show(&names::PROCESS_MAX_FDS, MetricType::GAUGE, limit);
+            show(&names::PROCESS_MAX_FDS, limit);
+        }
+        if let Some(stat) = stat {
+            let seconds = exposition::seconds(stat.cpu_ticks / TICKS_PER_SECOND);
+            out.push(exposition::family(&names::PROCESS_CPU, MetricType::COUNTER, vec![seconds]));
         }
         out
     }
@@ -83,7 +77,6 @@ impl Collector for ProcessCollector {
 struct Stat {
     cpu_ticks: f64,
     threads: f64,
-    start_ticks: f64,
     virtual_bytes: f64,
     resident_pages: f64,
 }
@@ -98,15 +91,10 @@ impl Stat {
         Some(Self {
             cpu_ticks: field(14)? + field(15)?,
             threads: field(20)?,
-            start_ticks: field(22)?,
             virtual_bytes: field(23)?,
             resident_pages: field(24)?,
         })
     }
-}
-
-fn boot_time(stat: &str) -> Option<f64> {
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 /// `MMUPageSize:           4 kB`
@@ -136,7 +124,6 @@ mod tests {
         let stat = Stat::parse(text).unwrap();
         assert_eq!(stat.cpu_ticks, 300.0);
         assert_eq!(stat.threads, 9.0);
-        assert_eq!(stat.start_ticks, 12345.0);
         assert_eq!(stat.virtual_bytes, 8_192_000.0);
         assert_eq!(stat.resident_pages, 321.0);
         assert!(Stat::parse("7 (x) S 1").is_none());
@@ -146,6 +133,5 @@ mod tests {
     fn limits_and_units_are_read() {
         assert_eq!(max_fds("Max open files            1024                 524288               files"), Some(1024.0));
         assert_eq!(page_size("Size: 4 kB\nMMUPageSize:           64 kB\n"), Some(65536.0));
-        assert_eq!(boot_time("cpu 1\nbtime 1700000000\n"), Some(1_700_000_000.0));
     }
 }
