@@ -1,1 +1,6 @@
 //! (being laid out)
+
+pub mod clock;
+pub mod cookie;
+pub mod refresh;
+pub mod session;
