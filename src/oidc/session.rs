@@ -21,6 +21,8 @@ mod sqlite;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::sync::atomic::{AtomicU64, Ordering};

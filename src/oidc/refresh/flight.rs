@@ -273,7 +273,7 @@ impl Flight {
 
 impl RenewedTokens {
     /// The record's next generation.
-    fn apply(self, mut record: SessionRecord, now: SystemTime) -> SessionRecord {
+    pub(super) fn apply(self, mut record: SessionRecord, now: SystemTime) -> SessionRecord {
         record.generation += 1;
         record.refreshed_at = Some(now);
         record.access_token = self.access_token;

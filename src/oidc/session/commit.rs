@@ -33,7 +33,14 @@ impl Sessions {
         if entry.is_ended() {
             return Committed::Gone;
         }
-        match self.swap(entry, expected, &record).await {
+        let mut swapped = self.swap(entry, expected, &record).await;
+        if let Ok(CasOutcome::Conflict(behind)) = swapped
+            && behind < expected
+        {
+            // It could not take the generations before this one; this one contains them.
+            swapped = self.swap(entry, behind, &record).await;
+        }
+        match swapped {
             Ok(CasOutcome::Swapped) => {
                 entry.set_unsaved(None);
                 entry.install(&record);

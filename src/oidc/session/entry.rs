@@ -152,6 +152,13 @@ impl SessionEntry {
         *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner) = record;
     }
 
+    /// As after a commit that the store could not take.
+    #[cfg(test)]
+    pub(crate) fn keep_unsaved(&self, record: SessionRecord) {
+        self.install(&record);
+        self.set_unsaved(Some(Arc::new(record)));
+    }
+
     pub(super) fn touch(&self, second: u64) {
         // A plain load first: a hot session must not bounce this line between cores more than once a second.
         if self.seen.load(Ordering::Relaxed) != second {
