@@ -17,7 +17,7 @@ use super::metadata::Metadata;
 use super::policy::Policy;
 use super::session::{Lookup, SessionRecord};
 use super::token_endpoint::{self, Tokens};
-use super::{RequestParts, jar, page};
+use super::{RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest query of a callback. Codes of some providers have two thousand characters.
@@ -84,9 +84,8 @@ impl Policy {
         match self.try_callback(request, now, &mut progress).await {
             Ok(response) => response,
             Err(cause) => {
-                self.core.events.callback_failed(&self.core.name, cause.label());
-                let https = self.is_https(request);
-                let cookies = progress.spent_cookie.and_then(|name| self.jar.remove(&name, https));
+                self.core.events.callback_failed(&self.core.name, self.core.provider.issuer(), cause.label());
+                let cookies = progress.spent_cookie.and_then(|name| self.clear_cookie(request, &name));
                 self.refuse(request, &cause, cookies.into_iter().collect())
             }
         }
@@ -122,8 +121,8 @@ impl Policy {
     }
 
     fn find_attempt(&self, request: &RequestParts<'_>, state: &str) -> Option<(String, Attempt)> {
-        let name = format!("{}{}", self.jar.login(self.is_https(request)), Attempt::cookie_suffix(state)?);
-        let attempt = Attempt::open(&self.attempts, &name, jar::one(request.headers, &name)?)?;
+        let name = self.cookies.login_name(self.is_https(request), Attempt::cookie_id(state)?);
+        let attempt = Attempt::open(&self.attempts, &name, self.one_cookie(request, &name)?)?;
         attempt.has_state(state).then_some((name, attempt))
     }
 
@@ -198,9 +197,9 @@ impl Policy {
             }
         }
         let https = self.is_https(request);
-        let age = self.core.settings.session.max_age.as_secs();
+        let age = self.core.settings.session.max_age;
         let principal = self.principal(&entry).await?;
-        self.core.events.login_succeeded(&self.core.name);
+        self.core.events.login_succeeded(&self.core.name, self.core.provider.issuer(), principal.verdict.is_err());
         tracing::info!(
             policy = %self.core.name, user = %principal.user, session = ?entry.key(), request_id = request.request_id,
             client = %request.client, "logged in"
@@ -210,8 +209,8 @@ impl Policy {
             Err(denial) => self.deny(request, denial, &principal.user),
         };
         let cookies = [
-            self.jar.set(self.jar.session(https), &id.to_text(), age, https),
-            self.jar.remove(cookie, https),
+            self.set_cookie(request, self.cookies.session_name(https), &id.to_text(), age),
+            self.clear_cookie(request, cookie),
             self.count_round(request, now),
         ];
         for cookie in cookies.into_iter().flatten() {

@@ -52,8 +52,9 @@ impl RefreshGrant for Core {
 
     fn landed(&self, outcome: &FlightOutcome) {
         let outcome = match outcome {
-            FlightOutcome::Renewed => "ok",
-            FlightOutcome::Found => "found",
+            FlightOutcome::Renewed => "renewed",
+            FlightOutcome::Found => "reused",
+            FlightOutcome::Ended("invalid_grant") => "invalid_grant",
             FlightOutcome::Ended(_) => "rejected",
             FlightOutcome::Failed(_) => "unavailable",
         };

@@ -7,12 +7,12 @@ use openidconnect::core::CoreAuthenticationFlow;
 use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
 use smallvec::SmallVec;
 
-use super::attempt::{Attempt, seconds};
+use super::attempt::{self, Attempt, seconds};
 use super::cause::Cause;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::settings::Settings;
-use super::{RequestParts, jar, page, return_target, token_endpoint};
+use super::{RequestParts, page, return_target, token_endpoint};
 use crate::net::LocalResponse;
 
 /// How long a login waits for the very first discovery.
@@ -88,24 +88,25 @@ impl Policy {
         now: SystemTime,
     ) -> Result<(Attempt, SmallVec<[HeaderValue; 2]>), Cause> {
         let https = self.is_https(request);
-        let prefix = self.jar.login(https);
         let mut live = Vec::new();
         let mut cookies = SmallVec::new();
-        for (name, value) in jar::starting(request.headers, prefix) {
-            match Attempt::open(&self.attempts, name, value) {
+        for (id, value) in self.cookies.logins(request.headers, https).filter(|(id, _)| id.len() == attempt::NAME) {
+            let name = self.cookies.login_name(https, id);
+            match Attempt::open(&self.attempts, &name, value) {
                 Some(attempt) if !attempt.is_over(now, self.core.settings.login_max_age) => {
-                    live.push((attempt.started(), name, name.len() + value.len() + 3));
+                    let bytes = name.len() + value.len() + 3;
+                    live.push((attempt.started(), name, bytes));
                 }
-                _ => cookies.extend(self.jar.remove(name, https)),
+                _ => cookies.extend(self.clear_cookie(request, &name)),
             }
         }
         live.sort_unstable_by(|a, b| b.0.cmp(&a.0));
         for (_, name, _) in live.iter().skip(MOST_ATTEMPTS - 1) {
-            cookies.extend(self.jar.remove(name, https));
+            cookies.extend(self.clear_cookie(request, name));
         }
         live.truncate(MOST_ATTEMPTS - 1);
 
-        let name = format!("{prefix}{}", Attempt::cookie_suffix(&attempt.state()).unwrap_or_default());
+        let name = self.cookies.login_name(https, Attempt::cookie_id(&attempt.state()).unwrap_or_default());
         let seal = |attempt: &Attempt| attempt.seal(&self.attempts, &name).map_err(|_| Cause::Internal("sealing failed"));
         let used: usize = live.iter().map(|(_, _, bytes)| bytes).sum();
         let (mut attempt, mut value) = (attempt.clone(), seal(&attempt)?);
@@ -116,17 +117,17 @@ impl Policy {
         let mut total = used + name.len() + value.len() + 3;
         while total > MOST_BYTES {
             let Some((_, oldest, bytes)) = live.pop() else { break };
-            cookies.extend(self.jar.remove(oldest, https));
+            cookies.extend(self.clear_cookie(request, &oldest));
             total -= bytes;
         }
-        let age = self.core.settings.login_max_age.as_secs();
-        cookies.extend(self.jar.set(&name, &value, age, https));
+        cookies.extend(self.set_cookie(request, &name, &value, self.core.settings.login_max_age));
         Ok((attempt, cookies))
     }
 
     /// How often this browser has logged in within the last minute.
     fn rounds(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<Rounds> {
-        let value = jar::one(request.headers, self.jar.rounds(self.is_https(request)))?;
+        let name = self.rounds_name(request);
+        let value = self.one_cookie(request, &name)?;
         let (count, since) = value.split_once('.')?;
         let rounds = Rounds { count: count.parse().ok()?, since: since.parse().ok()? };
         (rounds.since <= seconds(now) && seconds(now) < rounds.since + ROUND_TIME).then_some(rounds)
@@ -135,9 +136,13 @@ impl Policy {
     /// The cookie that counts one more login.
     pub(super) fn count_round(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<HeaderValue> {
         let before = self.rounds(request, now).unwrap_or(Rounds { count: 0, since: seconds(now) });
-        let https = self.is_https(request);
         let value = format!("{}.{}", before.count.saturating_add(1).min(MOST_ROUNDS), before.since);
-        self.jar.set(self.jar.rounds(https), &value, ROUND_TIME, https)
+        self.set_cookie(request, &self.rounds_name(request), &value, Duration::from_secs(ROUND_TIME))
+    }
+
+    /// The name of the cookie that counts logins. Attempts have longer ids.
+    pub(super) fn rounds_name(&self, request: &RequestParts<'_>) -> String {
+        self.cookies.login_name(self.is_https(request), "rounds")
     }
 }
 

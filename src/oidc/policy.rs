@@ -21,9 +21,9 @@ use super::seal::{Seal, SealError};
 use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
 use super::used::UsedStates;
-use super::{Decision, Identity, RequestParts, Scheme, jar, page};
+use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
+use super::{Decision, Identity, RequestParts, Scheme, page};
 use crate::net::LocalResponse;
-use jar::Jar;
 
 /// What all policies share, and what survives a reload.
 #[derive(Clone)]
@@ -49,6 +49,9 @@ pub enum PolicyError {
     /// The session key cannot be used.
     #[error("sessionEncryptionKey: {0}")]
     Key(#[from] KeyError),
+    /// The cookies cannot be made as configured.
+    #[error(transparent)]
+    Cookie(#[from] CookieError),
     /// The crypto library refuses.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -58,7 +61,8 @@ pub enum PolicyError {
 pub struct Policy {
     pub(super) core: Arc<Core>,
     pub(super) sessions: Sessions,
-    pub(super) jar: Jar,
+    pub(super) cookies: Cookies,
+    own: OwnCookies,
     pub(super) attempts: Seal,
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
@@ -110,8 +114,11 @@ impl Policy {
             settings,
         });
         let settings = &core.settings;
+        let names = &settings.cookies;
+        let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?;
         Ok(Self {
-            jar: Jar::new(&settings.cookies),
+            own: OwnCookies::new([cookies.prefix()])?,
+            cookies,
             attempts: Seal::new(&settings.key, "login attempt", &scope_name)?,
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
@@ -171,7 +178,7 @@ impl Policy {
     }
 
     fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {
-        jar::one(request.headers, self.jar.session(self.is_https(request))).and_then(SessionId::parse)
+        self.one_cookie(request, self.cookies.session_name(self.is_https(request))).and_then(SessionId::parse)
     }
 
     /// The session of the request, whether its tokens are good or not.
@@ -196,7 +203,7 @@ impl Policy {
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),
             set_cookies: SmallVec::new(),
-            cookie: self.jar.strip(request.headers),
+            cookie: self.stripped(request),
             strip_authorization: !self.core.settings.forward_authorization,
         })
     }
@@ -223,6 +230,30 @@ impl Policy {
         Ok(principal)
     }
 
+    /// The cookies for the service: those that are not ours.
+    fn stripped(&self, request: &RequestParts<'_>) -> CookieEdit {
+        self.own.edit(request.headers)
+    }
+
+    /// The value of a cookie; `None` also if it comes twice, for nobody can tell which is ours.
+    pub(super) fn one_cookie<'r>(&self, request: &RequestParts<'r>, name: &'r str) -> Option<&'r str> {
+        let mut values = cookie::values(request.headers, name);
+        let value = values.next()?;
+        values.next().is_none().then_some(value)
+    }
+
+    /// A `Set-Cookie` value with the policy's attributes; its name and value are made by us.
+    pub(super) fn set_cookie(&self, request: &RequestParts<'_>, name: &str, value: &str, age: Duration) -> Option<HeaderValue> {
+        let mut header = self.cookies.set(name, value, Some(age), self.is_https(request)).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
+    /// A `Set-Cookie` value that removes a cookie.
+    pub(super) fn clear_cookie(&self, request: &RequestParts<'_>, name: &str) -> Option<HeaderValue> {
+        self.cookies.clear(name, self.is_https(request)).ok()
+    }
+
     fn anonymous(&self, request: &RequestParts<'_>) -> Identity {
         Identity {
             headers: Arc::clone(&self.no_headers),
@@ -230,7 +261,7 @@ impl Policy {
             strip: Arc::clone(&self.strip),
             user: None,
             set_cookies: SmallVec::new(),
-            cookie: self.jar.strip(request.headers),
+            cookie: self.stripped(request),
             strip_authorization: false,
         }
     }

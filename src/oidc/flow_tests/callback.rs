@@ -26,7 +26,7 @@ async fn login_to_forward() {
     assert!(outcome.identity().strip_authorization);
     assert!(outcome.set_cookies.is_empty(), "an unchanged session sets no cookie");
     let session: Vec<_> = browser.cookies.keys().collect();
-    assert_eq!(session, ["_oidc_raczylo_rounds", "_oidc_raczylo_session"]);
+    assert_eq!(session, ["_oidc_raczylo_login_rounds", "_oidc_raczylo_session"]);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn to_the_provider_and_back() {
     let page = browser.get(&world, &policy, &format!("/?state={}", parameters["state"])).await;
     assert_eq!(page.status(), 200);
     assert!(page.body().contains("You are logged out"));
-    assert!(!browser.cookies.contains_key("_oidc_raczylo_logout"));
+    assert!(!browser.cookies.contains_key("_oidc_raczylo_login_logout"));
 }
 
 #[tokio::test]

@@ -82,28 +82,6 @@ pub(super) fn resource(text: &str) -> Result<(), String> {
     }
 }
 
-/// A cookie domain: a host name of at least two labels (a leading dot is meaningless and dropped).
-pub(super) fn cookie_domain(text: &str) -> Result<String, String> {
-    let domain = text.trim().trim_start_matches('.').to_ascii_lowercase();
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    if domain.is_empty() || !domain.chars().all(legal) || domain.split('.').any(str::is_empty) {
-        return Err(format!("`{text}` must be a domain such as `example.com`"));
-    }
-    Ok(domain)
-}
-
-/// A cookie name prefix: token characters (RFC 6265, section 4.1.1).
-pub(super) fn cookie_prefix(text: &str) -> Result<String, String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
-        return Err(format!("`{text}` must be 1 to 64 characters that a cookie name may have"));
-    }
-    if text.starts_with("__") {
-        return Err("must not start with `__`: `__Host-` and `__Secure-` are added by themselves".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 /// A key that is long enough and not one that was published.
 pub(super) fn key(text: &str) -> Result<(), String> {
     const PUBLISHED: &[&str] = &["potato-secret-is-at-least-32-bytes-long", "your-secure-encryption-key-min-32-chars"];
@@ -148,10 +126,6 @@ mod tests {
 
     #[test]
     fn names_and_keys() {
-        assert_eq!(cookie_domain(".Example.com").unwrap(), "example.com");
-        assert!(cookie_domain("https://example.com").is_err() && cookie_domain("a..b").is_err());
-        assert!(cookie_prefix("_oidc_raczylo_").is_ok());
-        assert!(cookie_prefix("a b").is_err() && cookie_prefix("__Host-x").is_err());
         assert!(key("short").is_err() && key(&"x".repeat(40)).is_err());
         assert!(key("0123456789abcdef0123456789abcdef").is_ok());
         assert!(audience("https://api").is_ok() && audience("a*").is_err() && resource("urn:x:y").is_ok());

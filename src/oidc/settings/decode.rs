@@ -11,6 +11,7 @@ use super::{
 use crate::config::oidc::Oidc;
 use crate::config::value::{Node, Position};
 use crate::config::{Decode, Decoder};
+use crate::oidc::cookie::{CookieError, Cookies};
 use crate::oidc::excluded::ExcludedPaths;
 use crate::oidc::gate::GateSettings;
 use crate::oidc::identity_headers::same_header;
@@ -414,15 +415,15 @@ impl Builder<'_> {
         let path = block.cookie_path.clone().or_else(|| native.and_then(|s| s.path.clone())).filter(|p| !p.is_empty());
         let path = path.unwrap_or_else(|| "/".to_owned());
         let prefix = block.cookie_prefix.clone().filter(|p| !p.is_empty()).unwrap_or_else(|| "_oidc_raczylo_".to_owned());
-        let domain = match domain {
-            Some(domain) => Some(self.checked("cookieDomain", check::cookie_domain(&domain))?),
-            None => None,
-        };
-        let path_fits = path == "/" || path.starts_with('/') && !path.contains([';', ',', ' ', '"', '\\']) && path.is_ascii();
-        if !path_fits {
-            self.error("cookiePath", format!("`{path}` must be a path"));
+        if let Err(error) = Cookies::new(&prefix, domain.as_deref(), Some(&path)) {
+            let key = match error {
+                CookieError::Domain => "cookieDomain",
+                CookieError::Path => "cookiePath",
+                CookieError::Prefix | CookieError::Value => "cookiePrefix",
+            };
+            self.error(key, error.to_string());
+            return None;
         }
-        let prefix = self.checked("cookiePrefix", check::cookie_prefix(&prefix))?;
         Some(CookieSettings { prefix, domain, path })
     }
 
