@@ -133,10 +133,10 @@ impl Runtime {
         let Compiled { snapshot, tls, errors } = compiled;
         self.kept.services.names().asked(FIRST_NAMES).await;
         let expiries = tls.expiries().iter().map(|expiry| CertificateExpiry {
-            common_name: expiry.common_name.clone(),
+            cn: expiry.common_name.clone(),
             serial: expiry.serial.clone(),
             sans: expiry.sans.clone(),
-            not_after: expiry.not_after,
+            not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(expiry.not_after).unwrap_or(0)),
         });
         self.kept.metrics.set_certificates(expiries.collect());
         let routers: usize = snapshot.entry_points.values().map(|e| e.plain.routes.len() + e.tls.routes.len()).sum();

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{AUTHORIZATION, HOST, HeaderName, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, SET_COOKIE};
 use pingora::http::RequestHeader;
 
 use super::{Exchange, Flow, set_header};
 use crate::oidc::identity_headers::same_header;
-use crate::oidc::{Decision, Identity, Policy, RequestParts};
+use crate::oidc::{CookieEdit, Decision, Identity, Policy, RequestParts};
 
 /// The header that tells the service what the browser asked for.
 const REQUEST_TARGET: HeaderName = HeaderName::from_static("x-auth-request-redirect");
@@ -63,7 +63,12 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
     if identity.strip_authorization {
         request.remove_header(&AUTHORIZATION);
     }
-    identity.cookie.apply(request);
+    if let CookieEdit::Replace(values) = identity.cookie {
+        request.remove_header(&COOKIE);
+        for value in values {
+            set_header!(request, append_header, COOKIE, value);
+        }
+    }
     for (name, value) in identity.headers.iter() {
         set_header!(request, insert_header, name, value.clone());
     }

@@ -19,7 +19,7 @@ use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 pub use level::LevelMetrics;
-pub use oidc::{IssuerMetrics, LoginOutcome, OidcMetrics, RefreshOutcome};
+pub use oidc::{LoginOutcome, OidcMetrics, RefreshOutcome};
 pub use state::CertificateExpiry;
 
 use crate::config::telemetry::Prometheus;

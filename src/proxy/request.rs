@@ -10,7 +10,8 @@ use super::context::Ctx;
 use super::early::not_found;
 use super::respond::respond;
 use super::sanity::text;
-use super::snapshot::{InternalRequest, Route, RouteService};
+use super::snapshot::{Route, RouteService};
+use crate::net::internal::InternalRequest;
 use crate::middleware::{Exchange, Flow};
 use crate::net::LocalResponse;
 

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
-
 use crate::middleware::Chain;
-use crate::net::LocalResponse;
 use crate::net::forwarded::Trust;
+use crate::net::internal::InternalService;
 use crate::net::path::{EncodedCharacters, PathPolicy};
 use crate::observe::LevelMetrics;
 use crate::router::Router;
@@ -120,22 +118,6 @@ pub enum RouteService {
     Balanced(Arc<Service>),
     /// To an answer of our own.
     Internal(InternalService),
-}
-
-/// A service of ours, such as `ping@internal`.
-pub type InternalService = Arc<dyn Fn(&InternalRequest<'_>) -> LocalResponse + Send + Sync>;
-
-/// What an internal service sees of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct InternalRequest<'a> {
-    /// Method.
-    pub method: &'a Method,
-    /// Path, normalised, as the chain left it.
-    pub path: &'a str,
-    /// Query without `?`.
-    pub query: Option<&'a str>,
-    /// Headers.
-    pub headers: &'a HeaderMap,
 }
 
 /// `aliasHeadersStrategy`: headers whose names hold a byte other than letter, digit and `-`.

@@ -17,7 +17,8 @@ use pingora::server::configuration::ServerConf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Edge, EntryPoint, InternalService, Route, RouteService, Routes, Snapshot, http_proxy};
+use crate::net::internal::InternalService;
+use super::{Edge, EntryPoint, Route, RouteService, Routes, Snapshot, http_proxy};
 use crate::config::dynamic::{LoadBalancer, Server, ServersTransport};
 use crate::middleware::Chain;
 use crate::net::{ConnControl, ConnInfo};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::super::testing::{Origin, Setup};
-use super::super::{AliasHeaders, InternalRequest};
+use super::super::AliasHeaders;
+use crate::net::internal::InternalRequest;
 use crate::net::LocalResponse;
 use crate::net::forwarded::Trust;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::super::InternalRequest;
+use crate::net::internal::InternalRequest;
 use super::super::testing::{Origin, Setup};
 use crate::net::LocalResponse;
 
