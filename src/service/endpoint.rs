@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::HeaderValue;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddress;
@@ -62,6 +63,7 @@ pub struct Endpoint {
     port: u16,
     /// Which address is tried first: the last one that worked, not always the first of the answer.
     preferred: AtomicUsize,
+    response_header_timeout: Option<Duration>,
     /// A peer but for its address.
     template: HttpPeer,
 }
@@ -104,6 +106,7 @@ impl Endpoint {
             location,
             port: parsed.port,
             preferred: AtomicUsize::new(0),
+            response_header_timeout: transport.response_header,
             template: template(transport, parsed.tls, parsed.h2c, sni),
         })
     }
@@ -126,6 +129,11 @@ impl Endpoint {
     /// The path in front of the request's, with `preservePath`.
     pub fn base_path(&self) -> Option<&str> {
         self.base_path.as_deref()
+    }
+
+    /// How long the server may take from the end of the request to its response header.
+    pub fn response_header_timeout(&self) -> Option<Duration> {
+        self.response_header_timeout
     }
 
     /// Position of the address to try first.
@@ -201,7 +209,8 @@ fn parse(text: &str) -> Result<Parsed, ServerUrlError> {
 fn template(transport: &Transport, tls: bool, h2c: bool, host: String) -> HttpPeer {
     let alpn = match (tls, h2c) {
         (_, true) => ALPN::H2,
-        (true, _) if !transport.http1_only => ALPN::H2H1,
+        // A late response header can be told from a silent body in HTTP/1 only.
+        (true, _) if !transport.http1_only && transport.response_header.is_none() => ALPN::H2H1,
         _ => ALPN::H1,
     };
     HttpPeer {
