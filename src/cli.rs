@@ -8,7 +8,7 @@ mod run;
 
 use std::process::ExitCode;
 
-use crate::config::{self, ConfigErrors};
+
 
 const USAGE: &str = "\
 Portcullis: an edge reverse proxy with OpenID Connect built in.
@@ -40,9 +40,9 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
             print!("{USAGE}");
             ExitCode::SUCCESS
         }
-        "check" => check(&rest()),
-        "healthcheck" => healthcheck(&rest()),
+        
+        
         "demo" => demo::main(&rest()),
-        _ => run(&arguments),
+        _ => ExitCode::SUCCESS,
     }
 }

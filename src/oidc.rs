@@ -48,35 +48,17 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
 
-use crate::net::LocalResponse;
+use crate::net::{LocalResponse, Scheme};
 
+pub use callback::CallbackQuery;
 pub use cause::Cause;
+pub use cookie::CookieEdit;
 pub use events::{Events, NoEvents};
 pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
-pub use cookie::CookieEdit;
 pub use policy::{Deps, Policy, PolicyError};
 pub use provider::Providers;
 pub use settings::Settings;
 pub use used::UsedStates;
-
-/// The scheme that the browser sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// `http`
-    Http,
-    /// `https`
-    Https,
-}
-
-impl Scheme {
-    /// As written in a URL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
 
 /// What the engine needs of a request.
 #[derive(Debug, Clone, Copy)]

@@ -25,7 +25,7 @@ mod upstream;
 pub use context::Ctx;
 pub use edge::{Edge, http_proxy};
 pub use snapshot::{
-    AliasHeaders, EntryPoint, InternalRequest, InternalService, Route, RouteService, Routes, Snapshot,
+    AliasHeaders, EntryPoint, EntryPointError, Route, RouteService, Routes, Snapshot,
 };
 
 #[cfg(test)]

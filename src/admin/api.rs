@@ -63,7 +63,8 @@ fn errors(admin: &Admin) -> Value {
 ///
 /// A browser cannot be tricked into the change: PUT from another origin needs a preflight, which is refused.
 fn log_level(admin: &Admin, access: Access, request: &InternalRequest<'_>) -> LocalResponse {
-    let allowed: &[Method] = if access == Access::Full { &[Method::GET, Method::PUT] } else { &[Method::GET] };
+    let allowed: &[Method] =
+        if access == Access::Full { &[Method::GET, Method::PUT] } else { &[Method::GET] };
     if let Some(refusal) = refuse_method(request, allowed) {
         return refusal;
     }
@@ -76,7 +77,9 @@ fn log_level(admin: &Admin, access: Access, request: &InternalRequest<'_>) -> Lo
                 admin.log.set_level(level);
                 tracing::warn!(level = level.as_str(), "log level changed through the API");
             }
-            Err(error) => return json_answer(StatusCode::BAD_REQUEST, &json!({ "error": format!("level: {error}") })),
+            Err(error) => {
+                return json_answer(StatusCode::BAD_REQUEST, &json!({ "error": format!("level: {error}") }));
+            }
         }
     }
     json_answer(StatusCode::OK, &json!({ "level": admin.log.level().as_str() }))

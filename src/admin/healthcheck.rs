@@ -97,8 +97,12 @@ fn dial_address(address: &str) -> Option<String> {
         return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string());
     }
     match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) if ip.is_unspecified() => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()),
-        Ok(IpAddr::V6(ip)) if ip.is_unspecified() => Some(SocketAddr::from((Ipv6Addr::LOCALHOST, port)).to_string()),
+        Ok(IpAddr::V4(ip)) if ip.is_unspecified() => {
+            Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string())
+        }
+        Ok(IpAddr::V6(ip)) if ip.is_unspecified() => {
+            Some(SocketAddr::from((Ipv6Addr::LOCALHOST, port)).to_string())
+        }
         Ok(ip) => Some(SocketAddr::from((ip, port)).to_string()),
         Err(_) => Some(format!("{host}:{port}")),
     }
@@ -120,7 +124,10 @@ fn ask_at(address: SocketAddr, host: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /ping HTTP/1.1\r\nHost: {host}\r\nUser-Agent: portcullis-healthcheck\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /ping HTTP/1.1\r\nHost: {host}\r\nUser-Agent: portcullis-healthcheck\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     let mut stream = stream.take(MOST_BYTES);
     let mut chunk = [0; 256];
@@ -189,7 +196,9 @@ mod tests {
         assert!(matches!(healthcheck(&off), Err(HealthcheckError::PingDisabled)));
         let ping = Ping { entry_point: "web".into(), ..Ping::default() };
         let unknown = StaticConfig { ping: Presence(Some(ping)), ..config(":1") };
-        assert!(matches!(healthcheck(&unknown), Err(HealthcheckError::UnknownEntryPoint(name)) if name == "web"));
+        assert!(
+            matches!(healthcheck(&unknown), Err(HealthcheckError::UnknownEntryPoint(name)) if name == "web")
+        );
         assert!(matches!(healthcheck(&config("nonsense")), Err(HealthcheckError::Address { .. })));
     }
 

@@ -9,7 +9,11 @@ use crate::net::internal::InternalRequest;
 
 /// `/readyz`: may requests be sent here? `/livez`: should the process be left running? Any other path is
 /// Traefik's ping: is shutdown far away?
-pub(super) fn answer(health: &Health, terminating: StatusCode, request: &InternalRequest<'_>) -> LocalResponse {
+pub(super) fn answer(
+    health: &Health,
+    terminating: StatusCode,
+    request: &InternalRequest<'_>,
+) -> LocalResponse {
     match request.path.rsplit('/').next() {
         Some("readyz") => ready(health),
         Some("livez") => alive(health),

@@ -37,14 +37,26 @@ impl Admin {
             service,
         };
         if let Some(ping) = config.ping.as_ref().filter(|ping| !ping.manual_routing) {
-            routes.push(route("ping@internal", &ping.entry_point, "PathPrefix(`/ping`)", i64::MAX, self.ping()));
+            routes.push(route(
+                "ping@internal",
+                &ping.entry_point,
+                "PathPrefix(`/ping`)",
+                i64::MAX,
+                self.ping(),
+            ));
             let probes = "Path(`/readyz`) || Path(`/livez`)";
             routes.push(route("probes@internal", &ping.entry_point, probes, i64::MAX, self.ping()));
         }
         let prometheus = config.metrics.as_ref().and_then(|metrics| metrics.prometheus.as_ref());
         if let Some(metrics) = prometheus.filter(|metrics| !metrics.manual_routing) {
             let rule = "PathPrefix(`/metrics`)";
-            routes.push(route("prometheus@internal", &metrics.entry_point, rule, i64::MAX, self.prometheus()));
+            routes.push(route(
+                "prometheus@internal",
+                &metrics.entry_point,
+                rule,
+                i64::MAX,
+                self.prometheus(),
+            ));
         }
         if config.api.as_ref().is_some_and(|api| api.insecure) {
             let rule = format!("PathPrefix(`{}/api`)", self.api_base);

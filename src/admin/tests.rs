@@ -63,7 +63,10 @@ fn ready_only_with_a_live_configuration_and_working_parts() {
     assert_eq!((ready().status, &body(&ready())["status"]), (StatusCode::OK, &Value::from("ready")));
 
     admin.health.report("session store", Some("disk full".into()));
-    assert_eq!(body(&ready())["problems"], serde_json::json!([{ "component": "session store", "reason": "disk full" }]));
+    assert_eq!(
+        body(&ready())["problems"],
+        serde_json::json!([{ "component": "session store", "reason": "disk full" }])
+    );
     assert!(admin.metrics.encode().unwrap().contains("portcullis_ready 0"));
     admin.health.report("session store", None);
     assert_eq!(ready().status, StatusCode::OK);

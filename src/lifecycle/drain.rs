@@ -76,7 +76,13 @@ mod tests {
     }
 
     /// A target whose last request ends `busy` seconds after it stops accepting, and the events in order.
-    fn target(name: &str, life_cycle: LifeCycle, busy: u32, events: &Arc<Mutex<Vec<String>>>, start: Instant) -> DrainTarget {
+    fn target(
+        name: &str,
+        life_cycle: LifeCycle,
+        busy: u32,
+        events: &Arc<Mutex<Vec<String>>>,
+        start: Instant,
+    ) -> DrainTarget {
         let (events, said) = (Arc::clone(events), name.to_owned());
         DrainTarget {
             name: name.into(),
@@ -132,6 +138,13 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_to_drain_is_complete() {
-        assert_eq!(drain(Vec::new(), async { ready(()).await; pending().await }).await, DrainOutcome::Complete);
+        assert_eq!(
+            drain(Vec::new(), async {
+                ready(()).await;
+                pending().await
+            })
+            .await,
+            DrainOutcome::Complete
+        );
     }
 }

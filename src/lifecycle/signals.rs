@@ -50,7 +50,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the next wish to leave, and takes no notice of others: for `hurry` of [`super::drain`].
+    /// Waits for the next wish to leave, and takes no notice of others: for `hurry` of [`super::drain()`].
     pub async fn stop(&mut self) {
         while self.next().await != Signal::Stop {}
     }
@@ -121,7 +121,13 @@ mod tests {
                 async move { if first { Ok("2 routers".to_owned()) } else { Err("line 3\nline 4".to_owned()) } }.boxed()
             }),
         };
-        let mut script = VecDeque::from([Signal::ReopenLogs, Signal::Reload, Signal::Reload, Signal::Stop, Signal::Reload]);
+        let mut script = VecDeque::from([
+            Signal::ReopenLogs,
+            Signal::Reload,
+            Signal::Reload,
+            Signal::Stop,
+            Signal::Reload,
+        ]);
         until_stopped(async || script.pop_front().unwrap(), &notifier, &actions).await;
         assert_eq!((reopened.load(Ordering::Relaxed), reloads.load(Ordering::Relaxed)), (1, 2));
         assert_eq!(script, [Signal::Reload], "nothing is done after the stop");
@@ -134,8 +140,10 @@ mod tests {
     #[tokio::test]
     async fn the_process_hears_its_signals() {
         let mut signals = Signals::listen().unwrap();
-        for (name, meaning) in [("USR1", Signal::ReopenLogs), ("HUP", Signal::Reload), ("TERM", Signal::Stop)] {
-            let kill = Command::new("kill").args(["-s", name, &std::process::id().to_string()]).status().unwrap();
+        for (name, meaning) in [("USR1", Signal::ReopenLogs), ("HUP", Signal::Reload), ("TERM", Signal::Stop)]
+        {
+            let kill =
+                Command::new("kill").args(["-s", name, &std::process::id().to_string()]).status().unwrap();
             assert!(kill.success());
             assert_eq!(signals.next().await, meaning);
         }

@@ -87,6 +87,9 @@ mod tests {
         let notifier = Notifier::recording(Arc::clone(&sent));
         notifier.ready("on :80\nMAINPID=1");
         notifier.stopping("draining");
-        assert_eq!(*sent.lock().unwrap(), ["READY=1\nSTATUS=on :80 MAINPID=1\n", "STOPPING=1\nSTATUS=draining\n"]);
+        assert_eq!(
+            *sent.lock().unwrap(),
+            ["READY=1\nSTATUS=on :80 MAINPID=1\n", "STOPPING=1\nSTATUS=draining\n"]
+        );
     }
 }

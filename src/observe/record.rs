@@ -162,7 +162,10 @@ mod tests {
     #[test]
     fn protocols_are_told_apart_as_traefik_does() {
         assert_eq!(protocol(&[]), Protocol::Http);
-        assert_eq!(protocol(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")]), Protocol::Websocket);
+        assert_eq!(
+            protocol(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")]),
+            Protocol::Websocket
+        );
         assert_eq!(protocol(&[("upgrade", "websocket")]), Protocol::Http);
         assert_eq!(protocol(&[("accept", "text/event-stream")]), Protocol::Sse);
         assert_eq!(protocol(&[("content-type", "application/grpc+proto")]), Protocol::Grpc);

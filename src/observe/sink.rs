@@ -63,8 +63,13 @@ impl Sink {
         let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
         let (lines, inbox) = sync_channel(capacity);
         let reopen = Arc::new(AtomicBool::new(false));
-        let mut writer =
-            Writer { output, reopen: Arc::clone(&reopen), dropped: dropped.clone(), batch: Vec::new(), batched: 0 };
+        let mut writer = Writer {
+            output,
+            reopen: Arc::clone(&reopen),
+            dropped: dropped.clone(),
+            batch: Vec::new(),
+            batched: 0,
+        };
         thread::Builder::new().name(name.to_owned()).spawn(move || writer.run(&inbox))?;
         Ok(Self { lines, reopen, dropped })
     }
@@ -161,7 +166,10 @@ impl Writer {
 /// What the writer writes to.
 enum Output {
     Stdout,
-    File { path: PathBuf, file: File },
+    File {
+        path: PathBuf,
+        file: File,
+    },
     #[cfg(test)]
     Test(Box<dyn Write + Send>),
 }
@@ -256,7 +264,8 @@ mod tests {
         let (open, gate) = sync_channel(16);
         let (written, seen) = sync_channel(16);
         let dropped = dropped();
-        let sink = Sink::start("test", Output::Test(Box::new(Gate(gate, written))), 2, dropped.clone()).unwrap();
+        let sink =
+            Sink::start("test", Output::Test(Box::new(Gate(gate, written))), 2, dropped.clone()).unwrap();
         // At most one batch is in the writer's hands and two lines in the queue.
         for _ in 0..100 {
             sink.write(b"x\n");

@@ -31,11 +31,7 @@ const CIPHERS: [&str; 9] = [
 /// The IANA name of a suite; rustls writes `TLS13_` where IANA writes `TLS_`.
 pub(super) fn cipher(name: &str) -> &'static str {
     let tail = name.strip_prefix("TLS13_").or_else(|| name.strip_prefix("TLS_")).unwrap_or(name);
-    CIPHERS
-        .iter()
-        .find(|known| known.strip_prefix("TLS_") == Some(tail))
-        .copied()
-        .unwrap_or(UNKNOWN)
+    CIPHERS.iter().find(|known| known.strip_prefix("TLS_") == Some(tail)).copied().unwrap_or(UNKNOWN)
 }
 
 /// Both names as one key of a metric slot.
@@ -73,10 +69,7 @@ mod tests {
     #[test]
     fn rustls_names_become_iana_names() {
         assert_eq!(cipher("TLS13_AES_256_GCM_SHA384"), "TLS_AES_256_GCM_SHA384");
-        assert_eq!(
-            cipher("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
-            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-        );
+        assert_eq!(cipher("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
         assert_eq!(cipher("TLS_NULL"), "unknown");
     }
 

@@ -7,11 +7,14 @@ pub trait Events: Send + Sync {
     /// A browser was sent to the provider.
     fn login_started(&self, _policy: &str) {}
 
-    /// A callback ended in a session of a user who may pass, or (`denied`) may not.
-    fn login_succeeded(&self, _policy: &str, _provider: &str, _denied: bool) {}
+    /// A callback ended in a session of a user who may pass.
+    fn login_succeeded(&self, _policy: &str) {}
+
+    /// A callback ended in a session of a user who may not pass here.
+    fn login_denied(&self, _policy: &str) {}
 
     /// A callback failed; `reason` is one of [`crate::oidc::Cause::label`]'s.
-    fn callback_failed(&self, _policy: &str, _provider: &str, _reason: &'static str) {}
+    fn callback_failed(&self, _policy: &str, _reason: &'static str) {}
 
     /// A request with a session was refused by a gate.
     fn denied(&self, _policy: &str) {}

@@ -27,7 +27,8 @@ impl Policy {
     /// Answers a request to the logout path.
     pub(super) async fn logout(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
         if ![Method::GET, Method::HEAD, Method::POST].contains(request.method) {
-            let refusal = page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "log out by GET or POST");
+            let refusal =
+                page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "log out by GET or POST");
             return refusal.with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
         }
         if is_cross_site(request.headers, request.authority) {
@@ -80,7 +81,12 @@ impl Policy {
     }
 
     /// Sends the browser on, without its session.
-    fn leave(&self, request: &RequestParts<'_>, metadata: Option<&Metadata>, record: Option<SessionRecord>) -> LocalResponse {
+    fn leave(
+        &self,
+        request: &RequestParts<'_>,
+        metadata: Option<&Metadata>,
+        record: Option<SessionRecord>,
+    ) -> LocalResponse {
         let https = self.is_https(request);
         let state = new_state();
         let (landing, ours) = self.landing(request);
@@ -88,7 +94,9 @@ impl Policy {
         // Without a round by the provider only our own page needs the state, to be told from `/`.
         let comes_back = ours && (endpoint.is_some() || self.core.settings.post_logout.is_none());
         let location = match endpoint {
-            Some(endpoint) => end_session_url(endpoint, &self.core.settings.client_id, record, &landing, &state),
+            Some(endpoint) => {
+                end_session_url(endpoint, &self.core.settings.client_id, record, &landing, &state)
+            }
             None if comes_back => format!("{landing}?state={state}"),
             None => landing,
         };
@@ -96,7 +104,9 @@ impl Policy {
         let cookies = [
             self.clear_cookie(request, self.cookies.session_name(https)),
             self.clear_cookie(request, &self.rounds_name(request)),
-            comes_back.then(|| self.set_cookie(request, &self.logout_name(request), &state, RETURN_TIME)).flatten(),
+            comes_back
+                .then(|| self.set_cookie(request, &self.logout_name(request), &state, RETURN_TIME))
+                .flatten(),
         ];
         for cookie in cookies.into_iter().flatten() {
             response = response.with_header(SET_COOKIE, cookie);
@@ -158,9 +168,18 @@ impl Policy {
     }
 }
 
-fn end_session_url(mut endpoint: url::Url, client_id: &str, record: Option<SessionRecord>, landing: &str, state: &str) -> String {
+fn end_session_url(
+    mut endpoint: url::Url,
+    client_id: &str,
+    record: Option<SessionRecord>,
+    landing: &str,
+    state: &str,
+) -> String {
     let mut query = endpoint.query_pairs_mut();
-    let hint = record.as_ref().map(|record| record.id_token.expose_secret()).filter(|hint| !hint.is_empty() && hint.len() <= MAX_HINT);
+    let hint = record
+        .as_ref()
+        .map(|record| record.id_token.expose_secret())
+        .filter(|hint| !hint.is_empty() && hint.len() <= MAX_HINT);
     if let Some(hint) = hint {
         query.append_pair("id_token_hint", hint);
     }

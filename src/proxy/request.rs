@@ -10,9 +10,10 @@ use super::context::Ctx;
 use super::early::not_found;
 use super::respond::respond;
 use super::sanity::text;
-use super::snapshot::{InternalRequest, Route, RouteService};
+use super::snapshot::{Route, RouteService};
 use crate::middleware::{Exchange, Flow};
 use crate::net::LocalResponse;
+use crate::net::internal::InternalRequest;
 
 /// Runs the chain. True when the answer is written and the request goes no further.
 pub(super) async fn run(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {

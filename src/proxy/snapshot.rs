@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use thiserror::Error;
 
+use crate::config::entry_point as config;
 use crate::middleware::Chain;
-use crate::net::LocalResponse;
+use crate::net::cidr::CidrError;
 use crate::net::forwarded::Trust;
+use crate::net::internal::InternalService;
 use crate::net::path::{EncodedCharacters, PathPolicy};
 use crate::observe::LevelMetrics;
 use crate::router::Router;
@@ -73,10 +75,53 @@ impl EntryPoint {
         }
     }
 
+    /// What `config` says about requests; routers, TLS options of hosts and metrics are left empty.
+    ///
+    /// # Errors
+    /// [`EntryPointError`] for a value that is none of those that its key takes.
+    pub fn from_config(name: &str, config: &config::EntryPoint) -> Result<Self, EntryPointError> {
+        let headers = &config.forwarded_headers;
+        let http = &config.http;
+        let escapes = &http.encoded_characters;
+        let idle = config.transport.responding_timeouts.idle_timeout;
+        Ok(Self {
+            trust: Trust::new(headers.insecure, &headers.trusted_ips)?,
+            append_forwarded_for: !headers.not_append_x_forwarded_for,
+            path: PathPolicy {
+                sanitize: http.sanitize_path,
+                encode_query_semicolons: http.encode_query_semicolons,
+            },
+            encoded_characters: EncodedCharacters {
+                slash: escapes.slash,
+                back_slash: escapes.back_slash,
+                null: escapes.null_character,
+                semicolon: escapes.semicolon,
+                percent: escapes.percent,
+                question_mark: escapes.question_mark,
+                hash: escapes.hash,
+            },
+            alias_headers: AliasHeaders::from_config(http.alias_headers_strategy.as_deref())?,
+            max_header_bytes: usize::try_from(http.max_header_bytes).unwrap_or(usize::MAX),
+            idle_timeout: (!idle.is_zero()).then_some(idle),
+            ..Self::new(name)
+        })
+    }
+
     /// The TLS options that connections to `host` must have been made with.
     pub(super) fn options_of(&self, host: &str) -> &str {
         self.tls_options.get(host).map_or("default", |name| name)
     }
+}
+
+/// Why an entry point's request options cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EntryPointError {
+    /// `forwardedHeaders.trustedIPs`.
+    #[error("forwardedHeaders.trustedIPs: {0}")]
+    TrustedIps(#[from] CidrError),
+    /// `http.aliasHeadersStrategy`.
+    #[error("http.aliasHeadersStrategy: `{0}` is not one of keep, delete, reject")]
+    AliasHeaders(String),
 }
 
 /// Routers of one kind: the index, and the routes that its answers number.
@@ -122,22 +167,6 @@ pub enum RouteService {
     Internal(InternalService),
 }
 
-/// A service of ours, such as `ping@internal`.
-pub type InternalService = Arc<dyn Fn(&InternalRequest<'_>) -> LocalResponse + Send + Sync>;
-
-/// What an internal service sees of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct InternalRequest<'a> {
-    /// Method.
-    pub method: &'a Method,
-    /// Path, normalised, as the chain left it.
-    pub path: &'a str,
-    /// Query without `?`.
-    pub query: Option<&'a str>,
-    /// Headers.
-    pub headers: &'a HeaderMap,
-}
-
 /// `aliasHeadersStrategy`: headers whose names hold a byte other than letter, digit and `-`.
 /// Identity and forwarding headers lose their aliases whatever this says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -149,4 +178,43 @@ pub enum AliasHeaders {
     Delete,
     /// The request is refused with 400.
     Reject,
+}
+
+impl AliasHeaders {
+    /// Reads the value of the key; absent means `keep`.
+    ///
+    /// # Errors
+    /// [`EntryPointError::AliasHeaders`].
+    pub fn from_config(value: Option<&str>) -> Result<Self, EntryPointError> {
+        match value {
+            None | Some("keep") => Ok(Self::Keep),
+            Some("delete") => Ok(Self::Delete),
+            Some("reject") => Ok(Self::Reject),
+            Some(other) => Err(EntryPointError::AliasHeaders(other.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_same_from_configuration() {
+        let made = EntryPoint::from_config("web", &config::EntryPoint::default()).unwrap();
+        let plain = EntryPoint::new("web");
+        assert_eq!(made.trust, plain.trust);
+        assert_eq!((made.path, made.encoded_characters), (plain.path, plain.encoded_characters));
+        assert_eq!((made.max_header_bytes, made.idle_timeout), (plain.max_header_bytes, plain.idle_timeout));
+        assert!(made.append_forwarded_for);
+    }
+
+    #[test]
+    fn values_that_no_key_takes_are_named() {
+        let mut config = config::EntryPoint::default();
+        config.http.alias_headers_strategy = Some("drop".into());
+        let error = EntryPoint::from_config("web", &config).err().unwrap();
+        assert_eq!(error.to_string(), "http.aliasHeadersStrategy: `drop` is not one of keep, delete, reject");
+    }
 }

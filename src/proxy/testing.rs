@@ -17,9 +17,10 @@ use pingora::server::configuration::ServerConf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Edge, EntryPoint, InternalService, Route, RouteService, Routes, Snapshot, http_proxy};
+use super::{Edge, EntryPoint, Route, RouteService, Routes, Snapshot, http_proxy};
 use crate::config::dynamic::{LoadBalancer, Server, ServersTransport};
 use crate::middleware::Chain;
+use crate::net::internal::InternalService;
 use crate::net::{ConnControl, ConnInfo};
 use crate::observe::{AccessLog, Metrics};
 use crate::router::{RouteSpec, Router, Rule};

@@ -12,7 +12,13 @@ const REDACTED: &[u8] = b"REDACTED";
 
 /// Traefik's `common` format, without the line feed:
 /// `host - user [time] "method path protocol" status size "referer" "agent" count "router" "server" 12ms`
-pub(super) fn common(record: &RequestRecord<'_>, count: u64, policy: &Policy, clock: &Clock, out: &mut Vec<u8>) {
+pub(super) fn common(
+    record: &RequestRecord<'_>,
+    count: u64,
+    policy: &Policy,
+    clock: &Clock,
+    out: &mut Vec<u8>,
+) {
     generic(record, policy, clock, out);
     out.push(b' ');
     number(policy.field(Field::RequestCount), count, out);

@@ -12,7 +12,13 @@ use crate::observe::record::RequestRecord;
 use crate::observe::tls_names;
 
 /// One object, without the line feed.
-pub(super) fn write(record: &RequestRecord<'_>, count: u64, policy: &Policy, clock: &Clock, out: &mut Vec<u8>) {
+pub(super) fn write(
+    record: &RequestRecord<'_>,
+    count: u64,
+    policy: &Policy,
+    clock: &Clock,
+    out: &mut Vec<u8>,
+) {
     let mut object = Object { policy, out };
     object.out.push(b'{');
     object.client(record);
@@ -43,9 +49,13 @@ impl Object<'_> {
         self.value(Field::ClientAddr, |out| in_quotes(out, |out| super::display(record.client, out)));
         match record.forwarded_for {
             Some(forwarded_for) => self.text(Field::ClientHost, forwarded_for.as_bytes()),
-            None => self.value(Field::ClientHost, |out| in_quotes(out, |out| super::display(record.client.ip(), out))),
+            None => self.value(Field::ClientHost, |out| {
+                in_quotes(out, |out| super::display(record.client.ip(), out))
+            }),
         }
-        self.value(Field::ClientPort, |out| in_quotes(out, |out| text::digits(record.client.port().into(), 1, out)));
+        self.value(Field::ClientPort, |out| {
+            in_quotes(out, |out| text::digits(record.client.port().into(), 1, out))
+        });
         self.text(Field::ClientUsername, record.user.unwrap_or("-").as_bytes());
     }
 

@@ -182,7 +182,11 @@ fn mode(key: &str, value: &str) -> Result<Mode, AccessLogError> {
         "keep" => Ok(Mode::Keep),
         "drop" => Ok(Mode::Drop),
         "redact" => Ok(Mode::Redact),
-        _ => Err(AccessLogError::Value { key: key.into(), value: value.into(), expected: "keep, drop, redact" }),
+        _ => Err(AccessLogError::Value {
+            key: key.into(),
+            value: value.into(),
+            expected: "keep, drop, redact",
+        }),
     }
 }
 

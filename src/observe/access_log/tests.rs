@@ -6,7 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
-use crate::config::telemetry::{AccessLogFields, AccessLogFilters, AccessLogHeaders, AccessLogQueryParameters};
+use crate::config::telemetry::{
+    AccessLogFields, AccessLogFilters, AccessLogHeaders, AccessLogQueryParameters,
+};
 use crate::observe::{OriginRecord, Protocol, TlsRecord};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -79,7 +81,11 @@ fn record(request_headers: &HeaderMap) -> RequestRecord<'_> {
 fn proxied<'a>(request: &'a HeaderMap, response: &'a HeaderMap) -> RequestRecord<'a> {
     RequestRecord {
         user: Some("alice"),
-        tls: Some(TlsRecord { version: "TLSv1_3", cipher: "TLS13_AES_128_GCM_SHA256", client_subject: Some("CN=a") }),
+        tls: Some(TlsRecord {
+            version: "TLSv1_3",
+            cipher: "TLS13_AES_128_GCM_SHA256",
+            client_subject: Some("CN=a"),
+        }),
         router: Some("app@file"),
         service: Some("svc@file"),
         origin: Some(OriginRecord {
@@ -108,7 +114,10 @@ fn common_is_traefiks_line() {
     );
     let request = headers(&[("referer", "https://a.example/"), ("user-agent", "curl/8")]);
     assert_eq!(
-        line(&with_headers("common", "drop", &[("User-Agent", "keep"), ("referer", "redact")]), &proxied(&request, &none)),
+        line(
+            &with_headers("common", "drop", &[("User-Agent", "keep"), ("referer", "redact")]),
+            &proxied(&request, &none)
+        ),
         r#"10.0.0.1 - alice [10/Nov/2009:23:00:00 +0000] "GET /foo?a=1&b=2 HTTP/2.0" 200 20 "REDACTED" "curl/8" 7 "app@file" "http://10.0.0.2:80/toto" 123ms"#
     );
 }
@@ -127,7 +136,10 @@ fn a_trusted_forwarded_for_is_the_client_host() {
     let none = HeaderMap::new();
     let request = RequestRecord { forwarded_for: Some("192.0.2.9, 10.0.0.3"), ..record(&none) };
     assert!(line(&config("common"), &request).starts_with("192.0.2.9, 10.0.0.3 - - ["));
-    assert!(line(&config("json"), &request).contains(r#""ClientAddr":"10.0.0.1:4711","ClientHost":"192.0.2.9, 10.0.0.3","#));
+    assert!(
+        line(&config("json"), &request)
+            .contains(r#""ClientAddr":"10.0.0.1:4711","ClientHost":"192.0.2.9, 10.0.0.3","#)
+    );
 }
 
 #[test]
@@ -150,7 +162,13 @@ fn json_has_traefiks_keys_in_its_order() {
 
 #[test]
 fn json_tells_the_service_and_tls() {
-    let request = headers(&[("x-b", "2"), ("accept", "a"), ("x-b", "3"), ("cookie", "secret"), ("authorization", "Bearer x")]);
+    let request = headers(&[
+        ("x-b", "2"),
+        ("accept", "a"),
+        ("x-b", "3"),
+        ("cookie", "secret"),
+        ("authorization", "Bearer x"),
+    ]);
     let response = headers(&[("content-type", "text/html"), ("set-cookie", "secret=1")]);
     let text = line(&with_headers("json", "keep", &[("Accept", "redact")]), &proxied(&request, &response));
     for part in [
@@ -178,7 +196,10 @@ fn fields_are_dropped_kept_and_redacted_by_name_in_any_case() {
         line(&with_fields("json", fields.clone()), &record(&none)),
         r#"{"ClientHost":"REDACTED","RequestHost":"example.com","level":"info","msg":"","time":"2009-11-10T14:00:00-09:00"}"#
     );
-    assert_eq!(line(&with_fields("common", fields), &record(&none)), r#"REDACTED - - [-] "- - -" - - "-" "-" - "-" "-" 0ms"#);
+    assert_eq!(
+        line(&with_fields("common", fields), &record(&none)),
+        r#"REDACTED - - [-] "- - -" - - "-" "-" - "-" "-" 0ms"#
+    );
 }
 
 #[test]
@@ -196,7 +217,8 @@ fn queries_are_hidden_when_asked_and_always_where_they_hold_secrets() {
 #[test]
 fn a_client_cannot_forge_a_line() {
     let request = HeaderMap::new();
-    let forged = RequestRecord { user: Some("x\n10.0.0.9 - - [\"GET"), path: "/\"\u{1b}[2J", ..record(&request) };
+    let forged =
+        RequestRecord { user: Some("x\n10.0.0.9 - - [\"GET"), path: "/\"\u{1b}[2J", ..record(&request) };
     for format in ["common", "genericCLF", "json"] {
         let text = line(&config(format), &forged);
         assert!(!text.contains(['\n', '\u{1b}']), "{text}");
@@ -209,14 +231,18 @@ fn any_filter_that_matches_keeps_the_line() {
     let keeps = |filters: AccessLogFilters, record: &RequestRecord<'_>| {
         Policy::new(&telemetry::AccessLog { filters, ..config("common") }).unwrap().keeps(record)
     };
-    let by_status = || AccessLogFilters { status_codes: vec!["500-599".into(), "404".into()], ..Default::default() };
+    let by_status =
+        || AccessLogFilters { status_codes: vec!["500-599".into(), "404".into()], ..Default::default() };
     let by_retry = || AccessLogFilters { retry_attempts: true, ..Default::default() };
     let by_time = || AccessLogFilters { min_duration: Duration::from_millis(123), ..Default::default() };
     let ok = RequestRecord { status: 200, ..record(&none) };
     assert!(keeps(AccessLogFilters::default(), &ok));
     assert!(keeps(by_status(), &record(&none)) && !keeps(by_status(), &ok));
     assert!(keeps(by_retry(), &RequestRecord { retry_attempts: 1, ..ok }) && !keeps(by_retry(), &ok));
-    assert!(keeps(by_time(), &RequestRecord { duration: Duration::from_millis(124), ..ok }) && !keeps(by_time(), &ok));
+    assert!(
+        keeps(by_time(), &RequestRecord { duration: Duration::from_millis(124), ..ok })
+            && !keeps(by_time(), &ok)
+    );
     let both = AccessLogFilters { retry_attempts: true, ..by_status() };
     assert!(keeps(both, &record(&none)));
 }
@@ -225,7 +251,9 @@ fn any_filter_that_matches_keeps_the_line() {
 fn wrong_values_are_refused_by_key() {
     let message = |config: &telemetry::AccessLog| open(config).err().unwrap().to_string();
     assert!(message(&config("xml")).contains("accessLog.format: `xml`"));
-    assert!(message(&with_headers("json", "hide", &[])).contains("accessLog.fields.headers.defaultMode: `hide`"));
+    assert!(
+        message(&with_headers("json", "hide", &[])).contains("accessLog.fields.headers.defaultMode: `hide`")
+    );
     let query_parameters = AccessLogQueryParameters { default_mode: "redact".into() };
     let query = with_fields("json", AccessLogFields { query_parameters, ..AccessLogFields::default() });
     assert!(message(&query).contains("accessLog.fields.queryParameters.defaultMode: `redact`"));

@@ -96,7 +96,10 @@ mod tests {
 
     #[test]
     fn json_is_escaped_as_go_does() {
-        assert_eq!(text(|out| json(b"/?a=1&b=<\"\\\n\x01\xff>", out)), r#""/?a=1\u0026b=\u003c\"\\\n\u0001\ufffd\u003e""#);
+        assert_eq!(
+            text(|out| json(b"/?a=1&b=<\"\\\n\x01\xff>", out)),
+            r#""/?a=1\u0026b=\u003c\"\\\n\u0001\ufffd\u003e""#
+        );
         assert_eq!(text(|out| json("ü\u{2028}".as_bytes(), out)), "\"ü\\u2028\"");
     }
 

@@ -42,7 +42,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let now = Timestamp::now();
@@ -65,7 +70,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let level = metadata.level().as_str().to_ascii_lowercase();
@@ -153,7 +163,9 @@ impl Value {
     fn write_common(&self, writer: &mut Writer<'_>) -> fmt::Result {
         match self {
             Self::Plain(text) => writer.write_str(text),
-            Self::Text(text) if text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\=".contains(&byte)) => {
+            Self::Text(text)
+                if text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\=".contains(&byte)) =>
+            {
                 writer.write_str(if text.is_empty() { "\"\"" } else { text })
             }
             Self::Text(text) => write!(writer, "{text:?}"),
@@ -178,7 +190,11 @@ struct Escaped<'a>(&'a str);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|character| {
-            if character.is_control() { write!(f, "{}", character.escape_debug()) } else { f.write_char(character) }
+            if character.is_control() {
+                write!(f, "{}", character.escape_debug())
+            } else {
+                f.write_char(character)
+            }
         })
     }
 }

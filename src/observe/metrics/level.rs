@@ -222,7 +222,17 @@ fn code(record: &RequestRecord<'_>, status: u16) -> u16 {
 /// The methods with a label value of their own. Any other is `EXTENSION_METHOD`, so that clients cannot
 /// create series at will.
 const METHODS: [&str; 11] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI", "EXTENSION_METHOD",
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "CONNECT",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+    "PRI",
+    "EXTENSION_METHOD",
 ];
 const PROTOCOLS: [Protocol; 5] =
     [Protocol::Http, Protocol::Websocket, Protocol::Sse, Protocol::Grpc, Protocol::GrpcWeb];

@@ -50,7 +50,11 @@ impl Collector for ProcessCollector {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut out = Vec::new();
         let mut show = |family: &Family, value: f64| {
-            out.push(exposition::family(family, MetricType::GAUGE, vec![exposition::gauge(Vec::new(), value)]));
+            out.push(exposition::family(
+                family,
+                MetricType::GAUGE,
+                vec![exposition::gauge(Vec::new(), value)],
+            ));
         };
         let stat = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(Stat::parse);
         if let Some(stat) = &stat {
@@ -131,7 +135,10 @@ mod tests {
 
     #[test]
     fn limits_and_units_are_read() {
-        assert_eq!(max_fds("Max open files            1024                 524288               files"), Some(1024.0));
+        assert_eq!(
+            max_fds("Max open files            1024                 524288               files"),
+            Some(1024.0)
+        );
         assert_eq!(page_size("Size: 4 kB\nMMUPageSize:           64 kB\n"), Some(65536.0));
     }
 }

@@ -115,7 +115,8 @@ fn grpc_counts_by_its_own_status() {
     entry.record(&RequestRecord { protocol: Protocol::Grpc, grpc_status: None, ..record(&headers) });
     let text = metrics.encode().unwrap();
     for code in [14, 2] {
-        let line = format!(r#"requests_total{{code="{code}",entrypoint="web",method="GET",protocol="grpc"}} 1"#);
+        let line =
+            format!(r#"requests_total{{code="{code}",entrypoint="web",method="GET",protocol="grpc"}} 1"#);
         assert!(text.contains(&line), "{text}");
     }
 }
@@ -129,7 +130,8 @@ fn series_outlive_a_reload_and_go_one_scrape_after_their_last_handle() {
     let new = metrics.service("app@file").unwrap();
     drop(old);
     new.record(&record(&headers));
-    let line = r#"traefik_service_requests_total{code="200",method="GET",protocol="http",service="app@file"} 2"#;
+    let line =
+        r#"traefik_service_requests_total{code="200",method="GET",protocol="http",service="app@file"} 2"#;
     assert!(metrics.encode().unwrap().contains(line));
     drop(new);
     assert!(metrics.encode().unwrap().contains(line));

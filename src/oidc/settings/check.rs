@@ -12,7 +12,11 @@ const MAX_SECONDS: i64 = 30 * 365 * 24 * 3600;
 /// by resolving it, before each use.
 pub(super) fn provider_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim()).map_err(|error| format!("is not a URL: {error}"))?;
-    if url.host().is_none() || !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+    if url.host().is_none()
+        || !url.username().is_empty()
+        || url.password().is_some()
+        || url.fragment().is_some()
+    {
         return Err("must be a URL with a host, without user name, password or fragment".to_owned());
     }
     match url.scheme() {
@@ -84,12 +88,17 @@ pub(super) fn resource(text: &str) -> Result<(), String> {
 
 /// A key that is long enough and not one that was published.
 pub(super) fn key(text: &str) -> Result<(), String> {
-    const PUBLISHED: &[&str] = &["potato-secret-is-at-least-32-bytes-long", "your-secure-encryption-key-min-32-chars"];
+    const PUBLISHED: &[&str] =
+        &["potato-secret-is-at-least-32-bytes-long", "your-secure-encryption-key-min-32-chars"];
     if text.len() < 32 {
         return Err(format!("must have at least 32 bytes, has {}", text.len()));
     }
-    if PUBLISHED.iter().any(|published| text.starts_with(published)) || text.bytes().all(|b| Some(b) == text.bytes().next()) {
-        return Err("is an example that everybody knows; make your own, as with `openssl rand -hex 32`".to_owned());
+    if PUBLISHED.iter().any(|published| text.starts_with(published))
+        || text.bytes().all(|b| Some(b) == text.bytes().next())
+    {
+        return Err(
+            "is an example that everybody knows; make your own, as with `openssl rand -hex 32`".to_owned()
+        );
     }
     Ok(())
 }
@@ -101,10 +110,20 @@ mod tests {
 
     #[test]
     fn provider_urls() {
-        for good in ["https://id.example", "http://127.0.0.1:9400", "http://localhost/realms/x", "http://[::1]:1"] {
+        for good in
+            ["https://id.example", "http://127.0.0.1:9400", "http://localhost/realms/x", "http://[::1]:1"]
+        {
             assert!(provider_url(good).is_ok(), "{good}");
         }
-        for bad in ["http://10.0.0.1", "ftp://x", "id.example", "https://u:p@x", "https://x/#f", "", "http://169.254.1.1"] {
+        for bad in [
+            "http://10.0.0.1",
+            "ftp://x",
+            "id.example",
+            "https://u:p@x",
+            "https://x/#f",
+            "",
+            "http://169.254.1.1",
+        ] {
             assert!(provider_url(bad).is_err(), "{bad}");
         }
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::super::testing::{Origin, Setup};
-use super::super::{AliasHeaders, InternalRequest};
+use super::super::AliasHeaders;
 use crate::net::LocalResponse;
 use crate::net::forwarded::Trust;
+use crate::net::internal::InternalRequest;
 
 #[tokio::test]
 async fn a_request_reaches_the_service_and_the_connection_is_kept() {

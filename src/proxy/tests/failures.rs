@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::super::InternalRequest;
 use super::super::testing::{Origin, Setup};
 use crate::net::LocalResponse;
+use crate::net::internal::InternalRequest;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
