@@ -8,9 +8,8 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
-use ipnet::IpNet;
-use thiserror::Error;
 
+use super::cidr::{CidrError, IpSet};
 use super::headers::{is_alias_name, same_name};
 
 /// `X-Forwarded-For`.
@@ -65,38 +64,25 @@ pub fn classify(name: &str) -> Forwarding {
     if FORWARDING.contains(&name) { Forwarding::Named } else { Forwarding::Other }
 }
 
-/// An entry of a list of addresses that is neither an address nor a network.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is neither an IP address nor a CIDR")]
-pub struct NetworkError(pub String);
-
 /// Whose word is taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trust {
     everybody: bool,
-    networks: Vec<IpNet>,
+    peers: IpSet,
 }
 
 impl Trust {
-    /// Trusts `networks` (addresses or CIDRs), or everybody when `insecure`.
+    /// Trusts `peers` (addresses or CIDRs), or everybody when `insecure`.
     ///
     /// # Errors
-    /// [`NetworkError`] names the first bad entry.
-    pub fn new<S: AsRef<str>>(insecure: bool, networks: &[S]) -> Result<Self, NetworkError> {
-        let parse = |text: &str| -> Result<IpNet, NetworkError> {
-            let text = text.trim_ascii();
-            text.parse::<IpNet>()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-                .map_err(|_| NetworkError(text.to_owned()))
-        };
-        let networks = networks.iter().map(|text| parse(text.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { everybody: insecure, networks })
+    /// Names the first bad entry.
+    pub fn new<S: AsRef<str>>(insecure: bool, peers: &[S]) -> Result<Self, CidrError> {
+        Ok(Self { everybody: insecure, peers: IpSet::parse(peers)? })
     }
 
-    /// Whether `peer` is trusted. An IPv4 address inside IPv6 counts as the IPv4 address.
+    /// Whether `peer` is trusted.
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.everybody || self.networks.iter().any(|network| network.contains(&peer))
+        self.everybody || self.peers.contains(peer)
     }
 }
 
@@ -179,7 +165,7 @@ mod tests {
         assert!(!trust.trusts("192.0.2.2".parse().unwrap()));
         assert!(!Trust::default().trusts("127.0.0.1".parse().unwrap()));
         assert!(Trust::new::<&str>(true, &[]).unwrap().trusts("192.0.2.2".parse().unwrap()));
-        assert_eq!(Trust::new(false, &["ten"]), Err(NetworkError("ten".into())));
+        assert_eq!(Trust::new(false, &["ten"]), Err(CidrError("ten".into())));
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! frame would overwrite the one in the address bar, and its answer could not be shown.
 //! Nothing here opens a route; it only chooses between two refusals.
 
+use http::Method;
 use http::header::{
     ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, UPGRADE,
 };
-use http::Method;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -42,7 +42,9 @@ impl RequestKind {
 
 /// A CORS pre-flight request (Fetch standard, "CORS-preflight request").
 pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    method == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether the request was caused by a page of another site, as far as the browser says so.
@@ -70,7 +72,10 @@ fn navigates(headers: &HeaderMap) -> bool {
     match text(headers, &SEC_FETCH_MODE) {
         Some(mode) => mode == "navigate" && matches!(text(headers, &SEC_FETCH_DEST), None | Some("document")),
         // A destination without a mode is no browser's request; believe what it says.
-        None => matches!(text(headers, &SEC_FETCH_DEST), None | Some("document")) && looks_like_navigation(headers),
+        None => {
+            matches!(text(headers, &SEC_FETCH_DEST), None | Some("document"))
+                && looks_like_navigation(headers)
+        }
     }
 }
 
@@ -81,13 +86,19 @@ fn looks_like_navigation(headers: &HeaderMap) -> bool {
     if script {
         return false;
     }
-    !headers.contains_key(ACCEPT) || accepts(headers, "text/html") || accepts(headers, "*/*") && !prefers_resource(headers)
+    !headers.contains_key(ACCEPT)
+        || accepts(headers, "text/html")
+        || accepts(headers, "*/*") && !prefers_resource(headers)
 }
 
 /// `image/avif,image/webp,*/*;q=0.8` is an image's request although it ends in `*/*`.
 fn prefers_resource(headers: &HeaderMap) -> bool {
     accept_types(headers).any(|t| {
-        t.starts_with("image/") || t.starts_with("font/") || t == "text/css" || t.contains("javascript") || t.ends_with("json")
+        t.starts_with("image/")
+            || t.starts_with("font/")
+            || t == "text/css"
+            || t.contains("javascript")
+            || t.ends_with("json")
     })
 }
 
@@ -120,7 +131,8 @@ mod tests {
     use super::*;
 
     fn kind(method: &str, headers: &[(&str, &str)]) -> RequestKind {
-        let map = headers.iter().map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap())).collect();
+        let map =
+            headers.iter().map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap())).collect();
         RequestKind::of(&method.parse().unwrap(), &map)
     }
 
@@ -132,7 +144,11 @@ mod tests {
             ("GET", &[("sec-fetch-mode", "navigate"), ("accept", "image/png")], Navigation),
             ("HEAD", &[("sec-fetch-mode", "navigate")], Navigation),
             ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Navigation),
-            ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), ("accept", "text/html")], Api),
+            (
+                "GET",
+                &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), ("accept", "text/html")],
+                Api,
+            ),
             ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object")], Api),
             ("GET", &[("sec-fetch-mode", "cors"), ("accept", "text/html")], Api),
             ("GET", &[("sec-fetch-mode", "no-cors"), ("accept", "text/html")], Api),
