@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use pingora::server::configuration::ServerConf;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, interval, timeout};
@@ -34,7 +33,6 @@ pub struct Control {
     pub(super) arguments: Vec<String>,
     pub(super) config: StaticConfig,
     pub(super) observed: Observed,
-    pub(super) conf: ServerConf,
     pub(super) greeting: Option<Greeting>,
 }
 
@@ -83,7 +81,7 @@ impl Control {
 
     fn supervisor(&self, runtime: &Runtime, specs: &[ListenerSpec]) -> Supervisor<Edge> {
         let edge = Edge::new(Arc::clone(runtime.snapshot()), self.observed.access_log.clone(), &hostname());
-        let proxy = http_proxy(edge, self.conf.clone());
+        let proxy = http_proxy(edge, super::server_conf());
         let events = Arc::new(listeners::Connections::new(specs, &self.observed.metrics));
         Supervisor::new(Arc::new(proxy), Arc::clone(runtime.tls()), events, None)
     }
