@@ -180,7 +180,10 @@ impl Answer {
 }
 
 pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().filter_map(|line| line.split_once(": ")).find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(n, _)| n.eq_ignore_ascii_case(name))
+        .map(|(_, v)| v)
 }
 
 /// A proxy in front of one service.
@@ -360,7 +363,15 @@ impl App {
     fn new(proxy: Arc<HttpProxy<Edge>>, peer: SocketAddr, local: SocketAddr) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        let conn = ConnInfo { entry_point: "web".into(), peer, socket_peer: peer, local, tls: None, h2: false, control: ConnControl::default() };
+        let conn = ConnInfo {
+            entry_point: "web".into(),
+            peer,
+            socket_peer: peer,
+            local,
+            tls: None,
+            h2: false,
+            control: ConnControl::default(),
+        };
         Self { proxy, conn: Arc::new(conn), options }
     }
 }
