@@ -63,11 +63,10 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
     if identity.strip_authorization {
         request.remove_header(&AUTHORIZATION);
     }
-    if let CookieEdit::Replace(values) = identity.cookie {
-        request.remove_header(&COOKIE);
-        for value in values {
-            set_header!(request, append_header, COOKIE, value);
-        }
+    match identity.cookie {
+        CookieEdit::Keep => {}
+        CookieEdit::Drop => drop(request.remove_header(&COOKIE)),
+        CookieEdit::Replace(value) => set_header!(request, insert_header, COOKIE, value),
     }
     for (name, value) in identity.headers.iter() {
         set_header!(request, insert_header, name, value.clone());

@@ -11,6 +11,7 @@ use super::{
 use crate::config::oidc::Oidc;
 use crate::config::value::{Node, Position};
 use crate::config::{Decode, Decoder};
+use crate::oidc::cookie::{CookieError, Cookies};
 use crate::oidc::excluded::ExcludedPaths;
 use crate::oidc::gate::GateSettings;
 use crate::oidc::identity_headers::same_header;
@@ -90,13 +91,22 @@ impl Builder<'_> {
         let block = self.block;
         let later = [
             (block.redis.as_ref().is_some_and(|r| r.enabled), "redis.enabled"),
-            (block.dynamic_client_registration.as_ref().is_some_and(|r| r.enabled), "dynamicClientRegistration.enabled"),
+            (
+                block.dynamic_client_registration.as_ref().is_some_and(|r| r.enabled),
+                "dynamicClientRegistration.enabled",
+            ),
             (block.security_headers.as_ref().is_some_and(|h| h.enabled), "securityHeaders"),
             (block.enable_bearer_auth, "enableBearerAuth"),
             (block.enable_backchannel_logout, "enableBackchannelLogout"),
             (block.enable_frontchannel_logout, "enableFrontchannelLogout"),
-            (self.dialect == Dialect::Native && block.backchannel_logout_url.is_some(), "backchannelLogoutURL"),
-            (self.dialect == Dialect::Native && block.frontchannel_logout_url.is_some(), "frontchannelLogoutURL"),
+            (
+                self.dialect == Dialect::Native && block.backchannel_logout_url.is_some(),
+                "backchannelLogoutURL",
+            ),
+            (
+                self.dialect == Dialect::Native && block.frontchannel_logout_url.is_some(),
+                "frontchannelLogoutURL",
+            ),
             (block.require_token_introspection, "requireTokenIntrospection"),
             (block.per_source_login_rate_limit != 0, "perSourceLoginRateLimit"),
         ];
@@ -110,15 +120,27 @@ impl Builder<'_> {
         let changed = [
             (block.enable_pkce == Some(false), "enablePKCE", "PKCE S256 is always used"),
             (block.pkce == Some(false), "pkce", "PKCE S256 is always used"),
-            (block.strip_auth_cookies == Some(false), "stripAuthCookies", "our cookies never reach a service"),
-            (block.rate_limit.is_some(), "rateLimit", "has no effect: verifying a token costs no call, so nothing is limited"),
+            (
+                block.strip_auth_cookies == Some(false),
+                "stripAuthCookies",
+                "our cookies never reach a service",
+            ),
+            (
+                block.rate_limit.is_some(),
+                "rateLimit",
+                "has no effect: verifying a token costs no call, so nothing is limited",
+            ),
             (block.log_level.is_some(), "logLevel", "has no effect: the process has one level, `log.level`"),
             (
                 block.allow_opaque_tokens == Some(true),
                 "allowOpaqueTokens",
                 "has no effect: access tokens are opaque to us, and the ID token is the proof of login",
             ),
-            (block.insecure_skip_verify, "insecureSkipVerify", "the provider's certificate is not verified: for tests only"),
+            (
+                block.insecure_skip_verify,
+                "insecureSkipVerify",
+                "the provider's certificate is not verified: for tests only",
+            ),
             (
                 block.redis.is_some() && !block.redis.as_ref().is_some_and(|r| r.enabled),
                 "redis",
@@ -135,11 +157,20 @@ impl Builder<'_> {
         }
         let session = block.session.as_ref();
         let state = block.state_cookie.as_ref();
-        if session.is_some_and(|s| s.http_only == Some(false)) || state.is_some_and(|s| s.http_only == Some(false)) {
-            self.error(if session.is_some_and(|s| s.http_only == Some(false)) { "session.httpOnly" } else { "stateCookie.httpOnly" },
-                "our cookies are always HttpOnly");
+        if session.is_some_and(|s| s.http_only == Some(false))
+            || state.is_some_and(|s| s.http_only == Some(false))
+        {
+            self.error(
+                if session.is_some_and(|s| s.http_only == Some(false)) {
+                    "session.httpOnly"
+                } else {
+                    "stateCookie.httpOnly"
+                },
+                "our cookies are always HttpOnly",
+            );
         }
-        let other_same_site = |value: &Option<String>| value.as_ref().is_some_and(|v| !v.eq_ignore_ascii_case("lax"));
+        let other_same_site =
+            |value: &Option<String>| value.as_ref().is_some_and(|v| !v.eq_ignore_ascii_case("lax"));
         if session.is_some_and(|s| other_same_site(&s.same_site)) {
             self.error("session.sameSite", "only `lax` is supported");
         }
@@ -217,12 +248,15 @@ impl Builder<'_> {
             }
             return None;
         };
-        if text.contains("github.com") {
-            self.error(&key, "GitHub speaks OAuth 2.0 only and gives no ID token; put a bridge such as dex before it");
-            return None;
-        }
         let text = text.trim().trim_end_matches("/.well-known/openid-configuration").to_owned();
         let url = self.checked(&key, check::provider_url(&text))?;
+        if url.host_str() == Some("github.com") {
+            self.error(
+                &key,
+                "GitHub speaks OAuth 2.0 only and gives no ID token; put a bridge such as dex before it",
+            );
+            return None;
+        }
         if url.query().is_some() {
             self.error(&key, "must not have a query");
             return None;
@@ -235,7 +269,8 @@ impl Builder<'_> {
 
     fn client(&mut self) -> Option<(String, Option<ClientAuth>)> {
         let method = self.client_auth();
-        let has_secret = self.block.client_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
+        let has_secret =
+            self.block.client_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
         if !has_secret && method.is_ok_and(|method| method != Some(ClientAuth::Public)) {
             self.error("clientSecret", "is required (or `clientAuthMethod: none` for a public client)");
         }
@@ -254,7 +289,9 @@ impl Builder<'_> {
             Some("client_secret_post") => return Ok(Some(ClientAuth::SecretPost)),
             Some("client_secret_basic") => return Ok(Some(ClientAuth::SecretBasic)),
             Some("none") => return Ok(Some(ClientAuth::Public)),
-            Some("private_key_jwt" | "client_secret_jwt" | "tls_client_auth" | "self_signed_tls_client_auth") => "not supported yet",
+            Some(
+                "private_key_jwt" | "client_secret_jwt" | "tls_client_auth" | "self_signed_tls_client_auth",
+            ) => "not supported yet",
             Some(_) => "must be client_secret_post, client_secret_basic or none",
         };
         self.error("clientAuthMethod", message);
@@ -272,7 +309,8 @@ impl Builder<'_> {
 
     fn paths(&mut self) -> Option<(String, String)> {
         let names = ["callbackURL", "redirectUrl"];
-        let Some((key, callback)) = self.either(names, [&self.block.callback_url, &self.block.redirect_url]) else {
+        let Some((key, callback)) = self.either(names, [&self.block.callback_url, &self.block.redirect_url])
+        else {
             if self.block.callback_url.is_none() {
                 let key = if self.dialect == Dialect::Plugin { names[0] } else { names[1] };
                 self.error(key, "is required: a path such as `/oauth2/callback`");
@@ -297,7 +335,9 @@ impl Builder<'_> {
     fn post_logout(&mut self) -> Option<Option<PostLogout>> {
         let names = ["postLogoutRedirectURI", "postLogoutRedirectUrl"];
         let values = [&self.block.post_logout_redirect_uri, &self.block.post_logout_redirect_url];
-        let Some((key, text)) = self.either(names, values).filter(|(_, text)| !text.is_empty()) else { return Some(None) };
+        let Some((key, text)) = self.either(names, values).filter(|(_, text)| !text.is_empty()) else {
+            return Some(None);
+        };
         if text.starts_with('/') {
             if !crate::oidc::return_target::is_strict(&text) {
                 self.error(&key, format!("`{text}` must be a plain path or an https URL"));
@@ -362,11 +402,13 @@ impl Builder<'_> {
         let mut headers: Vec<(HeaderName, Template)> = Vec::new();
         for header in &block.headers {
             let Some(name) = self.header_name("headers", &header.name) else { continue };
-            let result = Template::compile(&header.value, &block.allowed_claims).map_err(|error| format!("{}: {error}", header.name));
+            let result = Template::compile(&header.value, &block.allowed_claims)
+                .map_err(|error| format!("{}: {error}", header.name));
             headers.extend(self.checked("headers", result).map(|template| (name, template)));
         }
         for (name, claim) in &block.forward_headers {
-            headers.extend(self.header_name("forwardHeaders", name).map(|name| (name, Template::claim(claim))));
+            headers
+                .extend(self.header_name("forwardHeaders", name).map(|name| (name, Template::claim(claim))));
         }
         Some(headers)
     }
@@ -374,8 +416,17 @@ impl Builder<'_> {
     fn header_name(&mut self, key: &str, name: &str) -> Option<HeaderName> {
         /// Headers that steer the message itself.
         const FRAMING: &[&str] = &[
-            "host", "cookie", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive",
-            "proxy-connection", "expect",
+            "host",
+            "cookie",
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "te",
+            "trailer",
+            "upgrade",
+            "keep-alive",
+            "proxy-connection",
+            "expect",
         ];
         match HeaderName::try_from(name) {
             Ok(parsed) if !FRAMING.iter().any(|framing| same_header(framing, name)) => Some(parsed),
@@ -395,7 +446,8 @@ impl Builder<'_> {
             None => ("sessionMaxAge", block.session_max_age),
         };
         let max_age = self.checked(key, check::seconds(max_age.unwrap_or(0), Some(DAY)));
-        let grace = check::seconds(block.refresh_grace_period_seconds.unwrap_or(0), Some(Duration::from_secs(60)));
+        let grace =
+            check::seconds(block.refresh_grace_period_seconds.unwrap_or(0), Some(Duration::from_secs(60)));
         let grace = self.checked("refreshGracePeriodSeconds", grace);
         let age = block.max_refresh_token_age_seconds.unwrap_or(21_600);
         let age = self.checked("maxRefreshTokenAgeSeconds", check::seconds(age, Some(Duration::ZERO)));
@@ -410,19 +462,31 @@ impl Builder<'_> {
     fn cookies(&mut self) -> Option<CookieSettings> {
         let block = self.block;
         let native = block.session.as_ref();
-        let domain = block.cookie_domain.clone().or_else(|| native.and_then(|s| s.domain.clone())).filter(|d| !d.is_empty());
-        let path = block.cookie_path.clone().or_else(|| native.and_then(|s| s.path.clone())).filter(|p| !p.is_empty());
+        let domain = block
+            .cookie_domain
+            .clone()
+            .or_else(|| native.and_then(|s| s.domain.clone()))
+            .filter(|d| !d.is_empty());
+        let path = block
+            .cookie_path
+            .clone()
+            .or_else(|| native.and_then(|s| s.path.clone()))
+            .filter(|p| !p.is_empty());
         let path = path.unwrap_or_else(|| "/".to_owned());
-        let prefix = block.cookie_prefix.clone().filter(|p| !p.is_empty()).unwrap_or_else(|| "_oidc_raczylo_".to_owned());
-        let domain = match domain {
-            Some(domain) => Some(self.checked("cookieDomain", check::cookie_domain(&domain))?),
-            None => None,
-        };
-        let path_fits = path == "/" || path.starts_with('/') && !path.contains([';', ',', ' ', '"', '\\']) && path.is_ascii();
-        if !path_fits {
-            self.error("cookiePath", format!("`{path}` must be a path"));
+        let prefix = block
+            .cookie_prefix
+            .clone()
+            .filter(|p| !p.is_empty())
+            .unwrap_or_else(|| "_oidc_raczylo_".to_owned());
+        if let Err(error) = Cookies::new(&prefix, domain.as_deref(), Some(&path)) {
+            let key = match error {
+                CookieError::Domain => "cookieDomain",
+                CookieError::Path => "cookiePath",
+                CookieError::Prefix | CookieError::Value => "cookiePrefix",
+            };
+            self.error(key, error.to_string());
+            return None;
         }
-        let prefix = self.checked("cookiePrefix", check::cookie_prefix(&prefix))?;
         Some(CookieSettings { prefix, domain, path })
     }
 
@@ -447,7 +511,8 @@ impl Builder<'_> {
         Some(ProviderSettings {
             ca_pem: ca_pem.into_iter().flatten().filter(|pem| !pem.is_empty()).collect(),
             ca_path: block.ca_cert_path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
-            insecure_skip_verify: block.insecure_skip_verify || tls.is_some_and(|tls| tls.insecure_skip_verify),
+            insecure_skip_verify: block.insecure_skip_verify
+                || tls.is_some_and(|tls| tls.insecure_skip_verify),
             allow_private: block.allow_private_ip_addresses,
             timeout: client.and_then(|client| client.timeout_seconds).map(Duration::from_secs),
             end_session_url,
@@ -466,10 +531,16 @@ impl Builder<'_> {
         let identifier = self.either(names, [&block.user_identifier_claim, &block.username_claim]);
         let identifier = identifier.map(|(_, claim)| claim).filter(|claim| !claim.is_empty());
         let identifier_claim = identifier.unwrap_or_else(|| "email".to_owned());
-        if !block.allowed_user_domains.is_empty() && !matches!(identifier_claim.as_str(), "email" | "upn" | "preferred_username") {
-            self.warn("allowedUserDomains", "compares the part behind `@` of the identifier, which is not an e-mail address here");
+        if !block.allowed_user_domains.is_empty()
+            && !matches!(identifier_claim.as_str(), "email" | "upn" | "preferred_username")
+        {
+            self.warn(
+                "allowedUserDomains",
+                "compares the part behind `@` of the identifier, which is not an e-mail address here",
+            );
         }
-        let claim = |name: &str, default: &str| if name.is_empty() { default.to_owned() } else { name.to_owned() };
+        let claim =
+            |name: &str, default: &str| if name.is_empty() { default.to_owned() } else { name.to_owned() };
         Some(GateSettings {
             users: block.allowed_users.clone(),
             domains: block.allowed_user_domains.clone(),
