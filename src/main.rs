@@ -1,6 +1,10 @@
 //! The `portcullis` program.
 
+use std::process::ExitCode;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    portcullis::cli::main(std::env::args().skip(1).collect())
+}

@@ -1,1 +1,21 @@
-//! (being laid out)
+//! TLS towards clients: certificates chosen by SNI, options chosen by host.
+//!
+//! [`build`] turns configuration into an immutable [`TlsSnapshot`]; handshakes load the current one.
+//! What must survive a reload (ticket keys, resumable sessions, the self-signed certificate) lives
+//! in [`Keep`]. A host whose options or certificate cannot be applied is refused, never served with
+//! weaker ones.
+
+mod certificate;
+mod client_auth;
+mod names;
+mod options;
+mod snapshot;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use certificate::{CertificateError, Expiry};
+pub use names::{cipher_name, version_name};
+pub use options::{Keep, OptionsError, SelfSignedError};
+pub use snapshot::{Decision, HostOptions, Inputs, Refusal, TlsError, TlsSnapshot, build};

@@ -126,18 +126,42 @@ fn code(text: &str) -> Vec<(usize, String)> {
     kept.map(|(at, line)| (at + 1, (*line).to_owned())).collect()
 }
 
-/// Modules of ours that a line uses: `crate::a`, and each first word of `crate::{a::b, c}`.
-fn used(line: &str) -> Vec<String> {
+/// Modules of ours that the text names, with their places: `crate::a`, and each first word of `crate::{a::{b, c}, d}`.
+fn used(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
-    for rest in line.split("crate::").skip(1) {
-        let list = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap_or(list));
-        let items: Vec<&str> = if rest.starts_with('{') { list.split(',').collect() } else { vec![list] };
-        for item in items {
-            let word: String = item.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            found.push(word);
+    for (at, path) in text.match_indices("crate::") {
+        let rest = &text[at + path.len()..];
+        match rest.strip_prefix('{') {
+            None => found.push((at, first_word(rest))),
+            Some(list) => found.extend(members(list).into_iter().map(|item| (at, first_word(item)))),
         }
     }
     found
+}
+
+/// The items of a list up to its closing brace, split at the commas outside of inner braces.
+fn members(list: &str) -> Vec<&str> {
+    let (mut items, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                items.push(&list[start..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items
+}
+
+fn first_word(text: &str) -> String {
+    text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
 #[test]
@@ -154,14 +178,13 @@ fn dependencies_point_one_way() {
             wrong.push(format!("{}: module `{module}` has no place in the order", source.path.display()));
             continue;
         };
-        for (number, line) in &source.lines {
-            for name in used(line) {
-                let known = allowed.contains_key(name.as_str());
-                edges += usize::from(known && name != module);
-                if known && name != module && !may_use.contains(&name.as_str()) {
-                    wrong
-                        .push(format!("{}:{number}: `{module}` may not use `{name}`", source.path.display()));
-                }
+        let text: String = source.lines.iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect();
+        for (at, name) in used(&text) {
+            let known = allowed.contains_key(name.as_str()) && name != module;
+            edges += usize::from(known);
+            if known && !may_use.contains(&name.as_str()) {
+                let number = source.lines[text[..at].matches('\n').count()].0;
+                wrong.push(format!("{}:{number}: `{module}` may not use `{name}`", source.path.display()));
             }
         }
     }
@@ -197,9 +220,10 @@ fn files_stay_short() {
 
 #[test]
 fn the_reader_of_paths_sees_all_forms() {
-    assert_eq!(used("use crate::net::LocalResponse;"), ["net"]);
-    assert_eq!(used("use crate::{config::Located, net};"), ["config", "net"]);
-    assert_eq!(used("fn f(x: crate::oidc::A, y: crate::tls::B)"), ["oidc", "tls"]);
+    let names = |text| used(text).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    assert_eq!(names("use crate::net::LocalResponse;"), ["net"]);
+    assert_eq!(names("use crate::{\n    config::{Located, X},\n    net,\n};"), ["config", "net", ""]);
+    assert_eq!(names("fn f(x: crate::oidc::A, y: crate::tls::B)"), ["oidc", "tls"]);
     assert!(
         code("a\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n    use crate::cli;\n}")
             .iter()

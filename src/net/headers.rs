@@ -1,0 +1,75 @@
+//! Header names and lists as every layer judges them.
+
+use http::HeaderMap;
+use http::header::{CONNECTION, HeaderName};
+
+/// Whether two header names are one to a service that turns everything but letters and digits into
+/// one character (CGI, WSGI, PHP, nginx): `X_Real.Ip` is `X-Real-Ip` there.
+pub fn same_name(a: &str, b: &str) -> bool {
+    let fold = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| fold(a) == fold(b))
+}
+
+/// Whether a header name holds a byte other than letter, digit and `-`, so that it may be an alias of another.
+pub fn is_alias_name(name: &str) -> bool {
+    name.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+}
+
+/// The members of `Connection`, over all its lines (RFC 9110, section 7.6.1).
+pub fn connection_members(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+/// Whether `Connection` names `member`.
+pub fn connection_names(headers: &HeaderMap, member: &str) -> bool {
+    connection_members(headers).any(|named| named.eq_ignore_ascii_case(member))
+}
+
+/// Whether a header belongs to one connection only and never crosses a proxy. `Connection`,
+/// `Upgrade` and `Transfer-Encoding` are not in the list: the HTTP engine owns them.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "http2-settings"
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn aliases_are_one_name() {
+        for name in ["x-real-ip", "X_Real_Ip", "x.real-ip", "X-Real~Ip"] {
+            assert!(same_name(name, "x-real-ip"), "{name}");
+        }
+        assert!(!same_name("x-real-ips", "x-real-ip"));
+        assert!(!same_name("xxreal-ip", "x-real-ip"));
+        assert!(is_alias_name("x_real-ip") && !is_alias_name("x-real-ip1"));
+    }
+
+    #[test]
+    fn connection_is_read_over_all_lines() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONNECTION, HeaderValue::from_static("keep-alive,, Foo"));
+        headers.append(CONNECTION, HeaderValue::from_static("Upgrade"));
+        assert_eq!(connection_members(&headers).collect::<Vec<_>>(), ["keep-alive", "Foo", "Upgrade"]);
+        assert!(connection_names(&headers, "upgrade"));
+        assert!(!connection_names(&headers, "close"));
+    }
+}

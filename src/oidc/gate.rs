@@ -1,0 +1,220 @@
+//! Who may pass: users, e-mail domains, roles and groups.
+
+use serde_json::Value;
+
+use super::claims::Claims;
+
+/// The authorization rules of one policy.
+#[derive(Debug, Clone, Default)]
+pub struct Gate {
+    users: Vec<String>,
+    domains: Vec<String>,
+    roles_and_groups: Vec<String>,
+    identifier_claim: String,
+    role_claim: String,
+    group_claim: String,
+}
+
+/// Why a user may not pass, in words for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// Neither the user nor the e-mail domain is listed.
+    User,
+    /// The domain is listed but the address is not verified.
+    EmailNotVerified,
+    /// None of the roles and groups is there.
+    RolesAndGroups,
+}
+
+impl Denial {
+    /// A name for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user not allowed",
+            Self::EmailNotVerified => "email address not verified",
+            Self::RolesAndGroups => "no allowed role or group",
+        }
+    }
+}
+
+/// What [`Gate::new`] needs: the options as configured.
+#[derive(Debug, Clone, Default)]
+pub struct GateSettings {
+    /// Identifiers that may pass.
+    pub users: Vec<String>,
+    /// E-mail domains that may pass.
+    pub domains: Vec<String>,
+    /// Roles and groups, any of which is needed.
+    pub roles_and_groups: Vec<String>,
+    /// Claim that names the user.
+    pub identifier_claim: String,
+    /// Claim with the roles.
+    pub role_claim: String,
+    /// Claim with the groups.
+    pub group_claim: String,
+}
+
+impl Gate {
+    /// Folds case once. An empty name in a list matches nobody, but the list counts as configured.
+    pub fn new(settings: &GateSettings) -> Self {
+        let fold = |list: &[String]| list.iter().map(|name| name.trim().to_lowercase()).collect();
+        Self {
+            users: fold(&settings.users),
+            domains: fold(&settings.domains)
+                .into_iter()
+                .map(|d: String| d.trim_start_matches('@').to_owned())
+                .collect(),
+            roles_and_groups: settings.roles_and_groups.clone(),
+            identifier_claim: settings.identifier_claim.clone(),
+            role_claim: settings.role_claim.clone(),
+            group_claim: settings.group_claim.clone(),
+        }
+    }
+
+    /// Whether the user with these claims may pass.
+    ///
+    /// # Errors
+    /// The rule that denies. A claim that is missing denies.
+    pub fn admit(&self, claims: &Claims) -> Result<(), Denial> {
+        self.admit_user(claims)?;
+        if self.roles_and_groups.is_empty() || self.has_role_or_group(claims) {
+            Ok(())
+        } else {
+            Err(Denial::RolesAndGroups)
+        }
+    }
+
+    fn admit_user(&self, claims: &Claims) -> Result<(), Denial> {
+        if self.users.is_empty() && self.domains.is_empty() {
+            return Ok(());
+        }
+        let identifier = claims.identifier(&self.identifier_claim).unwrap_or_default().to_lowercase();
+        if !identifier.is_empty() && self.users.contains(&identifier) {
+            return Ok(());
+        }
+        match domain(&identifier) {
+            Some(domain) if self.domains.iter().any(|allowed| allowed == domain) => {
+                if is_unverified(claims) {
+                    Err(Denial::EmailNotVerified)
+                } else {
+                    Ok(())
+                }
+            }
+            _ => Err(Denial::User),
+        }
+    }
+
+    fn has_role_or_group(&self, claims: &Claims) -> bool {
+        let allowed = |name: &&str| !name.is_empty() && self.roles_and_groups.iter().any(|a| a == name);
+        claims.strings(&self.role_claim).iter().any(|n| allowed(n))
+            || claims.strings(&self.group_claim).iter().any(|n| allowed(n))
+    }
+
+    /// Claims that a verdict depends on.
+    pub fn needed_claims(&self) -> Vec<&str> {
+        let mut names = vec![self.identifier_claim.as_str()];
+        if !self.roles_and_groups.is_empty() {
+            names.extend([self.role_claim.as_str(), self.group_claim.as_str()]);
+        }
+        names
+    }
+}
+
+/// What follows the only `@`.
+fn domain(identifier: &str) -> Option<&str> {
+    let (local, domain) = identifier.split_once('@')?;
+    (!local.is_empty() && !domain.is_empty() && !domain.contains('@')).then_some(domain)
+}
+
+/// `email_verified` is a boolean; some providers send it as text.
+fn is_unverified(claims: &Claims) -> bool {
+    match claims.get("email_verified") {
+        Some(Value::Bool(verified)) => !verified,
+        Some(Value::String(text)) => !text.eq_ignore_ascii_case("true"),
+        None => false,
+        Some(_) => true,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn claims(value: Value) -> Claims {
+        Claims::new(value.as_object().unwrap().clone())
+    }
+
+    fn gate(users: &[&str], domains: &[&str], roles: &[&str]) -> Gate {
+        let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        Gate::new(&GateSettings {
+            users: own(users),
+            domains: own(domains),
+            roles_and_groups: own(roles),
+            identifier_claim: "email".into(),
+            role_claim: "roles".into(),
+            group_claim: "groups".into(),
+        })
+    }
+
+    #[test]
+    fn nothing_configured_admits() {
+        assert_eq!(gate(&[], &[], &[]).admit(&claims(json!({"sub": "x"}))), Ok(()));
+    }
+
+    #[test]
+    fn user_or_domain_suffices_without_regard_to_case() {
+        let gate = gate(&["Bob@Other.example"], &["Example.COM"], &[]);
+        assert_eq!(gate.admit(&claims(json!({"sub": "1", "email": "BOB@other.example"}))), Ok(()));
+        assert_eq!(gate.admit(&claims(json!({"sub": "1", "email": "Alice@EXAMPLE.com"}))), Ok(()));
+        assert_eq!(
+            gate.admit(&claims(json!({"sub": "1", "email": "alice@sub.example.com"}))),
+            Err(Denial::User)
+        );
+    }
+
+    #[test]
+    fn odd_addresses_are_denied() {
+        let gate = gate(&[], &["company.com"], &[]);
+        for email in [
+            "a@evil@company.com",
+            "\"x@company.com\"@evil.com",
+            "a@company.com.",
+            "@company.com",
+            "company.com",
+            "a@",
+        ] {
+            assert_eq!(
+                gate.admit(&claims(json!({"sub": "1", "email": email}))),
+                Err(Denial::User),
+                "{email}"
+            );
+        }
+        for verified in [json!(false), json!("false"), json!(0)] {
+            let claims = claims(json!({"sub": "1", "email": "a@company.com", "email_verified": verified}));
+            assert_eq!(gate.admit(&claims), Err(Denial::EmailNotVerified));
+        }
+        assert_eq!(
+            gate.admit(&claims(json!({"sub": "1", "email": "a@company.com", "email_verified": true}))),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn roles_and_groups_any_of() {
+        let gate = gate(&[], &[], &["admin", "ops", ""]);
+        assert_eq!(gate.admit(&claims(json!({"sub": "1", "roles": ["admin"]}))), Ok(()));
+        assert_eq!(gate.admit(&claims(json!({"sub": "1", "groups": "ops"}))), Ok(()));
+        assert_eq!(
+            gate.admit(&claims(json!({"sub": "1", "groups": ["Admin", "", 5]}))),
+            Err(Denial::RolesAndGroups)
+        );
+        assert_eq!(gate.admit(&claims(json!({"sub": "1"}))), Err(Denial::RolesAndGroups));
+    }
+
+    #[test]
+    fn an_empty_name_admits_nobody() {
+        assert_eq!(gate(&[""], &[], &[]).admit(&claims(json!({"sub": "1", "email": ""}))), Err(Denial::User));
+    }
+}

@@ -1,0 +1,8 @@
+//! The proxy against scripted servers and raw clients.
+
+mod basics;
+mod bodies;
+mod failures;
+mod http10;
+mod http2;
+mod upgrades;

@@ -1,0 +1,31 @@
+//! Names of configured objects: `name@provider`.
+
+/// `name` as seen from `provider`: an unqualified name belongs to the provider that wrote it.
+pub fn qualify(name: &str, provider: &str) -> String {
+    if name.contains('@') { name.to_owned() } else { format!("{name}@{provider}") }
+}
+
+/// The entry of `known` nearest to `written`, as the end of a message: `; did you mean …?`.
+pub fn hint<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match crate::config::error::nearest(written, known) {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unqualified_names_belong_to_their_provider() {
+        assert_eq!(qualify("web", "file"), "web@file");
+        assert_eq!(qualify("web@internal", "file"), "web@internal");
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_named() {
+        assert_eq!(hint("auht@file", ["auth@file", "web@file"]), "; did you mean `auth@file`?");
+        assert_eq!(hint("something", ["auth@file"]), "");
+    }
+}

@@ -1,0 +1,309 @@
+//! The whole TLS configuration at one moment, and the decision for one handshake.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::ClientHello;
+use rustls::sign::CertifiedKey;
+use thiserror::Error;
+
+use super::certificate::{self, CertificateError, Expiry, Facts};
+use super::options::{self, Built, Keep, OptionsError, SelfSignedError};
+use super::store::{BySni, CertStore, Fixed, Found, canonical};
+use crate::config::tls::{Certificate, CertificatePair, TlsOptions};
+use crate::net::TlsInfo;
+
+/// Name of the options that serve whatever names no others.
+const DEFAULT: &str = "default";
+
+/// What a snapshot is built from: the `tls` sections of all providers, merged.
+#[derive(Debug, Default)]
+pub struct Inputs<'a> {
+    /// Every certificate.
+    pub certificates: Vec<&'a Certificate>,
+    /// `stores.default.defaultCertificate`.
+    pub default_certificate: Option<&'a CertificatePair>,
+    /// Options by the name that routers use: `default`, else `<name>@<provider>`.
+    pub options: BTreeMap<String, &'a TlsOptions>,
+    /// Which options the hosts of HTTPS routers ask for.
+    pub hosts: Vec<HostOptions>,
+}
+
+/// A host of an HTTPS router's rule and the options that the router names.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// The router's entry point.
+    pub entry_point: String,
+    /// In lower case, without trailing dot; `*.example.com` stands for one label.
+    pub host: String,
+    /// Name of the options.
+    pub options: String,
+}
+
+/// An item that cannot be applied. Only what depends on it is refused.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A set of options; every host that uses it is refused.
+    #[error("TLS options `{name}`: {reason}")]
+    Options {
+        /// Their name.
+        name: String,
+        /// What is wrong.
+        reason: OptionsError,
+    },
+    /// A router names options that do not exist; the host is refused.
+    #[error("host `{host}` on entry point `{entry_point}`: no TLS options are called `{name}`")]
+    MissingOptions {
+        /// The entry point.
+        entry_point: String,
+        /// The host.
+        host: String,
+        /// The name.
+        name: String,
+    },
+    /// Routers of one host disagree; the host is refused.
+    #[error(
+        "host `{host}` on entry point `{entry_point}`: routers name different TLS options, \
+         `{one}` and `{other}`"
+    )]
+    Conflict {
+        /// The entry point.
+        entry_point: String,
+        /// The host.
+        host: String,
+        /// One name.
+        one: String,
+        /// Another.
+        other: String,
+    },
+    /// A certificate; the names that it holds, if it can be read at all, are refused.
+    #[error("certificate {certificate}: {reason}")]
+    Certificate {
+        /// Its file, or `the inline PEM`.
+        certificate: String,
+        /// What is wrong.
+        reason: CertificateError,
+    },
+    /// No default certificate.
+    #[error(transparent)]
+    SelfSigned(#[from] SelfSignedError),
+}
+
+/// The TLS configuration at one moment. Immutable; replaced as a whole.
+#[derive(Debug)]
+pub struct TlsSnapshot {
+    /// Absent when not even a self-signed certificate could be made: every handshake is refused.
+    store: Option<Arc<CertStore>>,
+    /// `None` for options that cannot be applied.
+    options: HashMap<Arc<str>, Option<Built>>,
+    default: Arc<str>,
+    /// By entry point, then host.
+    hosts: HashMap<String, HashMap<String, Choice>>,
+    expiries: Vec<Expiry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Choice {
+    Options(Arc<str>),
+    /// Contradictory or missing options.
+    Refused,
+}
+
+/// What happens with a ClientHello.
+#[derive(Debug)]
+pub enum Decision {
+    /// The handshake goes on.
+    Serve {
+        /// With this configuration.
+        config: Arc<ServerConfig>,
+        /// Name of the options it was made from.
+        options_name: Arc<str>,
+        /// Whether a client certificate, if sent, is checked against CAs.
+        verifies_clients: bool,
+    },
+    /// The handshake ends with an alert.
+    Refuse(Refusal),
+}
+
+/// Why a handshake is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `sniStrict` and no certificate for the name.
+    UnknownName,
+    /// The host's options or certificate cannot be applied.
+    Unusable,
+}
+
+impl Refusal {
+    /// The alert record that the client gets: `unrecognized_name` or `access_denied` (RFC 8446,
+    /// section 6.2), not encrypted since no handshake has begun.
+    pub fn alert(self) -> &'static [u8] {
+        match self {
+            Self::UnknownName => &[0x15, 3, 3, 0, 2, 2, 112],
+            Self::Unusable => &[0x15, 3, 3, 0, 2, 2, 49],
+        }
+    }
+}
+
+impl TlsSnapshot {
+    /// Decides about the handshake that begins with `hello`, on `entry_point` and the local
+    /// address `local`.
+    pub fn decide(&self, entry_point: &str, local: IpAddr, hello: &ClientHello<'_>) -> Decision {
+        let sni = hello.server_name().map(canonical);
+        let Choice::Options(name) = self.choice(entry_point, sni.as_deref()) else {
+            return Decision::Refuse(Refusal::Unusable);
+        };
+        let (Some(Some(built)), Some(store)) = (self.options.get(&name), &self.store) else {
+            return Decision::Refuse(Refusal::Unusable);
+        };
+        let mut config = built.config.clone();
+        match sni.as_deref().map_or(Found::Nothing, |sni| store.find(sni)) {
+            Found::Certificate(_) => {}
+            Found::Broken => return Decision::Refuse(Refusal::Unusable),
+            Found::Nothing if built.sni_strict => return Decision::Refuse(Refusal::UnknownName),
+            Found::Nothing if sni.is_some() => {}
+            Found::Nothing => {
+                if let Some(key) = store.for_address(local, hello.signature_schemes()) {
+                    let mut own = ServerConfig::clone(&config);
+                    own.cert_resolver = Arc::new(Fixed(key));
+                    config = Arc::new(own);
+                }
+            }
+        }
+        let verifies_clients = built.verifies_clients;
+        Decision::Serve { config, options_name: name, verifies_clients }
+    }
+
+    /// Whether a request for `host` must not be served on a connection with these facts, and gets
+    /// 421 instead: the host's TLS options are not those of the handshake (RFC 9110, section
+    /// 15.5.20). `host` is canonical.
+    pub fn is_misdirected(&self, entry_point: &str, tls: &TlsInfo, host: &str) -> bool {
+        match self.choice(entry_point, Some(host)) {
+            Choice::Options(name) => name != tls.options_name,
+            Choice::Refused => true,
+        }
+    }
+
+    /// Validity of every certificate that is served.
+    pub fn expiries(&self) -> &[Expiry] {
+        &self.expiries
+    }
+
+    fn choice(&self, entry_point: &str, host: Option<&str>) -> Choice {
+        let named = host.and_then(|host| {
+            let here = self.hosts.get(entry_point)?;
+            here.get(host).or_else(|| {
+                let (_, parent) = host.split_once('.')?;
+                here.get(&format!("*.{parent}"))
+            })
+        });
+        named.cloned().unwrap_or_else(|| Choice::Options(self.default.clone()))
+    }
+}
+
+/// Builds a snapshot. What cannot be applied is reported and refused; the rest works. Reads files,
+/// so it must not run on a thread that serves requests.
+pub fn build(inputs: &Inputs<'_>, keep: &Keep) -> (TlsSnapshot, Vec<TlsError>) {
+    let mut builder = Builder { errors: Vec::new(), expiries: Vec::new() };
+    let store = builder.store(inputs, keep).map(Arc::new);
+    let implied = TlsOptions::default();
+    let mut all: BTreeMap<&str, &TlsOptions> =
+        inputs.options.iter().map(|(name, options)| (name.as_str(), *options)).collect();
+    all.entry(DEFAULT).or_insert(&implied);
+
+    let mut built = HashMap::new();
+    for (name, options) in &all {
+        let made = store.as_ref().and_then(|store| {
+            let resolver = Arc::new(BySni(store.clone()));
+            let made = options::build(name, options, resolver, keep);
+            builder.keep_error(made, |reason| TlsError::Options { name: (*name).to_owned(), reason })
+        });
+        built.insert(Arc::from(*name), made);
+    }
+    keep.retain(|name| all.contains_key(name));
+    let hosts = builder.hosts(inputs, &built);
+    let Builder { errors, expiries } = builder;
+    (TlsSnapshot { store, options: built, default: Arc::from(DEFAULT), hosts, expiries }, errors)
+}
+
+struct Builder {
+    errors: Vec<TlsError>,
+    expiries: Vec<Expiry>,
+}
+
+impl Builder {
+    fn keep_error<T, E>(&mut self, made: Result<T, E>, wrap: impl FnOnce(E) -> TlsError) -> Option<T> {
+        made.map_err(|error| self.errors.push(wrap(error))).ok()
+    }
+
+    fn store(&mut self, inputs: &Inputs<'_>, keep: &Keep) -> Option<CertStore> {
+        let default = inputs
+            .default_certificate
+            .and_then(|pair| self.load(&pair.cert_file, &pair.key_file)?.1)
+            .map_or_else(|| keep.self_signed(), Ok);
+        let mut store = CertStore::new(self.keep_error(default, TlsError::from)?);
+        for certificate in &inputs.certificates {
+            if let Some((facts, key)) = self.load(&certificate.cert_file, &certificate.key_file) {
+                store.add(&facts, key.as_ref());
+            }
+        }
+        Some(store)
+    }
+
+    /// What a certificate is good for, and its key unless that is unusable.
+    fn load(&mut self, cert: &str, key: &str) -> Option<(Facts, Option<Arc<CertifiedKey>>)> {
+        let failed = |reason| {
+            let certificate = certificate::display(cert).to_owned();
+            TlsError::Certificate { certificate, reason }
+        };
+        let chain = self.keep_error(certificate::certificates(cert), failed)?;
+        let facts = certificate::facts(&chain)?;
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let key = self.keep_error(certificate::certified_key(chain, key, &provider), failed);
+        if key.is_some() {
+            self.expiries.push(facts.expiry.clone());
+        }
+        Some((facts, key))
+    }
+
+    fn hosts(
+        &mut self,
+        inputs: &Inputs<'_>,
+        built: &HashMap<Arc<str>, Option<Built>>,
+    ) -> HashMap<String, HashMap<String, Choice>> {
+        let mut named: HashMap<(&str, &str), &str> = HashMap::new();
+        let mut hosts: HashMap<String, HashMap<String, Choice>> = HashMap::new();
+        for HostOptions { entry_point, host, options } in &inputs.hosts {
+            let first = *named.entry((entry_point, host)).or_insert(options);
+            let choice = if first != options {
+                self.errors.push(TlsError::Conflict {
+                    entry_point: entry_point.clone(),
+                    host: host.clone(),
+                    one: first.to_owned(),
+                    other: options.clone(),
+                });
+                Choice::Refused
+            } else if let Some((name, _)) = built.get_key_value(options.as_str()) {
+                Choice::Options(name.clone())
+            } else {
+                self.errors.push(TlsError::MissingOptions {
+                    entry_point: entry_point.clone(),
+                    host: host.clone(),
+                    name: options.clone(),
+                });
+                Choice::Refused
+            };
+            let kept = hosts.entry(entry_point.clone()).or_default().entry(host.clone());
+            // Once refused, a later router that repeats the first name changes nothing.
+            kept.and_modify(|kept| {
+                if choice == Choice::Refused {
+                    *kept = Choice::Refused
+                }
+            })
+            .or_insert(choice);
+        }
+        hosts
+    }
+}

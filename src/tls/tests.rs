@@ -1,0 +1,1 @@
+//! Handshakes are tested with the accept loop.
