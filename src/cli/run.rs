@@ -28,7 +28,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 const POOL: usize = 4096;
 
 /// What is said once requests are served.
-pub type Greeting = Box<dyn FnOnce() + Send>;
+pub type Greeting = Box<dyn FnOnce() + Send + Sync>;
 
 /// Serves until a signal says stop. `arguments` are those of the command, to read `log.level` again.
 pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>) -> ExitCode {
@@ -43,9 +43,8 @@ pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>)
         tracing::warn!("{warning}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = loaded.origin, "starting");
-    let conf = server_conf();
-    let control = Control { arguments, config: loaded.config, observed: observed.clone(), conf: conf.clone(), greeting };
-    let failure = run(control, conf);
+    let control = Control { arguments, config: loaded.config, observed: observed.clone(), greeting };
+    let failure = run(control);
     if let Some(access_log) = &observed.access_log {
         access_log.flush(FLUSH);
     }
@@ -60,8 +59,8 @@ pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>)
 }
 
 /// Runs both services; why the process could not go on, if so.
-fn run(control: Control, conf: ServerConf) -> Option<String> {
-    let mut server = Server::new_with_opt_and_conf(None, conf);
+fn run(control: Control) -> Option<String> {
+    let mut server = Server::new_with_opt_and_conf(None, server_conf());
     server.bootstrap();
     let (edge, edge_runtime) = EdgeService::new();
     let ending = Ending::default();

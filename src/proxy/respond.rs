@@ -44,3 +44,14 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, answer: LocalR
     }
     session.as_downstream_mut().finish_body().await
 }
+
+/// Reads what is left of the request body before the connection is closed, within the drain
+/// timeout: closing it at once would reset it, and a client that is still sending would not see
+/// the answer (RFC 9112, section 9.6).
+pub(super) async fn linger(session: &mut Session) {
+    let closing = !session.is_http2() && session.get_keepalive().is_none();
+    if closing && !session.req_header().headers.contains_key(EXPECT) && !session.is_body_done() {
+        // The answer is out; whether the client ever finishes changes nothing.
+        let _ = session.as_downstream_mut().drain_request_body().await;
+    }
+}

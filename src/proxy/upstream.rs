@@ -102,7 +102,10 @@ fn keep_only_upgrade(request: &mut RequestHeader) -> Result<()> {
 /// connection; it is put back where trailers really arrive (HTTP/2) and where gRPC asks.
 fn restore_te(session: &Session, request: &mut RequestHeader) -> Result<()> {
     let client = session.req_header();
-    let grpc = client.headers.get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"));
+    let grpc = client
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"));
     let asked = client.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"))
         && !connection_members(&client.headers).any(|name| name.eq_ignore_ascii_case("te"));
     if grpc || (asked && request.version == Version::HTTP_2) {

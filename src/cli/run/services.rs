@@ -54,7 +54,7 @@ impl Service for ControlService {
     async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
         let Some((control, edge)) = self.control.take() else { return };
         let outcome = match edge.await {
-            Ok(edge) => control.run(edge).await,
+            Ok(edge) => on_own_thread(control, edge).await,
             Err(_) => Err("the edge did not start".to_owned()),
         };
         self.ending.end(outcome.err());
@@ -67,6 +67,14 @@ impl Service for ControlService {
     fn threads(&self) -> Option<usize> {
         Some(1)
     }
+}
+
+/// Drives control from a blocking thread: its future borrows across awaits in ways that the compiler
+/// cannot prove fit to move between threads.
+async fn on_own_thread(control: Control, edge: Handle) -> Result<(), String> {
+    let here = Handle::current();
+    let running = tokio::task::spawn_blocking(move || here.block_on(control.run(edge)));
+    running.await.unwrap_or_else(|error| Err(format!("control ended: {error}")))
 }
 
 /// Tells the server that control is done, after it has drained or failed.
