@@ -17,6 +17,7 @@ mod add_prefix;
 mod basic_auth;
 mod chain;
 mod headers;
+mod oidc;
 mod redirect;
 mod redirect_regex;
 mod redirect_scheme;
@@ -28,6 +29,7 @@ pub use add_prefix::AddPrefix;
 pub use basic_auth::BasicAuth;
 pub use chain::{Chain, Lookup, flatten};
 pub use headers::Headers;
+pub use oidc::Oidc;
 pub use redirect_regex::RedirectRegex;
 pub use redirect_scheme::RedirectScheme;
 pub use replace_path::ReplacePath;
@@ -42,6 +44,8 @@ pub enum Middleware {
     BasicAuth(Box<BasicAuth>),
     /// `headers`
     Headers(Box<Headers>),
+    /// `oidc`, and the plugin traefikoidc
+    Oidc(Oidc),
     /// `redirectRegex`
     RedirectRegex(RedirectRegex),
     /// `redirectScheme`
@@ -149,6 +153,7 @@ impl Middleware {
             Self::AddPrefix(middleware) => middleware.on_request(exchange),
             Self::BasicAuth(middleware) => middleware.on_request(exchange).await,
             Self::Headers(middleware) => middleware.on_request(exchange),
+            Self::Oidc(middleware) => middleware.on_request(exchange).await,
             Self::RedirectRegex(middleware) => middleware.on_request(exchange),
             Self::RedirectScheme(middleware) => middleware.on_request(exchange),
             Self::ReplacePath(middleware) => middleware.on_request(exchange),
@@ -161,6 +166,7 @@ impl Middleware {
             Self::Headers(middleware) => middleware.on_response(response, header),
             Self::AddPrefix(_)
             | Self::BasicAuth(_)
+            | Self::Oidc(_)
             | Self::RedirectRegex(_)
             | Self::RedirectScheme(_)
             | Self::ReplacePath(_)

@@ -22,10 +22,13 @@ fn report(info: &PanicHookInfo<'_>) {
     let name = thread.name().unwrap_or("unnamed");
     let location = info.location().map(ToString::to_string).unwrap_or_default();
     let message = message(info.payload());
-    if tracing::dispatcher::has_been_set() {
+    let logs = tracing::dispatcher::has_been_set();
+    if logs {
         tracing::error!(thread = name, location, panic = message, "panic; please report this defect");
-    } else {
-        // The log is not set up yet. If standard error is closed too, nobody is there to tell.
+    }
+    // The log's writer may not live to write what the main thread says last. If standard error is closed,
+    // nobody is there to tell.
+    if !logs || name == "main" {
         let _ = writeln!(io::stderr(), "panic in thread {name} at {location}: {message}");
     }
 }

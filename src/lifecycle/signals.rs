@@ -50,7 +50,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the next wish to leave, and takes no notice of others: for `hurry` of [`super::drain`].
+    /// Waits for the next wish to leave, and takes no notice of others: for `hurry` of [`super::drain()`].
     pub async fn stop(&mut self) {
         while self.next().await != Signal::Stop {}
     }

@@ -25,6 +25,12 @@ impl Chain {
         Self(middlewares.into_iter().collect())
     }
 
+    /// These middlewares and then those of `inner`.
+    #[must_use]
+    pub fn then(&self, inner: &Self) -> Self {
+        Self(self.0.iter().chain(inner.0.iter()).cloned().collect())
+    }
+
     /// Whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

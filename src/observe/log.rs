@@ -144,14 +144,13 @@ impl Log {
         Ok(log)
     }
 
-    /// A log that nothing is written to, for tests of what changes it.
-    #[cfg(test)]
-    pub(crate) fn detached(dropped: IntCounter) -> Result<Self, LogError> {
+    /// A log that nothing is written to, for a configuration that is only tried out.
+    ///
+    /// # Errors
+    /// The null device cannot be opened.
+    pub fn silent(dropped: IntCounter) -> Result<Self, LogError> {
         let config = telemetry::Log { file_path: Some("/dev/null".into()), ..Default::default() };
-        let (log, subscriber) = Self::build(&config, dropped)?;
-        // Kept for ever, for its filter lives in it.
-        std::mem::forget(tracing::Dispatch::new(subscriber));
-        Ok(log)
+        Self::build(&config, dropped).map(|(log, _)| log)
     }
 
     fn build(

@@ -19,7 +19,7 @@ use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 pub use level::LevelMetrics;
-pub use oidc::{IssuerMetrics, LoginOutcome, OidcMetrics, RefreshOutcome};
+pub use oidc::{LoginOutcome, OidcMetrics, RefreshOutcome};
 pub use state::CertificateExpiry;
 
 use crate::config::telemetry::Prometheus;
@@ -46,6 +46,7 @@ pub struct Metrics {
     registry: Registry,
     state: Arc<State>,
     enabled: Enabled,
+    internals: bool,
     bounds: Arc<Bounds>,
     config_reloads: IntCounter,
     config_last_success: IntGauge,
@@ -84,6 +85,7 @@ impl Metrics {
                 routers: config.is_some_and(|config| config.add_routers_labels),
                 services: config.is_some_and(|config| config.add_services_labels),
             },
+            internals: false,
             bounds: Arc::new(Bounds::new(bounds).ok_or(MetricsError::Buckets)?),
             config_reloads: counter(&registry, &names::CONFIG_RELOADS)?,
             config_last_success: gauge(&registry, &names::CONFIG_LAST_RELOAD_SUCCESS)?,
@@ -96,6 +98,18 @@ impl Metrics {
             state,
             registry,
         })
+    }
+
+    /// Whether requests to `@internal` services are counted too (`metrics.addInternals`); off to begin with.
+    pub fn with_internals(mut self, add: bool) -> Self {
+        self.internals = add;
+        self
+    }
+
+    /// Whether requests to `@internal` services are counted too. If not, whoever compiles or records a route
+    /// leaves them out on every level.
+    pub fn includes_internals(&self) -> bool {
+        self.internals
     }
 
     /// The handle of an entry point, or none if `addEntryPointsLabels` is off.
@@ -141,8 +155,7 @@ impl Metrics {
         self.config_last_success.set(unix_seconds(now));
     }
 
-    /// Counts a dynamic configuration that was refused whole. As in Traefik before a first success, the time
-    /// of the last success stays.
+    /// Counts a dynamic configuration that was refused whole; the time of the last success stays.
     pub fn config_refused(&self) {
         self.config_reloads.inc();
     }
@@ -215,25 +228,19 @@ impl ServerUp {
 pub struct ConnectionGauge(IntGauge);
 
 impl ConnectionGauge {
-    /// Counts one connection until the guard is dropped.
-    pub fn open(&self) -> OpenConnection {
+    /// Counts one connection until [`Self::closed`] is called.
+    pub fn opened(&self) {
         self.0.inc();
-        OpenConnection(self.0.clone())
+    }
+
+    /// The end of a connection that [`Self::opened`] counted.
+    pub fn closed(&self) {
+        self.0.dec();
     }
 
     /// Connections open now.
     pub fn current(&self) -> i64 {
         self.0.get()
-    }
-}
-
-/// A connection that is open as long as this lives.
-#[derive(Debug)]
-pub struct OpenConnection(IntGauge);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -115,12 +115,37 @@ impl Template {
         Some(out)
     }
 
+    /// Whether it names a token.
+    pub fn needs_tokens(&self) -> bool {
+        any_expr(&self.0, &uses_token)
+    }
+
     /// Top-level claims that it depends on.
     pub fn needed_claims(&self) -> Vec<&str> {
         let mut names = Vec::new();
         collect(&self.0, &mut names);
         names
     }
+}
+
+fn uses_token(expr: &Expr) -> bool {
+    match expr {
+        Expr::AccessToken | Expr::IdToken => true,
+        Expr::Default { value, fallback } => uses_token(value) || uses_token(fallback),
+        _ => false,
+    }
+}
+
+fn any_expr(nodes: &[Node], test: &dyn Fn(&Expr) -> bool) -> bool {
+    nodes.iter().any(|node| match node {
+        Node::Text(_) => false,
+        Node::Print(value) => test(value),
+        Node::If { cond: value, then: body, otherwise }
+        | Node::With { value, then: body, otherwise }
+        | Node::Range { list: value, body, otherwise, .. } => {
+            test(value) || any_expr(body, test) || any_expr(otherwise, test)
+        }
+    })
 }
 
 fn collect<'a>(nodes: &'a [Node], names: &mut Vec<&'a str>) {

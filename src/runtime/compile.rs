@@ -131,7 +131,7 @@ fn add_internal(table: &mut Table, fixed: &StaticConfig, kept: &Kept, context: &
         let counted = context.count_internals;
         let route = Route {
             name: internal.name.into(),
-            chain: Arc::new(Chain::default()),
+            chain: Chain::default(),
             service: RouteService::Internal(internal.service),
             service_name: internal.name.into(),
             broken: None,

@@ -132,5 +132,5 @@ fn policy(
     for warning in warnings {
         tracing::warn!(middleware = name, "{warning}");
     }
-    Policy::new(name, settings, &kept.oidc).map_err(|error| error.to_string())
+    Policy::new(name, settings, kept.oidc()?).map_err(|error| error.to_string())
 }

@@ -39,7 +39,7 @@ pub fn add(
     let noop = (context.internal)("noop@internal").ok_or_else(|| fail("no service".to_owned()))?;
     let route = Route {
         name: route_name.into(),
-        chain: Arc::new(Chain::new([Arc::new(Middleware::RedirectScheme(redirect))])),
+        chain: Chain::new([Arc::new(Middleware::RedirectScheme(redirect))]),
         service: RouteService::Internal(noop),
         service_name: "noop@internal".into(),
         broken: None,

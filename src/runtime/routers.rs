@@ -140,7 +140,7 @@ impl Table {
             metrics: context.metrics.router(&route_name, &service_name).filter(|_| counted),
             service_metrics: context.metrics.service(&service_name).filter(|_| counted),
             name: route_name.into(),
-            chain: Arc::new(chain),
+            chain: chain,
             service,
             service_name: service_name.into(),
             broken: broken.clone(),
@@ -179,7 +179,7 @@ impl Table {
 
     /// The finished routes of an entry point: for plain and for TLS connections.
     pub fn take(&mut self, entry_point: &str) -> (Routes, Routes) {
-        let mut take = |side: &mut HashMap<String, Side>| side.remove(entry_point).unwrap_or_default().build();
+        let take = |side: &mut HashMap<String, Side>| side.remove(entry_point).unwrap_or_default().build();
         (take(&mut self.plain), take(&mut self.tls))
     }
 }

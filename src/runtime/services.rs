@@ -66,10 +66,6 @@ impl Services {
         }
     }
 
-    /// Every service that works.
-    pub fn working(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.0.values().filter_map(|service| service.as_ref().ok())
-    }
 }
 
 type Transports = BTreeMap<String, Result<Transport, String>>;

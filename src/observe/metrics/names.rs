@@ -102,8 +102,8 @@ families! {
     BUILD_INFO = "portcullis_build_info" ["version"]
         "Always 1; its label is the version.";
 
-    OIDC_LOGINS = "portcullis_oidc_logins_total" ["issuer", "outcome"]
-        "Logins that came back from an OpenID provider.";
+    OIDC_LOGINS = "portcullis_oidc_logins_total" ["middleware", "outcome"]
+        "Logins that came back from an OpenID provider, and requests of users who may not pass.";
     OIDC_CALLBACK_ERRORS = "portcullis_oidc_callback_errors_total" ["reason"]
         "Callbacks that did not end in a session.";
     OIDC_REFRESHES = "portcullis_oidc_refreshes_total" ["issuer", "outcome"]

@@ -1,6 +1,6 @@
 //! Metrics of the OIDC engine. Never labelled by user, session or `sid`.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{counter_vec, gauge, gauge_vec, names};
 
@@ -31,8 +31,6 @@ pub enum RefreshOutcome {
 }
 
 impl LoginOutcome {
-    const ALL: [Self; 3] = [Self::Success, Self::Denied, Self::Failed];
-
     fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -82,27 +80,23 @@ impl OidcMetrics {
         })
     }
 
-    /// The handles of one issuer. Every outcome is there from the start with 0, so that a rate sees the first one.
-    pub fn issuer(&self, issuer: &str) -> IssuerMetrics {
-        let login = |outcome: LoginOutcome| self.logins.with_label_values(&[issuer, outcome.as_str()]);
-        let refresh = |outcome: RefreshOutcome| self.refreshes.with_label_values(&[issuer, outcome.as_str()]);
-        IssuerMetrics {
-            logins: LoginOutcome::ALL.map(login),
-            refreshes: RefreshOutcome::ALL.map(refresh),
-            up: self.provider_up.with_label_values(&[issuer]),
-        }
+    /// Counts a login that came back to a middleware.
+    pub fn login(&self, middleware: &str, outcome: LoginOutcome) {
+        self.logins.with_label_values(&[middleware, outcome.as_str()]).inc();
     }
 
-    /// Forgets an issuer that no middleware names any more.
-    pub fn forget_issuer(&self, issuer: &str) {
-        // A label set that was never used is no error here.
-        for outcome in LoginOutcome::ALL {
-            let _ = self.logins.remove_label_values(&[issuer, outcome.as_str()]);
-        }
+    /// Counts a refresh at an issuer.
+    pub fn refresh(&self, issuer: &str, outcome: RefreshOutcome) {
+        self.refreshes.with_label_values(&[issuer, outcome.as_str()]).inc();
+    }
+
+    /// Tells whether metadata and keys of an issuer could be fetched. Every outcome of a refresh is there from then
+    /// on with 0, so that a rate sees the first one.
+    pub fn provider_up(&self, issuer: &str, up: bool) {
+        self.provider_up.with_label_values(&[issuer]).set(up.into());
         for outcome in RefreshOutcome::ALL {
-            let _ = self.refreshes.remove_label_values(&[issuer, outcome.as_str()]);
+            let _ = self.refreshes.with_label_values(&[issuer, outcome.as_str()]);
         }
-        let _ = self.provider_up.remove_label_values(&[issuer]);
     }
 
     /// Counts a callback without a session. `reason` is one of a fixed set of words, such as `state_mismatch`.
@@ -123,49 +117,5 @@ impl OidcMetrics {
     /// Sets how many sessions are held.
     pub fn set_sessions(&self, count: usize) {
         self.sessions.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-}
-
-/// The handles of one issuer.
-#[derive(Debug, Clone)]
-pub struct IssuerMetrics {
-    logins: [IntCounter; LoginOutcome::ALL.len()],
-    refreshes: [IntCounter; RefreshOutcome::ALL.len()],
-    up: IntGauge,
-}
-
-impl IssuerMetrics {
-    /// Counts a login that came back.
-    pub fn login(&self, outcome: LoginOutcome) {
-        if let Some(counter) = self.logins.get(outcome as usize) {
-            counter.inc();
-        }
-    }
-
-    /// Counts a refresh.
-    pub fn refresh(&self, outcome: RefreshOutcome) {
-        if let Some(counter) = self.refreshes.get(outcome as usize) {
-            counter.inc();
-        }
-    }
-
-    /// Tells whether metadata and keys could be fetched.
-    pub fn set_up(&self, up: bool) {
-        self.up.set(up.into());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outcomes_are_listed_in_declaration_order() {
-        for (index, outcome) in LoginOutcome::ALL.into_iter().enumerate() {
-            assert_eq!(outcome as usize, index);
-        }
-        for (index, outcome) in RefreshOutcome::ALL.into_iter().enumerate() {
-            assert_eq!(outcome as usize, index);
-        }
     }
 }
