@@ -63,7 +63,12 @@ fn try_out(loaded: &Loaded, dynamic: &DynamicConfig) -> Result<Compiled, String>
     Ok(compile(0, &loaded.config, dynamic, file::NAME, &kept))
 }
 
-fn summary(loaded: &Loaded, dynamic: &DynamicConfig, warnings: &[ConfigError], compiled: &Compiled) -> String {
+fn summary(
+    loaded: &Loaded,
+    dynamic: &DynamicConfig,
+    warnings: &[ConfigError],
+    compiled: &Compiled,
+) -> String {
     let mut text = String::new();
     let mut line = |name: &str, what: String| {
         // Writing to a string cannot fail.
@@ -73,7 +78,10 @@ fn summary(loaded: &Loaded, dynamic: &DynamicConfig, warnings: &[ConfigError], c
     for (name, entry_point) in entry_points::effective(&loaded.config) {
         let built = compiled.snapshot.entry_points.get(name.as_str());
         let (plain, tls) = built.map_or((0, 0), |built| (built.plain.routes.len(), built.tls.routes.len()));
-        line("entry point", format!("{name} on {}: {plain} routers for HTTP, {tls} for HTTPS", entry_point.address));
+        line(
+            "entry point",
+            format!("{name} on {}: {plain} routers for HTTP, {tls} for HTTPS", entry_point.address),
+        );
     }
     line("routers", dynamic.http.routers.len().to_string());
     line("services", dynamic.http.services.len().to_string());

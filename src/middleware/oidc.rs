@@ -40,7 +40,12 @@ fn parts<'a>(exchange: &'a Exchange<'_>) -> RequestParts<'a> {
     RequestParts {
         method: &request.method,
         scheme: exchange.facts.scheme,
-        authority: request.uri.authority().map(|authority| authority.as_str()).or_else(host).unwrap_or_default(),
+        authority: request
+            .uri
+            .authority()
+            .map(|authority| authority.as_str())
+            .or_else(host)
+            .unwrap_or_default(),
         path: request.uri.path(),
         query: request.uri.query(),
         headers: &request.headers,

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use super::events::Counted;
 use super::sessions;
 use crate::admin::{Admin, Health};
-use crate::oidc::{self, Events, Providers, UsedStates};
 use crate::observe::Metrics;
+use crate::oidc::{self, Events, Providers, UsedStates};
 use crate::service;
 use crate::tls;
 

@@ -13,8 +13,8 @@ use crate::admin::Admin;
 use crate::config::{self, StaticConfig};
 use crate::entrypoint::{ListenerSpec, Supervisor};
 use crate::lifecycle::{self, Actions, DrainOutcome, DrainTarget, Notifier, Signals};
-use crate::provider::file::{FileProvider, Source};
 use crate::provider::Event;
+use crate::provider::file::{FileProvider, Source};
 use crate::proxy::{Edge, http_proxy};
 use crate::runtime::{Kept, Runtime};
 use crate::service::{Registries, dns::Names};
@@ -87,7 +87,12 @@ impl Control {
     }
 
     /// Starts the providers and waits for the first configuration, so that no port opens to 404 for everything.
-    async fn start_providers(&self, runtime: &Arc<Runtime>, reread: &Arc<Notify>, stopped: watch::Receiver<bool>) {
+    async fn start_providers(
+        &self,
+        runtime: &Arc<Runtime>,
+        reread: &Arc<Notify>,
+        stopped: watch::Receiver<bool>,
+    ) {
         let Some(source) = self.config.providers.file.as_ref().and_then(Source::new) else {
             return runtime.apply_nothing();
         };
@@ -128,7 +133,9 @@ impl Control {
                     outcomes.mark_unchanged();
                     reread.notify_one();
                     let changed = timeout(RELOAD, outcomes.changed()).await;
-                    changed.map_err(|_| "no answer from the provider".to_owned())?.map_err(|error| error.to_string())?;
+                    changed
+                        .map_err(|_| "no answer from the provider".to_owned())?
+                        .map_err(|error| error.to_string())?;
                     outcomes.borrow().clone().unwrap_or_else(|| Err("nothing was read".to_owned()))
                 }
                 .boxed()
@@ -137,7 +144,13 @@ impl Control {
     }
 
     /// Not ready any more, then no new connections, then the requests in flight.
-    async fn leave(&self, edge: &Handle, supervisor: &Arc<Supervisor<Edge>>, notifier: &Notifier, signals: &mut Signals) {
+    async fn leave(
+        &self,
+        edge: &Handle,
+        supervisor: &Arc<Supervisor<Edge>>,
+        notifier: &Notifier,
+        signals: &mut Signals,
+    ) {
         self.observed.health.start_draining();
         notifier.stopping("draining");
         tracing::info!("stopping");
@@ -167,7 +180,11 @@ async fn follow(runtime: Arc<Runtime>, mut events: mpsc::Receiver<Event>) {
 }
 
 /// Opens the listeners; at the start each of them has to open.
-async fn open(edge: &Handle, supervisor: &Arc<Supervisor<Edge>>, specs: Vec<ListenerSpec>) -> Result<(), String> {
+async fn open(
+    edge: &Handle,
+    supervisor: &Arc<Supervisor<Edge>>,
+    specs: Vec<ListenerSpec>,
+) -> Result<(), String> {
     let supervisor = Arc::clone(supervisor);
     let opened = edge.spawn(async move { supervisor.reconcile(specs).await });
     let errors = opened.await.map_err(|error| error.to_string())?;
@@ -197,5 +214,7 @@ fn read_level(arguments: &[String]) -> Result<crate::observe::log::Level, String
 }
 
 fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
 }

@@ -17,7 +17,8 @@ use crate::runtime::entry_points;
 /// A setting that cannot be applied.
 pub fn wanted(config: &StaticConfig) -> Result<Vec<ListenerSpec>, String> {
     let spec = |(name, entry_point): (String, crate::config::entry_point::EntryPoint)| {
-        let settings = Settings::from_config(&entry_point).map_err(|error| format!("entryPoints.{name}: {error}"))?;
+        let settings =
+            Settings::from_config(&entry_point).map_err(|error| format!("entryPoints.{name}: {error}"))?;
         Ok(ListenerSpec {
             name: name.into(),
             source: ListenerSource::Address(entry_point.address),
@@ -30,10 +31,12 @@ pub fn wanted(config: &StaticConfig) -> Result<Vec<ListenerSpec>, String> {
 
 /// The life cycle of the process: the longest of its entry points', since they leave together.
 pub fn life_cycle(config: &StaticConfig) -> LifeCycle {
-    let mut longest = LifeCycle { request_accept_grace_timeout: Duration::ZERO, grace_timeout: Duration::ZERO };
+    let mut longest =
+        LifeCycle { request_accept_grace_timeout: Duration::ZERO, grace_timeout: Duration::ZERO };
     for entry_point in entry_points::effective(config).values() {
         let here = &entry_point.transport.life_cycle;
-        longest.request_accept_grace_timeout = longest.request_accept_grace_timeout.max(here.request_accept_grace_timeout);
+        longest.request_accept_grace_timeout =
+            longest.request_accept_grace_timeout.max(here.request_accept_grace_timeout);
         longest.grace_timeout = longest.grace_timeout.max(here.grace_timeout);
     }
     longest
@@ -45,7 +48,9 @@ pub struct Connections(HashMap<Arc<str>, ConnectionGauge>);
 impl Connections {
     /// A gauge for each of `specs`.
     pub fn new(specs: &[ListenerSpec], metrics: &Metrics) -> Self {
-        Self(specs.iter().map(|spec| (Arc::clone(&spec.name), metrics.open_connections(&spec.name))).collect())
+        Self(
+            specs.iter().map(|spec| (Arc::clone(&spec.name), metrics.open_connections(&spec.name))).collect(),
+        )
     }
 }
 
