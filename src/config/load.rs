@@ -30,7 +30,8 @@ pub fn load_static(arguments: &[String], variables: &[(String, String)]) -> Resu
     let (node, origin, ignored) = match named.map(PathBuf::from).or_else(searched) {
         Some(path) => {
             let node = read(&path)?;
-            let ignored = (!flags_left.is_empty()).then(|| "flags are not read beside a configuration file");
+            let ignored =
+                (!flags_left.is_empty()).then_some("flags are not read beside a configuration file");
             (Some(node), path.display().to_string(), ignored)
         }
         None => match flags::parse(&flags_left)? {

@@ -53,10 +53,11 @@ impl<E> ConnApp<E> {
     /// Counts the request and hands it the facts of its connection.
     fn begin(&self, session: &mut ServerSession) {
         let number = self.conn.control.begin_request();
-        if self.max_requests.is_some_and(|max| number >= max) {
-            self.closer.close();
-        }
+        let is_last = self.max_requests.is_some_and(|max| number >= max);
         if session.is_http2() {
+            if is_last {
+                self.closer.close();
+            }
             session.req_header_mut().extensions_mut().insert(self.conn.clone());
             return;
         }
@@ -64,7 +65,7 @@ impl<E> ConnApp<E> {
         // Waiting is bound by the stream; Pingora's own timers would only cost. They end with the
         // head: its rules for keep-alive apply afterwards.
         session.set_keepalive(Some(0));
-        if self.conn.control.is_closing() {
+        if is_last || self.conn.control.is_closing() {
             session.set_keepalive_reuses_remaining(Some(0));
         }
     }
