@@ -5,21 +5,26 @@
 //! follow Traefik v3.7's schema. Every key of that schema is honoured, refused by name, or warned
 //! about; nothing is silently ignored. No behaviour lives here.
 
+pub mod address;
 pub mod decode;
 pub mod duration;
 pub mod dynamic;
 pub mod entry_point;
 pub mod error;
+pub mod load;
 pub mod located;
 pub mod middleware;
 pub mod oidc;
+pub mod source;
 pub mod static_config;
 pub mod telemetry;
 pub mod tls;
+pub mod validate;
 pub mod value;
 
 pub use crate::schema;
 pub use decode::{Decode, Decoder, Presence};
 pub use error::{ConfigError, ConfigErrors};
+pub use load::{Loaded, decode_dynamic, load_static};
 pub use located::Located;
 pub use static_config::StaticConfig;

@@ -1,1 +1,15 @@
-//! (being laid out)
+//! From start to end: what the service manager is told, what signals do, and how the process leaves.
+//!
+//! Knows entry points, providers and logs only as closures, so that every order of events can be tested.
+
+mod drain;
+mod panics;
+mod signals;
+mod systemd;
+mod watchdog;
+
+pub use drain::{DrainOutcome, DrainTarget, drain};
+pub use panics::count_panics;
+pub use signals::{Actions, Signal, Signals, until_stopped};
+pub use systemd::Notifier;
+pub use watchdog::watchdog;

@@ -4,15 +4,18 @@ pub mod cidr;
 pub mod conn_info;
 pub mod forwarded;
 pub mod headers;
+pub mod internal;
 pub mod path;
 pub mod proxy_protocol;
 
 mod host;
 mod regexp;
 mod response;
+mod scheme;
 
 pub use cidr::IpSet;
 pub use conn_info::{ConnControl, ConnInfo, TlsInfo};
 pub use host::canonical_host;
 pub use regexp::{GoRegex, RegexError};
 pub use response::LocalResponse;
+pub use scheme::Scheme;

@@ -1,9 +1,113 @@
-//! OpenID Connect.
+//! OpenID Connect: logins, sessions, refresh, logout, and who may pass.
+//!
+//! The engine knows no proxy. A request comes in as [`RequestParts`] and `now`, a [`Decision`]
+//! goes out: forward with an identity, or answer. Start at [`Policy::decide`].
 
+pub mod attempt;
+mod callback;
+mod cause;
 pub mod claims;
+pub mod clock;
+pub mod cookie;
+mod establish;
+pub mod events;
 pub mod excluded;
+pub mod fetch;
 pub mod gate;
+mod grant;
+pub mod id_token;
 pub mod identity_headers;
+pub mod jwks;
+mod login;
+mod logout;
+pub mod metadata;
+pub mod page;
+mod policy;
+mod principal;
+pub mod provider;
+pub mod reach;
+pub mod refresh;
 pub mod request_kind;
 pub mod return_target;
+pub mod seal;
+pub mod session;
+pub mod settings;
 pub mod template;
+pub mod token_endpoint;
+mod used;
+pub mod userinfo;
+
+#[cfg(test)]
+mod fake_provider;
+#[cfg(test)]
+mod flow_tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use smallvec::SmallVec;
+
+use crate::net::{LocalResponse, Scheme};
+
+pub use callback::CallbackQuery;
+pub use cause::Cause;
+pub use cookie::CookieEdit;
+pub use events::{Events, NoEvents};
+pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
+pub use policy::{Deps, Policy, PolicyError};
+pub use provider::Providers;
+pub use settings::Settings;
+pub use used::UsedStates;
+
+/// What the engine needs of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestParts<'a> {
+    /// Method.
+    pub method: &'a Method,
+    /// Scheme outside, after trusted forwarding headers.
+    pub scheme: Scheme,
+    /// Host and port as the client sent them, validated.
+    pub authority: &'a str,
+    /// Path, normalised and percent-encoded, as the service will get it.
+    pub path: &'a str,
+    /// Query, raw.
+    pub query: Option<&'a str>,
+    /// Headers.
+    pub headers: &'a HeaderMap,
+    /// Address of the client.
+    pub client: IpAddr,
+    /// Whether the peer's forwarding headers are believed.
+    pub peer_trusted: bool,
+    /// Correlation id for logs and pages.
+    pub request_id: &'a str,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes on to the service.
+    Forward(Identity),
+    /// It is answered here.
+    Respond(LocalResponse),
+}
+
+/// How a request goes on.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Headers for the service.
+    pub headers: Arc<[(HeaderName, HeaderValue)]>,
+    /// Value of `X-Auth-Request-Redirect`: the target that the client asked for.
+    pub request_target: Option<HeaderValue>,
+    /// Headers whose client copies must go, in every spelling ([`identity_headers::same_header`]),
+    /// beside [`IDENTITY_HEADERS`]: the names that this policy's templates set.
+    pub strip: Arc<[HeaderName]>,
+    /// Name for the access log.
+    pub user: Option<Arc<str>>,
+    /// `Set-Cookie` values for the browser.
+    pub set_cookies: SmallVec<[HeaderValue; 1]>,
+    /// How the `Cookie` header goes on.
+    pub cookie: CookieEdit,
+    /// Whether the client's `Authorization` header is removed.
+    pub strip_authorization: bool,
+}

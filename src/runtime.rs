@@ -1,1 +1,168 @@
-//! (being laid out)
+//! From configuration to what requests are served by, and what outlives a change of it.
+//!
+//! [`Runtime::apply`] compiles what a provider sent and swaps routing and TLS as wholes. A fragment
+//! that did not decode changes nothing; an item that does not work disables itself only.
+
+mod compile;
+pub mod entry_points;
+mod events;
+mod kept;
+mod middlewares;
+mod names;
+mod redirect;
+mod routers;
+mod services;
+mod sessions;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+pub use compile::{Compiled, compile};
+pub use kept::Kept;
+
+use crate::config::dynamic::DynamicConfig;
+use crate::config::{ConfigError, StaticConfig};
+use crate::observe::metrics::CertificateExpiry;
+use crate::provider::{Event, Fragment};
+use crate::proxy::Snapshot;
+use crate::tls::TlsSnapshot;
+
+/// How long a new configuration waits for the first answers about names that it brings.
+const FIRST_NAMES: Duration = Duration::from_secs(2);
+
+/// What became of the last event: a line for the operator.
+pub type Outcome = Result<String, String>;
+
+/// The state that requests are served by.
+pub struct Runtime {
+    fixed: StaticConfig,
+    kept: Kept,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    tls: Arc<ArcSwap<TlsSnapshot>>,
+    generation: AtomicU64,
+    outcomes: watch::Sender<Option<Outcome>>,
+}
+
+impl Runtime {
+    /// A runtime that serves nothing but the internal services yet.
+    pub fn new(fixed: StaticConfig, kept: Kept) -> Self {
+        let Compiled { snapshot, tls, errors } = compile(0, &fixed, &DynamicConfig::default(), "file", &kept);
+        report("static", &errors, &kept);
+        Self {
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            tls: Arc::new(ArcSwap::from_pointee(tls)),
+            generation: AtomicU64::new(0),
+            outcomes: watch::Sender::new(None),
+            fixed,
+            kept,
+        }
+    }
+
+    /// The routing state, for the proxy.
+    pub fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
+        &self.snapshot
+    }
+
+    /// The TLS state, for the listeners.
+    pub fn tls(&self) -> &Arc<ArcSwap<TlsSnapshot>> {
+        &self.tls
+    }
+
+    /// What outlives a reload.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// The static configuration.
+    pub fn fixed(&self) -> &StaticConfig {
+        &self.fixed
+    }
+
+    /// Tells what became of each event from now on.
+    pub fn outcomes(&self) -> watch::Receiver<Option<Outcome>> {
+        self.outcomes.subscribe()
+    }
+
+    /// Deals with what a provider sent.
+    pub async fn apply(self: &Arc<Self>, event: Event) {
+        let outcome = match event.outcome {
+            Ok(fragment) => {
+                let runtime = Arc::clone(self);
+                // Reads certificates and builds the index: not for a thread that others wait for.
+                match tokio::task::spawn_blocking(move || runtime.compile(&fragment)).await {
+                    Ok(compiled) => Ok(self.swap(compiled).await),
+                    Err(error) => Err(format!("the configuration could not be compiled: {error}")),
+                }
+            }
+            Err(errors) => {
+                for error in &errors.0 {
+                    tracing::error!(provider = event.provider, "{error}");
+                }
+                self.kept.health.set_config_errors(event.provider, errors.0.clone());
+                Err(errors.to_string())
+            }
+        };
+        if outcome.is_err() {
+            tracing::error!(
+                provider = event.provider,
+                "configuration refused; the previous one stays in force"
+            );
+            self.kept.metrics.config_refused();
+        }
+        self.outcomes.send_replace(Some(outcome));
+    }
+
+    /// Serves without a provider: what the static configuration sets up is all there is.
+    pub fn apply_nothing(&self) {
+        self.kept.metrics.config_applied(SystemTime::now());
+        self.kept.health.configuration_live();
+    }
+
+    fn compile(&self, fragment: &Fragment) -> Compiled {
+        for warning in &fragment.warnings {
+            tracing::warn!(provider = fragment.provider, "{warning}");
+        }
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let compiled = compile(generation, &self.fixed, &fragment.config, fragment.provider, &self.kept);
+        report(fragment.provider, &compiled.errors, &self.kept);
+        compiled
+    }
+
+    async fn swap(&self, compiled: Compiled) -> String {
+        let Compiled { snapshot, tls, errors } = compiled;
+        self.kept.services.names().asked(FIRST_NAMES).await;
+        let expiries = tls.expiries().iter().map(|expiry| CertificateExpiry {
+            cn: expiry.common_name.clone(),
+            serial: expiry.serial.clone(),
+            sans: expiry.sans.clone(),
+            not_after: SystemTime::UNIX_EPOCH
+                + Duration::from_secs(u64::try_from(expiry.not_after).unwrap_or(0)),
+        });
+        self.kept.metrics.set_certificates(expiries.collect());
+        let routers: usize =
+            snapshot.entry_points.values().map(|e| e.plain.routes.len() + e.tls.routes.len()).sum();
+        let generation = snapshot.generation;
+        // TLS first: a new router must not be reachable under old options.
+        let old_tls = self.tls.swap(Arc::new(tls));
+        let old = self.snapshot.swap(Arc::new(snapshot));
+        // Freeing a large configuration takes a while.
+        tokio::task::spawn_blocking(move || drop((old, old_tls)));
+        self.kept.metrics.config_applied(SystemTime::now());
+        self.kept.health.configuration_live();
+        let status =
+            format!("configuration {generation}: {routers} routers, {} items with errors", errors.len());
+        tracing::info!("{status}");
+        status
+    }
+}
+
+fn report(provider: &str, errors: &[ConfigError], kept: &Kept) {
+    for error in errors {
+        tracing::error!(provider, "{error}");
+    }
+    kept.health.set_config_errors(provider, errors.to_vec());
+}

@@ -11,9 +11,11 @@ mod endpoint;
 mod pem;
 mod registry;
 mod schedule;
+mod severable;
 mod transport;
 
 pub use balancer::{Service, ServiceError};
 pub use endpoint::{Endpoint, ServerUrlError, Use};
 pub use registry::Registries;
+pub use severable::Cut;
 pub use transport::{Transport, TransportError};

@@ -37,7 +37,8 @@ fn main() {
     };
     let mut peer = HttpPeer::new(upstream, false, String::new());
     peer.options.idle_timeout = Some(Duration::from_secs(90));
-    let configuration = ServerConf { threads: 1, upstream_keepalive_pool_size: 4096, ..ServerConf::default() };
+    let configuration =
+        ServerConf { threads: 1, upstream_keepalive_pool_size: 4096, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, configuration);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, Bare(peer));

@@ -323,13 +323,12 @@ macro_rules! schema {
                 let (entries, mut complete) = KEYS.check(node, decoder)?;
                 let mut block = Self::default();
                 for entry in entries {
-                    let mut taken = false;
-                    $( if !taken && entry.key.eq_ignore_ascii_case($key) {
-                        taken = true;
+                    $( if entry.key.eq_ignore_ascii_case($key) {
                         match decoder.field(entry, $key) {
                             Some(value) => block.$field = value,
                             None => complete &= matches!(entry.node.value, $crate::config::value::Value::Null),
                         }
+                        continue;
                     } )*
                 }
                 complete.then_some(block)

@@ -105,8 +105,9 @@ where
         listeners: &mut BTreeMap<Arc<str>, Running>,
         spec: &ListenerSpec,
     ) -> Result<(), BindError> {
-        let same = |running: &&mut Running| running.listener.source.is_same(&spec.source);
-        if let Some(running) = listeners.get_mut(&spec.name).filter(same) {
+        if let Some(running) = listeners.get_mut(&spec.name)
+            && running.listener.source.is_same(&spec.source)
+        {
             running.listener.apply(spec.settings.clone());
             running.grace = spec.grace;
             return Ok(());

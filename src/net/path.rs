@@ -19,7 +19,7 @@ mod escape;
 mod segments;
 
 pub use encoded::EncodedCharacters;
-pub use escape::{decode, encode, routing_path};
+pub use escape::{complete, decode, encode, escaped_len, routing_path};
 pub use segments::clean;
 
 use escape::{Class, class, hex_value, push_escape};

@@ -7,8 +7,23 @@ use serde_json::{Map, Value};
 pub struct Claims(Map<String, Value>);
 
 /// Claims of the protocol itself, which userinfo never overrides (OpenID Connect Core, section 2).
-const PROTOCOL: &[&str] =
-    &["iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "sid", "auth_time", "acr", "amr", "jti"];
+const PROTOCOL: &[&str] = &[
+    "iss",
+    "sub",
+    "aud",
+    "azp",
+    "exp",
+    "iat",
+    "nbf",
+    "nonce",
+    "at_hash",
+    "c_hash",
+    "sid",
+    "auth_time",
+    "acr",
+    "amr",
+    "jti",
+];
 
 impl Claims {
     /// Wraps the members of a JSON object.

@@ -12,8 +12,11 @@ impl ExcludedPaths {
     /// The position in the list and what is wrong: a path starts with `/` and has no `*`, query,
     /// fragment or dot segment.
     pub fn new(paths: &[String]) -> Result<Self, Vec<(usize, String)>> {
-        let faults: Vec<_> =
-            paths.iter().enumerate().filter_map(|(index, path)| fault(path).map(|message| (index, message))).collect();
+        let faults: Vec<_> = paths
+            .iter()
+            .enumerate()
+            .filter_map(|(index, path)| fault(path).map(|message| (index, message)))
+            .collect();
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -34,7 +37,10 @@ fn fault(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return Some(format!("`{path}` must start with `/`"));
     }
-    if path.contains(['*', '?', '#', '\\']) || path.contains("//") || path.split('/').any(|s| s == "." || s == "..") {
+    if path.contains(['*', '?', '#', '\\'])
+        || path.contains("//")
+        || path.split('/').any(|s| s == "." || s == "..")
+    {
         return Some(format!("`{path}` must be a plain path without `*`, query, `//` or `..`"));
     }
     None

@@ -60,7 +60,10 @@ impl Gate {
         let fold = |list: &[String]| list.iter().map(|name| name.trim().to_lowercase()).collect();
         Self {
             users: fold(&settings.users),
-            domains: fold(&settings.domains).into_iter().map(|d: String| d.trim_start_matches('@').to_owned()).collect(),
+            domains: fold(&settings.domains)
+                .into_iter()
+                .map(|d: String| d.trim_start_matches('@').to_owned())
+                .collect(),
             roles_and_groups: settings.roles_and_groups.clone(),
             identifier_claim: settings.identifier_claim.clone(),
             role_claim: settings.role_claim.clone(),
@@ -91,7 +94,11 @@ impl Gate {
         }
         match domain(&identifier) {
             Some(domain) if self.domains.iter().any(|allowed| allowed == domain) => {
-                if is_unverified(claims) { Err(Denial::EmailNotVerified) } else { Ok(()) }
+                if is_unverified(claims) {
+                    Err(Denial::EmailNotVerified)
+                } else {
+                    Ok(())
+                }
             }
             _ => Err(Denial::User),
         }
@@ -99,7 +106,8 @@ impl Gate {
 
     fn has_role_or_group(&self, claims: &Claims) -> bool {
         let allowed = |name: &&str| !name.is_empty() && self.roles_and_groups.iter().any(|a| a == name);
-        claims.strings(&self.role_claim).iter().any(|n| allowed(n)) || claims.strings(&self.group_claim).iter().any(|n| allowed(n))
+        claims.strings(&self.role_claim).iter().any(allowed)
+            || claims.strings(&self.group_claim).iter().any(allowed)
     }
 
     /// Claims that a verdict depends on.
@@ -160,20 +168,37 @@ mod tests {
         let gate = gate(&["Bob@Other.example"], &["Example.COM"], &[]);
         assert_eq!(gate.admit(&claims(json!({"sub": "1", "email": "BOB@other.example"}))), Ok(()));
         assert_eq!(gate.admit(&claims(json!({"sub": "1", "email": "Alice@EXAMPLE.com"}))), Ok(()));
-        assert_eq!(gate.admit(&claims(json!({"sub": "1", "email": "alice@sub.example.com"}))), Err(Denial::User));
+        assert_eq!(
+            gate.admit(&claims(json!({"sub": "1", "email": "alice@sub.example.com"}))),
+            Err(Denial::User)
+        );
     }
 
     #[test]
     fn odd_addresses_are_denied() {
         let gate = gate(&[], &["company.com"], &[]);
-        for email in ["a@evil@company.com", "\"x@company.com\"@evil.com", "a@company.com.", "@company.com", "company.com", "a@"] {
-            assert_eq!(gate.admit(&claims(json!({"sub": "1", "email": email}))), Err(Denial::User), "{email}");
+        for email in [
+            "a@evil@company.com",
+            "\"x@company.com\"@evil.com",
+            "a@company.com.",
+            "@company.com",
+            "company.com",
+            "a@",
+        ] {
+            assert_eq!(
+                gate.admit(&claims(json!({"sub": "1", "email": email}))),
+                Err(Denial::User),
+                "{email}"
+            );
         }
         for verified in [json!(false), json!("false"), json!(0)] {
             let claims = claims(json!({"sub": "1", "email": "a@company.com", "email_verified": verified}));
             assert_eq!(gate.admit(&claims), Err(Denial::EmailNotVerified));
         }
-        assert_eq!(gate.admit(&claims(json!({"sub": "1", "email": "a@company.com", "email_verified": true}))), Ok(()));
+        assert_eq!(
+            gate.admit(&claims(json!({"sub": "1", "email": "a@company.com", "email_verified": true}))),
+            Ok(())
+        );
     }
 
     #[test]
@@ -181,7 +206,10 @@ mod tests {
         let gate = gate(&[], &[], &["admin", "ops", ""]);
         assert_eq!(gate.admit(&claims(json!({"sub": "1", "roles": ["admin"]}))), Ok(()));
         assert_eq!(gate.admit(&claims(json!({"sub": "1", "groups": "ops"}))), Ok(()));
-        assert_eq!(gate.admit(&claims(json!({"sub": "1", "groups": ["Admin", "", 5]}))), Err(Denial::RolesAndGroups));
+        assert_eq!(
+            gate.admit(&claims(json!({"sub": "1", "groups": ["Admin", "", 5]}))),
+            Err(Denial::RolesAndGroups)
+        );
         assert_eq!(gate.admit(&claims(json!({"sub": "1"}))), Err(Denial::RolesAndGroups));
     }
 

@@ -4,10 +4,10 @@
 //! frame would overwrite the one in the address bar, and its answer could not be shown.
 //! Nothing here opens a route; it only chooses between two refusals.
 
+use http::Method;
 use http::header::{
     ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, UPGRADE,
 };
-use http::Method;
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -42,7 +42,9 @@ impl RequestKind {
 
 /// A CORS pre-flight request (Fetch standard, "CORS-preflight request").
 pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    method == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether the request was caused by a page of another site, as far as the browser says so.
@@ -64,13 +66,16 @@ fn has_authority(source: &str, authority: &str) -> bool {
 }
 
 fn navigates(headers: &HeaderMap) -> bool {
-    if headers.contains_key(UPGRADE) || accepts(headers, "text/event-stream") {
+    if headers.contains_key(UPGRADE) {
         return false;
     }
     match text(headers, &SEC_FETCH_MODE) {
         Some(mode) => mode == "navigate" && matches!(text(headers, &SEC_FETCH_DEST), None | Some("document")),
         // A destination without a mode is no browser's request; believe what it says.
-        None => matches!(text(headers, &SEC_FETCH_DEST), None | Some("document")) && looks_like_navigation(headers),
+        None => {
+            matches!(text(headers, &SEC_FETCH_DEST), None | Some("document"))
+                && looks_like_navigation(headers)
+        }
     }
 }
 
@@ -78,16 +83,22 @@ fn navigates(headers: &HeaderMap) -> bool {
 fn looks_like_navigation(headers: &HeaderMap) -> bool {
     let script = text(headers, &X_REQUESTED_WITH).is_some_and(|v| v.eq_ignore_ascii_case("XMLHttpRequest"))
         || text(headers, &CONTENT_TYPE).is_some_and(|v| media_type(v).ends_with("json"));
-    if script {
+    if script || accepts(headers, "text/event-stream") {
         return false;
     }
-    !headers.contains_key(ACCEPT) || accepts(headers, "text/html") || accepts(headers, "*/*") && !prefers_resource(headers)
+    !headers.contains_key(ACCEPT)
+        || accepts(headers, "text/html")
+        || accepts(headers, "*/*") && !prefers_resource(headers)
 }
 
 /// `image/avif,image/webp,*/*;q=0.8` is an image's request although it ends in `*/*`.
 fn prefers_resource(headers: &HeaderMap) -> bool {
     accept_types(headers).any(|t| {
-        t.starts_with("image/") || t.starts_with("font/") || t == "text/css" || t.contains("javascript") || t.ends_with("json")
+        t.starts_with("image/")
+            || t.starts_with("font/")
+            || t == "text/css"
+            || t.contains("javascript")
+            || t.ends_with("json")
     })
 }
 
@@ -120,7 +131,8 @@ mod tests {
     use super::*;
 
     fn kind(method: &str, headers: &[(&str, &str)]) -> RequestKind {
-        let map = headers.iter().map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap())).collect();
+        let map =
+            headers.iter().map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap())).collect();
         RequestKind::of(&method.parse().unwrap(), &map)
     }
 
@@ -132,7 +144,11 @@ mod tests {
             ("GET", &[("sec-fetch-mode", "navigate"), ("accept", "image/png")], Navigation),
             ("HEAD", &[("sec-fetch-mode", "navigate")], Navigation),
             ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Navigation),
-            ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), ("accept", "text/html")], Api),
+            (
+                "GET",
+                &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), ("accept", "text/html")],
+                Api,
+            ),
             ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object")], Api),
             ("GET", &[("sec-fetch-mode", "cors"), ("accept", "text/html")], Api),
             ("GET", &[("sec-fetch-mode", "no-cors"), ("accept", "text/html")], Api),
@@ -156,7 +172,9 @@ mod tests {
             ("GET", &[("accept", "text/event-stream")], Api),
             ("GET", &[("accept", "text/html, text/event-stream")], Api),
             ("GET", &[("accept", "text/html"), ("upgrade", "websocket"), ("connection", "upgrade")], Api),
-            ("GET", &[("sec-fetch-mode", "navigate"), ("accept", "text/event-stream")], Api),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("accept", "text/event-stream")], Navigation),
+            ("GET", &[("sec-fetch-mode", "cors"), ("accept", "text/event-stream")], Api),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("upgrade", "websocket")], Api),
         ];
         for (method, headers, expected) in cases {
             assert_eq!(kind(method, headers), *expected, "{method} {headers:?}");

@@ -55,14 +55,42 @@ enum Expr {
     Literal(String),
     Dot,
     Variable(String),
-    Default { value: Box<Expr>, fallback: Box<Expr> },
+    Default {
+        value: Box<Expr>,
+        fallback: Box<Expr>,
+    },
 }
 
 /// Claims that a template may name without `allowedClaims`.
 const LISTED: &[&str] = &[
-    "email", "name", "given_name", "family_name", "preferred_username", "sub", "iss", "aud", "exp", "iat", "groups", "roles",
-    "internal_role", "role", "department", "organization", "realm_access", "resource_access", "oid", "tid", "upn", "hd",
-    "picture", "locale", "zoneinfo", "phone_number", "email_verified", "updated_at",
+    "email",
+    "name",
+    "given_name",
+    "family_name",
+    "preferred_username",
+    "sub",
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "groups",
+    "roles",
+    "internal_role",
+    "role",
+    "department",
+    "organization",
+    "realm_access",
+    "resource_access",
+    "oid",
+    "tid",
+    "upn",
+    "hd",
+    "picture",
+    "locale",
+    "zoneinfo",
+    "phone_number",
+    "email_verified",
+    "updated_at",
 ];
 
 impl Template {
@@ -87,12 +115,37 @@ impl Template {
         Some(out)
     }
 
+    /// Whether it names a token.
+    pub fn needs_tokens(&self) -> bool {
+        any_expr(&self.0, &uses_token)
+    }
+
     /// Top-level claims that it depends on.
     pub fn needed_claims(&self) -> Vec<&str> {
         let mut names = Vec::new();
         collect(&self.0, &mut names);
         names
     }
+}
+
+fn uses_token(expr: &Expr) -> bool {
+    match expr {
+        Expr::AccessToken | Expr::IdToken => true,
+        Expr::Default { value, fallback } => uses_token(value) || uses_token(fallback),
+        _ => false,
+    }
+}
+
+fn any_expr(nodes: &[Node], test: &dyn Fn(&Expr) -> bool) -> bool {
+    nodes.iter().any(|node| match node {
+        Node::Text(_) => false,
+        Node::Print(value) => test(value),
+        Node::If { cond: value, then: body, otherwise }
+        | Node::With { value, then: body, otherwise }
+        | Node::Range { list: value, body, otherwise, .. } => {
+            test(value) || any_expr(body, test) || any_expr(otherwise, test)
+        }
+    })
 }
 
 fn collect<'a>(nodes: &'a [Node], names: &mut Vec<&'a str>) {
@@ -150,11 +203,13 @@ impl<'a> Scope<'a> {
                     let branch = if self.eval(cond).is_some_and(truthy) { then } else { otherwise };
                     self.render(branch, out)?;
                 }
-                Node::With { value, then, otherwise } => match self.eval(value).filter(|item| truthy(*item)) {
-                    Some(Item::Json(dot)) => self.inner(Some(dot), Vec::new()).render(then, out)?,
-                    Some(_) => self.render(then, out)?,
-                    None => self.render(otherwise, out)?,
-                },
+                Node::With { value, then, otherwise } => {
+                    match self.eval(value).filter(|item| truthy(*item)) {
+                        Some(Item::Json(dot)) => self.inner(Some(dot), Vec::new()).render(then, out)?,
+                        Some(_) => self.render(then, out)?,
+                        None => self.render(otherwise, out)?,
+                    }
+                }
                 Node::Range { list, index, item, body, otherwise } => {
                     self.range(list, index.as_deref(), item.as_deref(), body, otherwise, out)?;
                 }
@@ -202,7 +257,9 @@ impl<'a> Scope<'a> {
             Expr::IdToken => Some(Item::Text(self.source.id_token)).filter(|item| truthy(*item)),
             Expr::Literal(text) => Some(Item::Text(text)),
             Expr::Dot => self.dot.and_then(present),
-            Expr::Variable(name) => self.variables.iter().rev().find(|(n, _)| n == name).map(|(_, item)| *item),
+            Expr::Variable(name) => {
+                self.variables.iter().rev().find(|(n, _)| n == name).map(|(_, item)| *item)
+            }
             Expr::Default { value, fallback } => {
                 self.eval(value).filter(|item| truthy(*item)).or_else(|| self.eval(fallback))
             }
@@ -319,7 +376,8 @@ mod tests {
 
     #[test]
     fn knows_its_claims() {
-        let template = Template::compile("{{range .Claims.groups}}{{.}}{{end}}{{.Claims.email}}", &[]).unwrap();
+        let template =
+            Template::compile("{{range .Claims.groups}}{{.}}{{end}}{{.Claims.email}}", &[]).unwrap();
         assert_eq!(template.needed_claims(), ["groups", "email"]);
     }
 }

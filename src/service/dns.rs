@@ -58,10 +58,10 @@ struct Fixed(HashMap<String, Vec<IpAddr>>);
 
 impl Resolve for Fixed {
     fn resolve<'a>(&'a self, host: &'a str) -> Lookup<'a> {
-        let answer = self.0.get(host).map(|addresses| Answer {
-            addresses: addresses.clone(),
-            valid_until: Instant::now() + LONGEST,
-        });
+        let answer = self
+            .0
+            .get(host)
+            .map(|addresses| Answer { addresses: addresses.clone(), valid_until: Instant::now() + LONGEST });
         Box::pin(std::future::ready(answer.ok_or_else(|| "no such name".to_owned())))
     }
 }

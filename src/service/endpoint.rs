@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::HeaderValue;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddress;
@@ -62,6 +63,7 @@ pub struct Endpoint {
     port: u16,
     /// Which address is tried first: the last one that worked, not always the first of the answer.
     preferred: AtomicUsize,
+    response_header_timeout: Option<Duration>,
     /// A peer but for its address.
     template: HttpPeer,
 }
@@ -74,13 +76,17 @@ impl Endpoint {
     pub fn new(config: &Server, transport: &Transport, names: &Names) -> Result<Self, ServerUrlError> {
         let parsed = parse(&config.url)?;
         let (host, sni, location) = match parsed.url.host() {
-            Some(Host::Domain(name)) => {
-                (name.to_owned(), name.to_owned(), match name.parse::<IpAddr>() {
+            Some(Host::Domain(name)) => (
+                name.to_owned(),
+                name.to_owned(),
+                match name.parse::<IpAddr>() {
                     Ok(address) => Location::Address(address),
                     Err(_) => Location::Name(names.name(name)),
-                })
+                },
+            ),
+            Some(Host::Ipv4(address)) => {
+                (address.to_string(), address.to_string(), Location::Address(address.into()))
             }
-            Some(Host::Ipv4(address)) => (address.to_string(), address.to_string(), Location::Address(address.into())),
             Some(Host::Ipv6(address)) => {
                 (format!("[{address}]"), address.to_string(), Location::Address(address.into()))
             }
@@ -100,6 +106,7 @@ impl Endpoint {
             location,
             port: parsed.port,
             preferred: AtomicUsize::new(0),
+            response_header_timeout: transport.response_header,
             template: template(transport, parsed.tls, parsed.h2c, sni),
         })
     }
@@ -122,6 +129,11 @@ impl Endpoint {
     /// The path in front of the request's, with `preservePath`.
     pub fn base_path(&self) -> Option<&str> {
         self.base_path.as_deref()
+    }
+
+    /// How long the server may take from the end of the request to its response header.
+    pub fn response_header_timeout(&self) -> Option<Duration> {
+        self.response_header_timeout
     }
 
     /// Position of the address to try first.
@@ -182,8 +194,8 @@ fn parse(text: &str) -> Result<Parsed, ServerUrlError> {
         Some(rest) if h2c => format!("http://{rest}"),
         _ => text.to_owned(),
     };
-    let url = Url::parse(&readable)
-        .map_err(|source| ServerUrlError::NotAUrl { url: text.to_owned(), source })?;
+    let url =
+        Url::parse(&readable).map_err(|source| ServerUrlError::NotAUrl { url: text.to_owned(), source })?;
     let tls = match url.scheme() {
         "http" => false,
         "https" => true,
@@ -197,7 +209,8 @@ fn parse(text: &str) -> Result<Parsed, ServerUrlError> {
 fn template(transport: &Transport, tls: bool, h2c: bool, host: String) -> HttpPeer {
     let alpn = match (tls, h2c) {
         (_, true) => ALPN::H2,
-        (true, _) if !transport.http1_only => ALPN::H2H1,
+        // A late response header can be told from a silent body in HTTP/1 only.
+        (true, _) if !transport.http1_only && transport.response_header.is_none() => ALPN::H2H1,
         _ => ALPN::H1,
     };
     HttpPeer {
@@ -242,7 +255,11 @@ mod tests {
             ("https://[::1]:8443", "[::1]:8443", ALPN::H2H1, "::1"),
         ] {
             let peer = endpoint(url).peer(0, Use::Request).unwrap();
-            assert_eq!((address(&peer).as_str(), &peer.options.alpn, peer.sni.as_str()), (at, &alpn, sni), "{url}");
+            assert_eq!(
+                (address(&peer).as_str(), &peer.options.alpn, peer.sni.as_str()),
+                (at, &alpn, sni),
+                "{url}"
+            );
         }
     }
 

@@ -10,6 +10,7 @@ use pingora::utils::tls::{CertKey, WrappedX509};
 use thiserror::Error;
 
 use super::pem::{self, PemError};
+use super::severable::Severable;
 use crate::config::dynamic::ServersTransport;
 
 /// Streams that one HTTP/2 connection to a server may carry; Pingora's own default is 1.
@@ -40,6 +41,7 @@ pub struct Transport {
     pub(super) insecure: bool,
     pub(super) http1_only: bool,
     pub(super) dial: Option<Duration>,
+    /// From the end of the request to the response header.
     pub(super) response_header: Option<Duration>,
     pub(super) client_certificate: Option<Arc<CertKey>>,
     /// Connections are shared only between peers of the same key: two transports that differ in
@@ -117,6 +119,8 @@ impl Transport {
         let mut hasher = std::hash::DefaultHasher::new();
         self.server_name.hash(&mut hasher);
         (self.insecure, self.http1_only, self.ping).hash(&mut hasher);
+        // Connections of such a transport are made in another way.
+        self.response_header.is_some().hash(&mut hasher);
         for authority in self.authorities.iter().flat_map(|list| list.iter()) {
             authority.borrow_raw_cert().hash(&mut hasher);
         }
@@ -130,10 +134,16 @@ impl Transport {
     /// Options of every peer that is reached this way.
     pub(super) fn options(&self, tls: bool, alpn: ALPN) -> PeerOptions {
         let mut options = PeerOptions::new();
-        options.alpn = alpn;
         options.connection_timeout = self.dial;
         options.total_connection_timeout = self.dial.map(|dial| if tls { dial + HANDSHAKE } else { dial });
-        options.read_timeout = self.response_header;
+        if self.response_header.is_some() && alpn == ALPN::H1 {
+            options.custom_l4 = Some(Arc::new(Severable { dial: self.dial }));
+        } else {
+            // A connection of HTTP/2 is shared, so it cannot be cut for one request. There the
+            // timeout also bounds each pause within a response.
+            options.read_timeout = self.response_header;
+        }
+        options.alpn = alpn;
         options.idle_timeout = self.idle;
         options.verify_cert = !self.insecure;
         options.verify_hostname = !self.insecure;
@@ -176,6 +186,8 @@ mod tests {
         let standard = Transport::standard().group_key;
         let mut config = ServersTransport::default();
         config.forwarding_timeouts.response_header_timeout = Duration::from_secs(5);
+        config.forwarding_timeouts.response_header_timeout = Duration::ZERO;
+        config.forwarding_timeouts.idle_conn_timeout = Duration::from_secs(5);
         assert_eq!(Transport::compile(&config).unwrap().group_key, standard);
         config.server_name = Some("other.test".into());
         assert_ne!(Transport::compile(&config).unwrap().group_key, standard);

@@ -94,22 +94,38 @@ pub fn decode(path: &str) -> Option<Cow<'_, [u8]>> {
         .map(Cow::Owned)
 }
 
-/// Encodes what must not stand raw in a path. Escapes and reserved characters stay as they are, so this is for
-/// text that an operator wrote as a path, not for one segment made of arbitrary data.
-pub fn encode(path: &str) -> Cow<'_, str> {
-    let raw =
-        |byte: u8| matches!(class(byte), Class::Unreserved | Class::Dot | Class::PathOnly | Class::Percent);
-    if path.bytes().all(raw) {
-        return Cow::Borrowed(path);
+/// Encodes text as a path: everything that must not stand raw in one, `%` and `?` included.
+pub fn encode(text: &str) -> Cow<'_, str> {
+    encode_unless(text, |byte| matches!(class(byte), Class::Unreserved | Class::Dot | Class::PathOnly))
+}
+
+/// Encodes what must not stand raw in a path that is escaped already: escapes stay as they are.
+pub fn complete(path: &str) -> Cow<'_, str> {
+    encode_unless(path, |byte| {
+        matches!(class(byte), Class::Unreserved | Class::Dot | Class::PathOnly | Class::Percent)
+    })
+}
+
+fn encode_unless(text: &str, raw: impl Fn(u8) -> bool) -> Cow<'_, str> {
+    if text.bytes().all(&raw) {
+        return Cow::Borrowed(text);
     }
-    let mut out = String::with_capacity(path.len() + 8);
-    for byte in path.bytes() {
+    let mut out = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
         match raw(byte) {
             true => out.push(char::from(byte)),
             false => push_escape(&mut out, byte),
         }
     }
     Cow::Owned(out)
+}
+
+/// How many bytes of an escaped path make up its first `decoded` bytes when decoded.
+pub fn escaped_len(path: &str, decoded: usize) -> usize {
+    pieces(path.as_bytes())
+        .take(decoded)
+        .map(|piece| if matches!(piece, Piece::Raw(_)) { 1 } else { 3 })
+        .sum()
 }
 
 /// The path that rules are judged on: every escape decoded but those of reserved characters and `%`, so

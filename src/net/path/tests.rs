@@ -147,7 +147,10 @@ fn encoded_characters() {
 fn decoding_and_encoding() {
     assert_eq!(decode("/a%2Fb").as_deref(), Some(&b"/a/b"[..]));
     assert_eq!(decode("/%f"), None);
-    assert_eq!(encode("/a b%2F"), "/a%20b%2F");
+    assert_eq!(encode("/a b%2F?"), "/a%20b%252F%3F");
+    assert_eq!(complete("/a b%2F?"), "/a%20b%2F%3F");
+    assert_eq!(escaped_len("/a%2Fb", 3), 5);
+    assert_eq!(escaped_len("/a", 9), 2);
 }
 
 /// Text rich in what matters to paths.

@@ -52,7 +52,8 @@ fn split(text: &str) -> Result<Vec<Piece>, TemplateError> {
     let mut trim_left = false;
     loop {
         let at = text.len() - rest.len();
-        let (before, after) = rest.split_once("{{").map_or((rest, None), |(before, after)| (before, Some(after)));
+        let (before, after) =
+            rest.split_once("{{").map_or((rest, None), |(before, after)| (before, Some(after)));
         let trims_before = after.is_some_and(|after| after.starts_with("- "));
         let mut literal = before;
         if trim_left {
@@ -69,7 +70,8 @@ fn split(text: &str) -> Result<Vec<Piece>, TemplateError> {
         let (action, behind) = close(after).ok_or(()).or_else(|()| fail(open, "`{{` without `}}`"))?;
         trim_left = action.ends_with(" -");
         let inner = action.strip_suffix(" -").unwrap_or(action);
-        let (inner, skipped) = if trims_before { (inner.get(1..).unwrap_or_default(), 3) } else { (inner, 2) };
+        let (inner, skipped) =
+            if trims_before { (inner.get(1..).unwrap_or_default(), 3) } else { (inner, 2) };
         let mut tokens = Vec::new();
         tokenize(inner, open + skipped, &mut tokens)?;
         pieces.push(Piece::Action { offset: open, tokens });
@@ -105,7 +107,8 @@ fn tokenize(text: &str, base: usize, tokens: &mut Vec<Token>) -> Result<(), Temp
             rest = rest.trim_start();
             continue;
         }
-        let (kind, length) = token(rest, c).ok_or(()).or_else(|()| fail(offset, format!("`{c}` is not accepted here")))?;
+        let (kind, length) =
+            token(rest, c).ok_or(()).or_else(|()| fail(offset, format!("`{c}` is not accepted here")))?;
         tokens.push(Token { offset, kind });
         rest = rest.get(length..).unwrap_or_default();
     }
@@ -251,7 +254,8 @@ impl<'a> Parser<'a> {
             None => fail(open, "a block without `{{end}}`"),
             Some((_, word)) if word == "end" => Ok(Vec::new()),
             Some(_) => {
-                let Some(Piece::Action { offset, tokens }) = self.pieces.get(self.next.saturating_sub(1)) else {
+                let Some(Piece::Action { offset, tokens }) = self.pieces.get(self.next.saturating_sub(1))
+                else {
                     return fail(open, "a block without `{{end}}`");
                 };
                 match tokens.get(1) {
@@ -306,13 +310,18 @@ impl<'a> Parser<'a> {
                     Some(token) => fail(token.offset, "`default` takes the text and one value"),
                 }
             }
-            other => fail(first.offset, format!("`{other}` is not accepted; there are `get`, `default`, `if`, `range` and `with`")),
+            other => fail(
+                first.offset,
+                format!("`{other}` is not accepted; there are `get`, `default`, `if`, `range` and `with`"),
+            ),
         }
     }
 
     fn get(&self, offset: usize, arguments: &[Token]) -> Result<Expr, TemplateError> {
         match arguments {
-            [Token { kind: Kind::Field(map), .. }, Token { offset, kind: Kind::Literal(name) }] if map == ".Claims" => {
+            [Token { kind: Kind::Field(map), .. }, Token { offset, kind: Kind::Literal(name) }]
+                if map == ".Claims" =>
+            {
                 self.check_claim(*offset, name, name.split('.').next().unwrap_or_default())?;
                 Ok(Expr::Named(name.clone()))
             }
@@ -320,7 +329,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn operand_of<'t>(&self, offset: usize, tokens: &'t [Token]) -> Result<(Expr, &'t [Token]), TemplateError> {
+    fn operand_of<'t>(
+        &self,
+        offset: usize,
+        tokens: &'t [Token],
+    ) -> Result<(Expr, &'t [Token]), TemplateError> {
         if tokens.is_empty() { fail(offset, "a value is missing") } else { self.operand(tokens) }
     }
 
@@ -356,7 +369,10 @@ impl<'a> Parser<'a> {
             _ => {}
         }
         let Some(claim) = path.strip_prefix("Claims.") else {
-            return fail(offset, format!("`{field}` is unknown; there are `.Claims.…`, `.AccessToken` and `.IdToken`"));
+            return fail(
+                offset,
+                format!("`{field}` is unknown; there are `.Claims.…`, `.AccessToken` and `.IdToken`"),
+            );
         };
         let segments: Vec<String> = claim.split('.').map(str::to_owned).collect();
         if segments.iter().any(String::is_empty) {

@@ -1,0 +1,25 @@
+//! Any bytes as a `Cookie` header: nothing panics, and an edited header has none of our cookies left.
+#![no_main]
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+use portcullis::oidc::cookie::{CookieEdit, Cookies, MAX_SAME_NAME, OwnCookies};
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(value) = HeaderValue::from_bytes(data) else {
+        return;
+    };
+    let request = HeaderMap::from_iter([(COOKIE, value)]);
+    let cookies = Cookies::new("pc_", None, None).unwrap();
+    let own = OwnCookies::new([cookies.prefix()]).unwrap();
+    assert!(cookies.session_ids(&request, true).count() <= MAX_SAME_NAME);
+    for (id, value) in cookies.logins(&request, false) {
+        let _ = cookies.set(&cookies.login_name(false, id), value, None, false);
+    }
+    if let CookieEdit::Replace(value) = own.edit(&request) {
+        let edited = HeaderMap::from_iter([(COOKIE, value)]);
+        assert_eq!(own.edit(&edited), CookieEdit::Keep);
+        assert_eq!(cookies.session_ids(&edited, false).count(), 0);
+    }
+});

@@ -1,0 +1,123 @@
+//! Static configuration from the first of file, flags and environment that has any.
+
+use std::path::{Path, PathBuf};
+
+use super::decode::{Decode, Decoder};
+use super::dynamic::DynamicConfig;
+use super::source::{self, environment, flags};
+use super::value::{Node, Value};
+use super::{ConfigError, ConfigErrors, StaticConfig};
+
+/// A static configuration and where it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What was decoded.
+    pub config: StaticConfig,
+    /// What loads but deserves the operator's attention.
+    pub warnings: Vec<ConfigError>,
+    /// The file's path, `flags`, `environment` or `defaults`.
+    pub origin: String,
+}
+
+/// Loads the static configuration as Traefik does: from the file that `--configFile` names or that
+/// lies on the search path, else from the flags, else from `TRAEFIK_` variables; never from two.
+///
+/// # Errors
+/// Every fault that was found.
+pub fn load_static(arguments: &[String], variables: &[(String, String)]) -> Result<Loaded, ConfigErrors> {
+    let (named, flags_left) = config_file(arguments);
+    let searched = || search_path(variables).into_iter().find(|path| path.is_file());
+    let (node, origin, ignored) = match named.map(PathBuf::from).or_else(searched) {
+        Some(path) => {
+            let node = read(&path)?;
+            let ignored =
+                (!flags_left.is_empty()).then_some("flags are not read beside a configuration file");
+            (Some(node), path.display().to_string(), ignored)
+        }
+        None => match flags::parse(&flags_left)? {
+            Some(node) => (Some(node), "flags".to_owned(), None),
+            None => (environment::parse(variables), "environment".to_owned(), None),
+        },
+    };
+    let Some(node) = node else {
+        return Ok(Loaded {
+            config: StaticConfig::default(),
+            warnings: Vec::new(),
+            origin: "defaults".to_owned(),
+        });
+    };
+    let mut decoder = Decoder::new();
+    let config = decode_document::<StaticConfig>(&node, &mut decoder);
+    if let Some(config) = &config {
+        super::validate::check(config, &node, &mut decoder);
+    }
+    let (config, mut warnings) = decoder.finish(config)?;
+    warnings.extend(ignored.map(|message| ConfigError::new("", message)));
+    Ok(Loaded { config, warnings, origin })
+}
+
+/// Decodes what one provider read.
+///
+/// # Errors
+/// Every fault that was found.
+pub fn decode_dynamic(node: &Node) -> Result<(DynamicConfig, Vec<ConfigError>), ConfigErrors> {
+    let mut decoder = Decoder::new();
+    let config = decode_document::<DynamicConfig>(node, &mut decoder);
+    decoder.finish(config)
+}
+
+/// A whole document, which unlike a block may be empty.
+fn decode_document<T: Decode + Default>(node: &Node, decoder: &mut Decoder) -> Option<T> {
+    match &node.value {
+        Value::Map(entries) if entries.is_empty() => Some(T::default()),
+        _ => T::decode(node, decoder),
+    }
+}
+
+/// Takes `--configFile` out of the flags.
+fn config_file(arguments: &[String]) -> (Option<String>, Vec<String>) {
+    let mut named = None;
+    let mut left = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let flag = argument.trim_start_matches('-');
+        let is_flag = flag.len() < argument.len();
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        if is_flag && name.eq_ignore_ascii_case("configFile") {
+            named = value.map(str::to_owned).or_else(|| rest.next().cloned());
+        } else {
+            left.push(argument.clone());
+        }
+    }
+    (named.filter(|path| !path.is_empty()), left)
+}
+
+/// Where Traefik looks for a file.
+fn search_path(variables: &[(String, String)]) -> Vec<PathBuf> {
+    let variable = |name: &str| {
+        variables
+            .iter()
+            .find(|(known, value)| known == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    };
+    let home = variable("HOME").map(Path::new);
+    let folders = [
+        Some(PathBuf::from("/etc/traefik/traefik")),
+        variable("XDG_CONFIG_HOME").map(|folder| Path::new(folder).join("traefik")),
+        home.map(|folder| folder.join(".config/traefik")),
+        Some(PathBuf::from("./traefik")),
+    ];
+    let endings = ["toml", "yaml", "yml"];
+    folders.into_iter().flatten().flat_map(|stem| endings.map(|ending| stem.with_extension(ending))).collect()
+}
+
+fn read(path: &Path) -> Result<Node, ConfigErrors> {
+    let fail =
+        |message: String| ConfigErrors(vec![ConfigError::new("", format!("{}: {message}", path.display()))]);
+    let metadata = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+    if metadata.len() > source::LARGEST_FILE {
+        return Err(fail(format!("larger than {} bytes", source::LARGEST_FILE)));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    source::parse(path, &text)
+}

@@ -1,0 +1,172 @@
+//! `basicAuth`: HTTP Basic authentication (RFC 7617).
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{Exchange, Flow, config, set_header};
+use crate::net::LocalResponse;
+
+mod hash;
+mod verifier;
+
+use hash::Hash;
+use verifier::Verifier;
+
+/// The largest `usersFile`, in bytes.
+const MAX_USERS_FILE: u64 = 16 << 20;
+/// The longest password that is looked at, in bytes; MD5 crypt hashes it a thousand times.
+const MAX_PASSWORD: usize = 1024;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct BasicAuth {
+    users: HashMap<String, User>,
+    /// Compared for unknown users, so that they take as long as known ones.
+    decoy: Arc<Hash>,
+    verifier: Verifier,
+    challenge: HeaderValue,
+    remove_header: bool,
+    header_field: Option<(HeaderName, Bytes)>,
+}
+
+#[derive(Debug)]
+struct User {
+    name: Arc<str>,
+    header: HeaderValue,
+    hash: Arc<Hash>,
+}
+
+struct Credentials {
+    user: String,
+    password: SecretString,
+}
+
+impl BasicAuth {
+    /// Reads `usersFile` too, once: changes to it count from the next change of the configuration, as in Traefik.
+    ///
+    /// # Errors
+    /// No user, a line that is not `name:hash`, an unreadable file, a realm or header that cannot be sent.
+    pub fn new(config: &config::BasicAuth) -> Result<Self, String> {
+        let mut users = HashMap::new();
+        if let Some(path) = config.users_file.as_deref().filter(|path| !path.is_empty()) {
+            add_file(&mut users, path)?;
+        }
+        for (at, line) in config.users.iter().enumerate() {
+            let user = user(line.expose_secret()).map_err(|fault| format!("users[{at}] {fault}"))?;
+            users.insert(user.name.to_string(), user);
+        }
+        let decoy = users.values().next().ok_or("no users")?.hash.clone();
+        let realm = if config.realm.is_empty() { "traefik" } else { &config.realm };
+        let challenge = format!("Basic realm=\"{}\"", realm.replace('\\', "\\\\").replace('"', "\\\""));
+        let header_field = config.header_field.as_deref().filter(|name| !name.is_empty());
+        let header_field = header_field.map(|name| {
+            let parsed = name.parse().map_err(|_| format!("headerField {name:?} is not a header name"))?;
+            Ok::<_, String>((parsed, Bytes::copy_from_slice(name.as_bytes())))
+        });
+        Ok(Self {
+            users,
+            decoy,
+            verifier: Verifier::new()?,
+            challenge: challenge
+                .try_into()
+                .map_err(|_| "realm holds characters that a header cannot".to_owned())?,
+            remove_header: config.remove_header,
+            header_field: header_field.transpose()?,
+        })
+    }
+
+    pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
+        let credentials = credentials(&exchange.request.headers);
+        let user = match &credentials {
+            Some(credentials) => self.check(credentials).await,
+            None => None,
+        };
+        let Some(user) = user else {
+            // For the log only, where it helps to see who failed.
+            exchange.state.user = credentials.map(|credentials| credentials.user.into());
+            return Flow::Respond(self.refusal());
+        };
+        exchange.state.user = Some(Arc::clone(&user.name));
+        if self.remove_header {
+            exchange.request.remove_header(&AUTHORIZATION);
+        }
+        if let Some((name, wire)) = &self.header_field {
+            exchange.request.remove_header(name);
+            set_header!(exchange.request, insert_header, wire.clone(), user.header.clone());
+        }
+        Flow::Continue
+    }
+
+    async fn check(&self, credentials: &Credentials) -> Option<&User> {
+        let user = self.users.get(&credentials.user);
+        let hash = user.map_or(&self.decoy, |user| &user.hash);
+        let fits = self.verifier.check(&credentials.user, &credentials.password, hash).await;
+        user.filter(|_| fits)
+    }
+
+    fn refusal(&self) -> LocalResponse {
+        LocalResponse::text(StatusCode::UNAUTHORIZED, "401 Unauthorized\n")
+            .with_header(WWW_AUTHENTICATE, self.challenge.clone())
+    }
+}
+
+/// What `Authorization` holds; `None` for another scheme and for anything malformed or too long.
+fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+    let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim_start_matches(' ')).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    if user.len() > MAX_PASSWORD || password.len() > MAX_PASSWORD {
+        return None;
+    }
+    Some(Credentials { user: user.to_owned(), password: SecretString::from(password) })
+}
+
+fn add_file(users: &mut HashMap<String, User>, path: &str) -> Result<(), String> {
+    let mut text = String::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(MAX_USERS_FILE + 1).read_to_string(&mut text));
+    let read = read.map_err(|error| format!("usersFile {path}: {error}"))?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > MAX_USERS_FILE {
+        return Err(format!("usersFile {path} is larger than {MAX_USERS_FILE} bytes"));
+    }
+    for (line, text) in (1..).zip(text.lines()) {
+        let text = text.trim();
+        if text.is_empty() || text.starts_with('#') {
+            continue;
+        }
+        let user = user(text).map_err(|fault| format!("usersFile {path}, line {line} {fault}"))?;
+        users.insert(user.name.to_string(), user);
+    }
+    Ok(())
+}
+
+/// Reads `name:hash`. The messages hold neither, because a slip may put a password there.
+fn user(line: &str) -> Result<User, &'static str> {
+    let (name, hash) = line
+        .split_once(':')
+        .filter(|(_, hash)| !hash.contains(':'))
+        .ok_or("is not name:hash with exactly one colon")?;
+    let header = HeaderValue::from_str(name).map_err(|_| "has a name that a header cannot hold")?;
+    let hash = Hash::parse(hash);
+    if matches!(hash, Hash::Unknown) {
+        tracing::warn!(
+            user = name,
+            "the hash is neither bcrypt nor apr1 nor {{SHA}}: this user cannot log in"
+        );
+    }
+    Ok(User { name: name.into(), header, hash: Arc::new(hash) })
+}
+
+#[cfg(test)]
+mod tests;

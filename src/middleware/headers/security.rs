@@ -1,0 +1,194 @@
+//! Security headers, and the check of the host.
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY_REPORT_ONLY, HeaderName, HeaderValue, PUBLIC_KEY_PINS,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
+};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use crate::middleware::target::authority;
+use crate::middleware::{ResponseFacts, config, set_header};
+use crate::net::LocalResponse;
+
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+/// Stands for a fresh nonce in a Content-Security-Policy.
+const NONCE: &str = "$NONCE";
+
+/// The options that add security headers or check the host.
+#[derive(Debug)]
+pub(super) struct Security {
+    allowed_hosts: Box<[String]>,
+    hosts_proxy_headers: Box<[HeaderName]>,
+    ssl_proxy_headers: Box<[(HeaderName, HeaderValue)]>,
+    sts: Option<HeaderValue>,
+    force_sts: bool,
+    public_key: Option<HeaderValue>,
+    /// The same on every answer.
+    fixed: Vec<(HeaderName, HeaderValue)>,
+    policies: Vec<(HeaderName, Box<str>)>,
+}
+
+impl Security {
+    pub(super) fn new(config: &config::Headers) -> Result<Self, String> {
+        let name = |name: &String| name.parse().map_err(|_| format!("{name:?} is not a header name"));
+        let mut security = Self {
+            allowed_hosts: config.allowed_hosts.clone().into(),
+            hosts_proxy_headers: config
+                .hosts_proxy_headers
+                .iter()
+                .map(name)
+                .collect::<Result<_, String>>()?,
+            ssl_proxy_headers: config
+                .ssl_proxy_headers
+                .iter()
+                .map(|(key, text)| Ok((name(key)?, value(text, "sslProxyHeaders")?)))
+                .collect::<Result<_, String>>()?,
+            sts: strict_transport_security(config)?,
+            force_sts: config.force_sts_header,
+            public_key: optional(config.public_key.as_deref(), "publicKey")?,
+            fixed: fixed(config)?,
+            policies: Vec::new(),
+        };
+        security.add_policy(CONTENT_SECURITY_POLICY, config.content_security_policy.as_deref())?;
+        let report_only = config.content_security_policy_report_only.as_deref();
+        security.add_policy(CONTENT_SECURITY_POLICY_REPORT_ONLY, report_only)?;
+        if config.is_development {
+            (security.allowed_hosts, security.sts, security.public_key) = (Box::default(), None, None);
+        }
+        Ok(security)
+    }
+
+    /// Whether any of its options is set, also one that has no effect alone.
+    pub(super) fn is_configured(config: &config::Headers) -> bool {
+        let text = [
+            &config.custom_frame_options_value,
+            &config.custom_browser_xss_value,
+            &config.content_security_policy,
+            &config.content_security_policy_report_only,
+            &config.public_key,
+            &config.referrer_policy,
+            &config.permissions_policy,
+        ];
+        config.is_development
+            || config.sts_seconds != 0
+            || config.sts_include_subdomains
+            || config.sts_preload
+            || config.force_sts_header
+            || config.frame_deny
+            || config.content_type_nosniff
+            || config.browser_xss_filter
+            || !config.allowed_hosts.is_empty()
+            || !config.hosts_proxy_headers.is_empty()
+            || !config.ssl_proxy_headers.is_empty()
+            || text.into_iter().flatten().any(|text| !text.is_empty())
+    }
+
+    fn add_policy(&mut self, name: HeaderName, policy: Option<&str>) -> Result<(), String> {
+        match policy.unwrap_or_default() {
+            "" => {}
+            policy if policy.contains(NONCE) => {
+                value(policy, name.as_str())?;
+                self.policies.push((name, policy.into()));
+            }
+            policy => {
+                let policy = value(policy, name.as_str())?;
+                self.fixed.push((name, policy));
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a host that is not in `allowedHosts`. 500, as Traefik has it.
+    pub(super) fn refusal(&self, request: &RequestHeader) -> Option<LocalResponse> {
+        if self.allowed_hosts.is_empty() {
+            return None;
+        }
+        let host = self
+            .hosts_proxy_headers
+            .iter()
+            .filter_map(|name| request.headers.get(name))
+            .find(|value| !value.is_empty())
+            .map_or_else(|| authority(request).as_bytes(), HeaderValue::as_bytes);
+        let allowed = self.allowed_hosts.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(host));
+        (!allowed).then(|| LocalResponse::text(StatusCode::INTERNAL_SERVER_ERROR, "Bad Host"))
+    }
+
+    pub(super) fn apply(&self, response: &ResponseFacts<'_>, header: &mut ResponseHeader) {
+        let secure = response.facts.tls || self.proxy_says_https(response.request);
+        if let Some(sts) = self.sts.as_ref().filter(|_| secure || self.force_sts) {
+            set_header!(header, insert_header, STRICT_TRANSPORT_SECURITY, sts.clone());
+        }
+        if let Some(key) = self.public_key.as_ref().filter(|_| secure) {
+            set_header!(header, insert_header, PUBLIC_KEY_PINS, key.clone());
+        }
+        for (name, value) in &self.fixed {
+            set_header!(header, insert_header, name, value.clone());
+        }
+        if self.policies.is_empty() {
+            return;
+        }
+        let Some(nonce) = nonce() else { return };
+        for (name, policy) in &self.policies {
+            set_header!(header, insert_header, name, policy.replace(NONCE, &nonce));
+        }
+    }
+
+    fn proxy_says_https(&self, request: &RequestHeader) -> bool {
+        self.ssl_proxy_headers.iter().any(|(name, value)| request.headers.get(name) == Some(value))
+    }
+}
+
+/// `'nonce-…'` with 128 random bits (Content Security Policy Level 3, section 7.1). `None`, and so no policy at all
+/// rather than one with a known nonce, when there is no randomness.
+fn nonce() -> Option<String> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).ok()?;
+    Some(format!("'nonce-{}'", STANDARD.encode(bytes)))
+}
+
+fn strict_transport_security(config: &config::Headers) -> Result<Option<HeaderValue>, String> {
+    if config.sts_seconds == 0 {
+        return Ok(None);
+    }
+    if config.sts_seconds < 0 {
+        return Err("stsSeconds cannot be negative".to_owned());
+    }
+    let subdomains = if config.sts_include_subdomains { "; includeSubDomains" } else { "" };
+    let preload = if config.sts_preload { "; preload" } else { "" };
+    value(&format!("max-age={}{subdomains}{preload}", config.sts_seconds), "stsSeconds").map(Some)
+}
+
+fn fixed(config: &config::Headers) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let either = |custom: &Option<String>, flag: bool, default: &'static str| {
+        custom.as_deref().filter(|text| !text.is_empty()).or(flag.then_some(default)).map(str::to_owned)
+    };
+    let values = [
+        (X_FRAME_OPTIONS, either(&config.custom_frame_options_value, config.frame_deny, "DENY")),
+        (X_CONTENT_TYPE_OPTIONS, either(&None, config.content_type_nosniff, "nosniff")),
+        (
+            X_XSS_PROTECTION,
+            either(&config.custom_browser_xss_value, config.browser_xss_filter, "1; mode=block"),
+        ),
+        (REFERRER_POLICY, config.referrer_policy.clone()),
+        (PERMISSIONS_POLICY, config.permissions_policy.clone()),
+    ];
+    let mut headers = Vec::new();
+    for (name, text) in values {
+        if let Some(value) = optional(text.as_deref(), name.as_str())? {
+            headers.push((name, value));
+        }
+    }
+    Ok(headers)
+}
+
+fn optional(text: Option<&str>, option: &str) -> Result<Option<HeaderValue>, String> {
+    text.filter(|text| !text.is_empty()).map(|text| value(text, option)).transpose()
+}
+
+fn value(text: &str, option: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text).map_err(|_| format!("{option}: bad value"))
+}

@@ -1,0 +1,89 @@
+//! `oidc` and the traefikoidc plugin: hands a request to the engine and carries its decision out.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, SET_COOKIE};
+use pingora::http::RequestHeader;
+
+use super::{Exchange, Flow, set_header};
+use crate::oidc::identity_headers::same_header;
+use crate::oidc::{CookieEdit, Decision, Identity, Policy, RequestParts};
+
+/// The header that tells the service what the browser asked for.
+const REQUEST_TARGET: HeaderName = HeaderName::from_static("x-auth-request-redirect");
+
+/// An OpenID Connect policy on a route.
+#[derive(Debug)]
+pub struct Oidc(Arc<Policy>);
+
+impl Oidc {
+    /// Asks `policy` about every request.
+    pub fn new(policy: Policy) -> Self {
+        Self(Arc::new(policy))
+    }
+
+    pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
+        match self.0.decide(&parts(exchange), SystemTime::now()).await {
+            Decision::Respond(response) => Flow::Respond(response),
+            Decision::Forward(identity) => {
+                forward(exchange, identity);
+                Flow::Continue
+            }
+        }
+    }
+}
+
+fn parts<'a>(exchange: &'a Exchange<'_>) -> RequestParts<'a> {
+    let request: &'a RequestHeader = exchange.request;
+    let host = || request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    RequestParts {
+        method: &request.method,
+        scheme: exchange.facts.scheme,
+        authority: request
+            .uri
+            .authority()
+            .map(|authority| authority.as_str())
+            .or_else(host)
+            .unwrap_or_default(),
+        path: request.uri.path(),
+        query: request.uri.query(),
+        headers: &request.headers,
+        client: exchange.facts.client.ip(),
+        peer_trusted: exchange.facts.peer_trusted,
+        request_id: &exchange.facts.request_id,
+    }
+}
+
+/// Tells the service who the user is, in headers that no client can have sent.
+fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
+    let request = &mut *exchange.request;
+    if !identity.strip.is_empty() {
+        let copies: Vec<HeaderName> =
+            request.headers.keys().filter(|name| sets(&identity, name)).cloned().collect();
+        for name in &copies {
+            request.remove_header(name);
+        }
+    }
+    if identity.strip_authorization {
+        request.remove_header(&AUTHORIZATION);
+    }
+    match identity.cookie {
+        CookieEdit::Keep => {}
+        CookieEdit::Drop => drop(request.remove_header(&COOKIE)),
+        CookieEdit::Replace(value) => set_header!(request, insert_header, COOKIE, value),
+    }
+    for (name, value) in identity.headers.iter() {
+        set_header!(request, insert_header, name, value.clone());
+    }
+    if let Some(target) = identity.request_target {
+        set_header!(request, insert_header, REQUEST_TARGET, target);
+    }
+    exchange.state.user = identity.user.or_else(|| exchange.state.user.take());
+    exchange.state.response_headers.extend(identity.set_cookies.into_iter().map(|value| (SET_COOKIE, value)));
+}
+
+/// Whether the engine sets a header that a service could take for `name`.
+fn sets(identity: &Identity, name: &HeaderName) -> bool {
+    identity.strip.iter().any(|set| same_header(set.as_str(), name.as_str()))
+}

@@ -1,0 +1,280 @@
+//! A file or standard output that request tasks write lines to without ever waiting.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+
+/// Lines queued when the configuration says nothing.
+const DEFAULT_CAPACITY: usize = 8192;
+/// Bytes gathered before one write call.
+const BATCH: usize = 64 * 1024;
+
+/// Hands lines to a thread that writes them. When the thread cannot keep up, lines are dropped and counted:
+/// a full disk or a stuck pipe must not stop the traffic.
+#[derive(Debug, Clone)]
+pub(super) struct Sink {
+    lines: SyncSender<Message>,
+    reopen: Arc<AtomicBool>,
+    dropped: IntCounter,
+}
+
+enum Message {
+    Line(Box<[u8]>),
+    /// Look at the flags.
+    Wake,
+    /// Answer once everything before was written.
+    Flush(SyncSender<()>),
+}
+
+/// Where the lines go.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    Stdout,
+    /// Appended to; created with its folders, mode 0664 before the umask, as Traefik does.
+    File(PathBuf),
+}
+
+impl Target {
+    /// `filePath` of a configuration block.
+    pub(super) fn from_config(path: Option<&str>) -> Self {
+        path.filter(|path| !path.is_empty()).map_or(Self::Stdout, |path| Self::File(path.into()))
+    }
+}
+
+impl Sink {
+    /// Opens `target` and starts the writer, which ends with the last clone.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or the thread not started.
+    pub(super) fn open(name: &str, target: Target, capacity: usize, dropped: IntCounter) -> io::Result<Self> {
+        let output = Output::open(target)?;
+        Self::start(name, output, capacity, dropped)
+    }
+
+    fn start(name: &str, output: Output, capacity: usize, dropped: IntCounter) -> io::Result<Self> {
+        let capacity = if capacity == 0 { DEFAULT_CAPACITY } else { capacity };
+        let (lines, inbox) = sync_channel(capacity);
+        let reopen = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer {
+            output,
+            reopen: Arc::clone(&reopen),
+            dropped: dropped.clone(),
+            batch: Vec::new(),
+            batched: 0,
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(move || writer.run(&inbox))?;
+        Ok(Self { lines, reopen, dropped })
+    }
+
+    /// Queues one line, which must end in a line feed. Never blocks.
+    pub(super) fn write(&self, line: &[u8]) {
+        if self.lines.try_send(Message::Line(line.into())).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Makes the writer open its file anew, after a rotation from outside. Never blocks.
+    pub(super) fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+        // A full queue keeps the writer awake, which looks at the flag before each write.
+        if let Err(TrySendError::Disconnected(_)) = self.lines.try_send(Message::Wake) {
+            self.dropped.inc();
+        }
+    }
+
+    /// Waits until every line queued so far was written, or for `limit`. True if all were.
+    pub(super) fn flush(&self, limit: Duration) -> bool {
+        let (done, wait) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        let step = Duration::from_millis(5);
+        let mut left = limit;
+        loop {
+            match self.lines.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) if left > step => {
+                    message = back;
+                    left -= step;
+                    thread::sleep(step);
+                }
+                Err(_) => return false,
+            }
+        }
+        !matches!(wait.recv_timeout(left), Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected))
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    output: Output,
+    reopen: Arc<AtomicBool>,
+    dropped: IntCounter,
+    batch: Vec<u8>,
+    batched: u64,
+}
+
+impl Writer {
+    fn run(&mut self, inbox: &Receiver<Message>) {
+        while let Ok(message) = inbox.recv() {
+            let mut waiting = self.take(message);
+            while waiting.is_none() && self.batch.len() < BATCH {
+                match inbox.try_recv() {
+                    Ok(message) => waiting = self.take(message),
+                    Err(_) => break,
+                }
+            }
+            self.write();
+            if let Some(done) = waiting {
+                // Whoever asked may have given up.
+                let _ = done.try_send(());
+            }
+        }
+    }
+
+    /// Adds a line to the batch, or tells who waits for it to be written.
+    fn take(&mut self, message: Message) -> Option<SyncSender<()>> {
+        match message {
+            Message::Line(line) => {
+                self.batch.extend_from_slice(&line);
+                self.batched += 1;
+                None
+            }
+            Message::Wake => None,
+            Message::Flush(done) => Some(done),
+        }
+    }
+
+    fn write(&mut self) {
+        if self.reopen.swap(false, Ordering::AcqRel) {
+            self.output.reopen();
+        }
+        if !self.batch.is_empty() && self.output.write_all(&self.batch).is_err() {
+            self.dropped.inc_by(self.batched);
+        }
+        self.batch.clear();
+        self.batched = 0;
+    }
+}
+
+/// What the writer writes to.
+enum Output {
+    Stdout,
+    File {
+        path: PathBuf,
+        file: File,
+    },
+    #[cfg(test)]
+    Test(Box<dyn Write + Send>),
+}
+
+impl Output {
+    fn open(target: Target) -> io::Result<Self> {
+        match target {
+            Target::Stdout => Ok(Self::Stdout),
+            Target::File(path) => {
+                if let Some(folder) = path.parent() {
+                    fs::create_dir_all(folder)?;
+                }
+                let file = append_to(&path)?;
+                Ok(Self::File { path, file })
+            }
+        }
+    }
+
+    /// Keeps the old file when the new one cannot be opened: lines in a renamed file beat no lines.
+    fn reopen(&mut self) {
+        if let Self::File { path, file } = self
+            && let Ok(new) = append_to(path)
+        {
+            *file = new;
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()
+            }
+            Self::File { file, .. } => file.write_all(bytes),
+            #[cfg(test)]
+            Self::Test(output) => output.write_all(bytes),
+        }
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o664).open(path)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn dropped() -> IntCounter {
+        IntCounter::new("dropped", "dropped").unwrap()
+    }
+
+    #[test]
+    fn lines_follow_the_file_after_a_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join("access.log");
+        let sink = Sink::open("test", Target::File(path.clone()), 0, dropped()).unwrap();
+        sink.write(b"one\n");
+        assert!(sink.flush(LONG));
+        let rotated = path.with_extension("1");
+        fs::rename(&path, &rotated).unwrap();
+        sink.write(b"two\n");
+        assert!(sink.flush(LONG));
+        sink.reopen();
+        sink.write(b"three\n");
+        assert!(sink.flush(LONG));
+        assert_eq!(fs::read_to_string(rotated).unwrap(), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(path).unwrap(), "three\n");
+    }
+
+    /// Writes only once the test lets it.
+    struct Gate(Receiver<()>, SyncSender<Vec<u8>>);
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            self.1.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stuck_output_drops_lines_and_counts_them() {
+        let (open, gate) = sync_channel(16);
+        let (written, seen) = sync_channel(16);
+        let dropped = dropped();
+        let sink =
+            Sink::start("test", Output::Test(Box::new(Gate(gate, written))), 2, dropped.clone()).unwrap();
+        // At most one batch is in the writer's hands and two lines in the queue.
+        for _ in 0..100 {
+            sink.write(b"x\n");
+        }
+        let lost = dropped.get();
+        assert!(lost >= 90, "{lost}");
+        drop(open);
+        drop(seen);
+        sink.flush(LONG);
+        assert_eq!(dropped.get(), 100, "lines that could not be written count as dropped");
+    }
+}

@@ -1,0 +1,177 @@
+//! One login attempt: what binds the provider's answer to the browser that asked.
+//!
+//! The browser keeps the attempt in a sealed cookie of its own, so that several tabs do not
+//! disturb each other and no login costs memory here (RFC 9700, section 4.7). State, nonce and
+//! PKCE verifier are derived from one random seed, which keeps the cookie small.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::{constant_time, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::seal::{Seal, SealError};
+
+/// Random bytes of an attempt.
+const SEED: usize = 32;
+
+/// Characters of the state that name the attempt's cookie; the others are its secret.
+pub(super) const NAME: usize = 8;
+
+/// A login attempt.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attempt {
+    seed: [u8; SEED],
+    /// When it started, in seconds since 1970.
+    started: u64,
+    /// Where the browser goes afterwards.
+    target: String,
+}
+
+impl Attempt {
+    /// A new attempt that returns to `target`, which has passed the grammar.
+    ///
+    /// # Errors
+    /// [`SealError`]: the random generator failed; there are no weaker random bits.
+    pub fn new(target: String, now: SystemTime) -> Result<Self, SealError> {
+        let mut seed = [0; SEED];
+        aws_lc_rs::rand::fill(&mut seed).map_err(|_| SealError)?;
+        Ok(Self { seed, started: seconds(now), target })
+    }
+
+    /// `state` of the authorization request: 192 bits.
+    pub fn state(&self) -> String {
+        self.derive(b"state", 24)
+    }
+
+    /// `nonce` of the authorization request: 192 bits.
+    pub fn nonce(&self) -> String {
+        self.derive(b"nonce", 24)
+    }
+
+    /// PKCE `code_verifier` (RFC 7636, section 4.1): 256 bits.
+    pub fn verifier(&self) -> String {
+        self.derive(b"pkce", 32)
+    }
+
+    /// Where the browser goes afterwards.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The same attempt with another target.
+    pub fn with_target(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.target);
+        self
+    }
+
+    /// When it started, in seconds since 1970.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Whether it has ended by `now`, or claims to come from the future.
+    pub fn is_over(&self, now: SystemTime, max_age: Duration) -> bool {
+        let now = seconds(now);
+        now >= self.started + max_age.as_secs() || self.started > now + 60
+    }
+
+    /// Whether `state` is this attempt's.
+    pub fn has_state(&self, state: &str) -> bool {
+        constant_time::verify_slices_are_equal(self.state().as_bytes(), state.as_bytes()).is_ok()
+    }
+
+    /// The id in the name of the cookie for `state`; `None` if no state looks so.
+    pub fn cookie_id(state: &str) -> Option<&str> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (state.len() == 32 && state.bytes().all(legal)).then(|| state.get(..NAME)).flatten()
+    }
+
+    /// The cookie value, bound to the cookie's name.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn seal(&self, seal: &Seal, cookie_name: &str) -> Result<String, SealError> {
+        let mut plain = Vec::with_capacity(SEED + 8 + self.target.len());
+        plain.extend_from_slice(&self.seed);
+        plain.extend_from_slice(&self.started.to_be_bytes());
+        plain.extend_from_slice(self.target.as_bytes());
+        seal.seal(&plain, cookie_name)
+    }
+
+    /// Reads a cookie value.
+    pub fn open(seal: &Seal, cookie_name: &str, value: &str) -> Option<Self> {
+        let plain = seal.open(value, cookie_name)?;
+        let (seed, rest) = plain.split_first_chunk::<SEED>()?;
+        let (started, target) = rest.split_first_chunk::<8>()?;
+        let target = String::from_utf8(target.to_vec()).ok()?;
+        Some(Self { seed: *seed, started: u64::from_be_bytes(*started), target })
+    }
+
+    fn derive(&self, purpose: &[u8], bytes: usize) -> String {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.seed), purpose);
+        URL_SAFE_NO_PAD.encode(tag.as_ref().get(..bytes).unwrap_or_default())
+    }
+}
+
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+/// Seconds since 1970; 0 before.
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use secrecy::SecretString;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn survives_the_browser() {
+        let seal = Seal::new(&SecretString::from("0123456789abcdef0123456789abcdef"), "login", "x").unwrap();
+        let attempt = Attempt::new("/a?b=1".into(), at(1_000)).unwrap();
+        let value = attempt.seal(&seal, "name").unwrap();
+        assert_eq!(Attempt::open(&seal, "name", &value), Some(attempt.clone()));
+        assert_eq!(Attempt::open(&seal, "other", &value), None);
+        assert!(attempt.has_state(&attempt.state()));
+        assert!(!attempt.has_state(&attempt.nonce()));
+        assert_eq!(Attempt::cookie_id(&attempt.state()), attempt.state().get(..8));
+    }
+
+    #[test]
+    fn ends_after_its_time() {
+        let attempt = Attempt::new("/".into(), at(1_000)).unwrap();
+        let ten_minutes = Duration::from_secs(600);
+        assert!(!attempt.is_over(at(1_599), ten_minutes));
+        assert!(attempt.is_over(at(1_600), ten_minutes));
+        assert!(attempt.is_over(at(900), ten_minutes));
+    }
+
+    #[test]
+    fn values_differ_between_attempts_and_purposes() {
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..200 {
+            let attempt = Attempt::new("/".into(), at(1)).unwrap();
+            for value in [attempt.state(), attempt.nonce(), attempt.verifier()] {
+                assert!(seen.insert(value));
+            }
+        }
+        assert_eq!(Attempt::new("/".into(), at(1)).unwrap().verifier().len(), 43);
+    }
+
+    #[test]
+    fn odd_states_name_no_cookie() {
+        for state in ["", "short", "; Path=/; x=y; aaaaaaaaaaaaaaaa", &"a".repeat(31), &"é".repeat(16)] {
+            assert_eq!(Attempt::cookie_id(state), None, "{state}");
+        }
+    }
+}

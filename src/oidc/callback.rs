@@ -1,0 +1,288 @@
+//! The callback: the provider's answer, the exchange of the code, and the new session.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{ALLOW, SET_COOKIE};
+use http::{HeaderValue, Method};
+use secrecy::SecretString;
+use smallvec::SmallVec;
+
+use super::attempt::Attempt;
+use super::cause::Cause;
+use super::claims::Claims;
+use super::establish::{Context, establish};
+use super::fetch::MAX_TIME;
+use super::metadata::Metadata;
+use super::policy::Policy;
+use super::session::{Lookup, SessionRecord};
+use super::token_endpoint::{self, Tokens};
+use super::{RequestParts, page};
+use crate::net::LocalResponse;
+
+/// Longest query of a callback. Codes of some providers have two thousand characters.
+const MAX_QUERY: usize = 16 * 1024;
+
+/// Longest text of the provider that is shown.
+const MAX_SHOWN: usize = 200;
+
+/// Claims that only matter while a token is validated.
+const SPENT: &[&str] = &["nonce", "at_hash", "c_hash", "s_hash", "jti"];
+
+/// Parameters of the authorization response (Core, section 3.1.2.5; RFC 9207).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct CallbackQuery {
+    state: Option<String>,
+    code: Option<String>,
+    iss: Option<String>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+impl CallbackQuery {
+    /// Reads a query; every parameter of the protocol may occur once.
+    ///
+    /// # Errors
+    /// What is malformed.
+    pub fn parse(query: &str) -> Result<Self, &'static str> {
+        if query.len() > MAX_QUERY {
+            return Err("the query is too long");
+        }
+        let mut parsed = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let slot = match name.as_ref() {
+                "state" => &mut parsed.state,
+                "code" => &mut parsed.code,
+                "iss" => &mut parsed.iss,
+                "error" => &mut parsed.error,
+                "error_description" => &mut parsed.error_description,
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return Err("a parameter occurs twice");
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// What a callback has used up so far.
+#[derive(Default)]
+struct Progress {
+    /// The attempt's cookie, to be removed whatever comes.
+    spent_cookie: Option<String>,
+    /// Where the attempt was going, which is where another one starts.
+    target: Option<String>,
+}
+
+impl Policy {
+    /// Answers a request to the callback path.
+    pub(super) async fn callback(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
+        if request.method != Method::GET {
+            let refusal = self.refuse(request, &Cause::Method, "/", SmallVec::new());
+            return refusal.with_header(ALLOW, HeaderValue::from_static("GET"));
+        }
+        let mut progress = Progress::default();
+        match self.try_callback(request, now, &mut progress).await {
+            Ok(response) => response,
+            Err(cause) => {
+                self.core.events.callback_failed(&self.core.name, cause.label());
+                let cookies = progress.spent_cookie.and_then(|name| self.clear_cookie(request, &name));
+                let again = progress.target.as_deref().unwrap_or("/");
+                self.refuse(request, &cause, again, cookies.into_iter().collect())
+            }
+        }
+    }
+
+    async fn try_callback(
+        &self,
+        request: &RequestParts<'_>,
+        now: SystemTime,
+        progress: &mut Progress,
+    ) -> Result<LocalResponse, Cause> {
+        let query = CallbackQuery::parse(request.query.unwrap_or_default()).map_err(Cause::Callback)?;
+        let state = query.state.as_deref().filter(|s| !s.is_empty()).ok_or(Cause::Callback("no state"))?;
+        let (cookie, attempt) = match self.find_attempt(request, state) {
+            Some(found) => found,
+            None if self.used.contains(state) => return self.second_use(request, "/", now).await,
+            None => return Err(Cause::NoAttempt),
+        };
+        progress.target = Some(attempt.target().to_owned());
+        if attempt.is_over(now, self.core.settings.login_max_age) {
+            progress.spent_cookie = Some(cookie);
+            return Err(Cause::AttemptExpired);
+        }
+        let metadata = self.core.provider.metadata().ok_or(Cause::Unavailable)?;
+        // From here on the state is used up, whatever comes.
+        progress.spent_cookie = Some(cookie.clone());
+        if !self.used.claim(state, now, self.core.settings.login_max_age) {
+            return self.second_use(request, attempt.target(), now).await;
+        }
+        let code = authorized_code(&query, &metadata)?;
+        let tokens = self.exchange(request, &metadata, code, &attempt).await?;
+        let record = self.new_record(&metadata, tokens, &attempt, now).await?;
+        self.finish_login(request, record, &attempt, &cookie, now).await
+    }
+
+    fn find_attempt(&self, request: &RequestParts<'_>, state: &str) -> Option<(String, Attempt)> {
+        let name = self.cookies.login_name(self.is_https(request), Attempt::cookie_id(state)?);
+        let attempt = Attempt::open(&self.attempts, &name, self.one_cookie(request, &name)?)?;
+        attempt.has_state(state).then_some((name, attempt))
+    }
+
+    /// An answer that comes again, as by the back button: with a session it leads where it did.
+    async fn second_use(
+        &self,
+        request: &RequestParts<'_>,
+        target: &str,
+        now: SystemTime,
+    ) -> Result<LocalResponse, Cause> {
+        match self.find_session(request, now).await {
+            Lookup::Live(_) => page::redirect(target).ok_or(Cause::Internal("the target is no header value")),
+            _ => Err(Cause::AlreadyUsed),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: &RequestParts<'_>,
+        metadata: &Metadata,
+        code: &str,
+        attempt: &Attempt,
+    ) -> Result<Tokens, Cause> {
+        let (settings, fetch) = (&self.core.settings, self.core.provider.fetch());
+        let redirect_uri = self.redirect_uri(request);
+        Ok(token_endpoint::exchange_code(settings, metadata, fetch, code, &attempt.verifier(), &redirect_uri)
+            .await?)
+    }
+
+    async fn new_record(
+        &self,
+        metadata: &Metadata,
+        tokens: Tokens,
+        attempt: &Attempt,
+        now: SystemTime,
+    ) -> Result<SessionRecord, Cause> {
+        let settings = &self.core.settings;
+        let nonce = attempt.nonce();
+        let context = Context { settings, provider: &self.core.provider, metadata, patience: MAX_TIME, now };
+        let established = establish(context, &tokens, Some(&nonce), None).await?;
+        let claims = established.claims;
+        let subject: Arc<str> = claims.subject().unwrap_or_default().into();
+        let identifier = claims.identifier(&settings.gate.identifier_claim).unwrap_or_default().into();
+        let refresh_token = tokens.refresh_token.filter(|_| settings.session.refresh);
+        Ok(SessionRecord {
+            scope: self.core.scope,
+            subject,
+            identifier,
+            sid: claims.text("sid").map(Arc::from),
+            claims: kept_claims(&claims),
+            id_token: tokens.id_token.unwrap_or_else(|| SecretString::from(String::new())),
+            access_token: tokens.access_token,
+            refresh_token_issued: refresh_token.is_some().then_some(now),
+            refresh_token,
+            id_expiry: established.id_expiry,
+            access_expiry: tokens.expires_in.map(|life| now + life),
+            created: now,
+            refreshed_at: None,
+            absolute_expiry: now + settings.session.max_age,
+            generation: 0,
+        })
+    }
+
+    async fn finish_login(
+        &self,
+        request: &RequestParts<'_>,
+        record: SessionRecord,
+        attempt: &Attempt,
+        cookie: &str,
+        now: SystemTime,
+    ) -> Result<LocalResponse, Cause> {
+        // A new id at every login; what the browser had before is worth nothing afterwards.
+        let old = self.find_session(request, now).await;
+        let (id, entry) =
+            self.sessions.create(record).await.map_err(|error| Cause::Store(error.to_string()))?;
+        if let Lookup::Live(old) = old
+            && let Err(error) = self.sessions.end(&old).await
+        {
+            tracing::warn!(session = ?old.key(), %error, "the session before this login is ended in memory only");
+        }
+        let https = self.is_https(request);
+        let age = self.core.settings.session.max_age;
+        let principal = self.principal(&entry).await?;
+        match principal.verdict {
+            Ok(()) => self.core.events.login_succeeded(&self.core.name),
+            Err(_) => self.core.events.login_denied(&self.core.name),
+        }
+        tracing::info!(
+            policy = %self.core.name, user = %principal.user, session = ?entry.key(), request_id = request.request_id,
+            client = %request.client, "logged in"
+        );
+        let mut response = match principal.verdict {
+            Ok(()) => {
+                page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?
+            }
+            Err(denial) => self.deny(request, denial, &principal.user),
+        };
+        let cookies = [
+            self.set_cookie(request, self.cookies.session_name(https), &id.to_text(), age),
+            self.clear_cookie(request, cookie),
+            self.count_round(request, now),
+        ];
+        for cookie in cookies.into_iter().flatten() {
+            response = response.with_header(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+}
+
+/// The code, if the answer is one of this provider and not an error.
+fn authorized_code<'q>(query: &'q CallbackQuery, metadata: &Metadata) -> Result<&'q str, Cause> {
+    match &query.iss {
+        Some(iss) if *iss != metadata.issuer => return Err(Cause::Issuer),
+        None if metadata.iss_in_answers => return Err(Cause::Issuer),
+        _ => {}
+    }
+    if let Some(error) = &query.error {
+        let shown = |text: &str| text.chars().filter(|c| !c.is_control()).take(MAX_SHOWN).collect();
+        let description = query.error_description.as_deref().map(shown).unwrap_or_default();
+        return Err(Cause::Provider { error: shown(error), description });
+    }
+    query.code.as_deref().filter(|code| !code.is_empty()).ok_or(Cause::Callback("no code"))
+}
+
+/// What a session keeps of the claims.
+pub(super) fn kept_claims(claims: &Claims) -> serde_json::Map<String, serde_json::Value> {
+    let mut kept = claims.members().clone();
+    kept.retain(|name, _| !SPENT.contains(&name.as_str()));
+    kept
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_parameter_once() {
+        let query =
+            CallbackQuery::parse("code=a%20b&state=s&session_state=x&session_state=y&iss=https%3A%2F%2Fi")
+                .unwrap();
+        assert_eq!(query.code.as_deref(), Some("a b"));
+        assert_eq!(query.iss.as_deref(), Some("https://i"));
+        for twice in
+            ["code=a&code=a", "state=a&state=b", "iss=a&iss=a", "error=a&error=a", "st%61te=a&state=b"]
+        {
+            assert!(CallbackQuery::parse(twice).is_err(), "{twice}");
+        }
+        assert!(CallbackQuery::parse(&"a".repeat(MAX_QUERY + 1)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_parses_or_not_without_panic(query in "\\PC{0,200}") {
+            let _ = CallbackQuery::parse(&query);
+        }
+    }
+}

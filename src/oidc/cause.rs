@@ -1,0 +1,178 @@
+//! Why a login, a logout or a request failed: one name for the log, the metric and the page.
+
+use http::StatusCode;
+
+use super::id_token::TokenError;
+use super::token_endpoint::GrantError;
+use super::userinfo::UserInfoError;
+
+/// The cause of a failure that a person or a client sees.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The callback was called by another method than GET.
+    #[error("method not allowed at the callback")]
+    Method,
+    /// A parameter of the callback occurs twice, or the query is too long.
+    #[error("malformed callback: {0}")]
+    Callback(&'static str),
+    /// No attempt of this browser fits the state: cookies are blocked, or the link is somebody else's.
+    #[error("no login attempt of this browser has this state")]
+    NoAttempt,
+    /// The attempt is too old.
+    #[error("the login attempt has expired")]
+    AttemptExpired,
+    /// The state was used before.
+    #[error("the login answer was used before")]
+    AlreadyUsed,
+    /// The provider answered with an error.
+    #[error("the OpenID provider answered {error}")]
+    Provider {
+        /// `error`
+        error: String,
+        /// `error_description`
+        description: String,
+    },
+    /// The answer comes from another issuer, or hides where it comes from.
+    #[error("the answer's issuer is wrong or missing")]
+    Issuer,
+    /// The provider cannot be reached yet.
+    #[error("the OpenID provider is not available")]
+    Unavailable,
+    /// The token endpoint gave no tokens.
+    #[error("token endpoint: {0}")]
+    Grant(#[from] GrantError),
+    /// No ID token came.
+    #[error("no ID token in the answer of the token endpoint")]
+    NoIdToken,
+    /// The ID token is not accepted.
+    #[error("ID token: {0}")]
+    IdToken(#[from] TokenError),
+    /// The access token is not accepted.
+    #[error("access token: {0}")]
+    AccessToken(TokenError),
+    /// Userinfo gave no usable claims.
+    #[error("{0}")]
+    UserInfo(#[from] UserInfoError),
+    /// The session store cannot be written or read.
+    #[error("session store: {0}")]
+    Store(String),
+    /// The browser comes back logged-out again and again.
+    #[error("login loop")]
+    Loop,
+    /// Sealing or the random generator failed.
+    #[error("internal: {0}")]
+    Internal(&'static str),
+}
+
+impl Cause {
+    /// A short name for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Callback(_) => "malformed",
+            Self::NoAttempt => "state",
+            Self::AttemptExpired => "expired",
+            Self::AlreadyUsed => "replayed",
+            Self::Provider { .. } => "provider_error",
+            Self::Issuer => "issuer",
+            Self::Unavailable => "provider_unavailable",
+            Self::Grant(GrantError::InvalidGrant) => "invalid_grant",
+            Self::Grant(_) => "token_endpoint",
+            Self::NoIdToken => "no_id_token",
+            Self::IdToken(TokenError::Nonce) => "nonce",
+            Self::IdToken(_) => "id_token",
+            Self::AccessToken(_) => "access_token",
+            Self::UserInfo(_) => "userinfo",
+            Self::Store(_) => "session_store",
+            Self::Loop => "loop",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Callback(_) | Self::NoAttempt | Self::AttemptExpired | Self::AlreadyUsed => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Provider { .. } | Self::Issuer | Self::IdToken(TokenError::Nonce) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Grant(GrantError::InvalidGrant) => StatusCode::BAD_REQUEST,
+            Self::Unavailable | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Grant(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+            Self::Grant(_)
+            | Self::NoIdToken
+            | Self::IdToken(_)
+            | Self::AccessToken(_)
+            | Self::UserInfo(_) => StatusCode::BAD_GATEWAY,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Seconds after which another try may help.
+    pub fn retry_after(&self) -> Option<u32> {
+        matches!(self, Self::Unavailable | Self::Store(_)).then_some(5)
+    }
+
+    /// Heading of the page.
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::Unavailable | Self::Store(_) => "Login is not available right now",
+            Self::Loop => "The login does not stay",
+            _ => "Login failed",
+        }
+    }
+
+    /// What happened, for the person at the browser. No token, no address, nothing of the provider
+    /// but what it says in `error` and `error_description`.
+    pub fn explanation(&self) -> String {
+        match self {
+            Self::Method => "This address is only for coming back from the login page.".to_owned(),
+            Self::Callback(_) => "The answer of the login page is incomplete or damaged.".to_owned(),
+            Self::NoAttempt => "This browser has no login in progress that fits. Cookies may be blocked, the login may have \
+                                been started in another browser, or it has expired."
+                .to_owned(),
+            Self::AttemptExpired => "The login took too long and has expired.".to_owned(),
+            Self::AlreadyUsed => "This login answer was already used.".to_owned(),
+            Self::Provider { error, description } if description.is_empty() => {
+                format!("The login page reported: {error}.")
+            }
+            Self::Provider { error, description } => format!("The login page reported: {error} ({description})."),
+            Self::Issuer | Self::IdToken(_) | Self::AccessToken(_) | Self::NoIdToken => {
+                "The answer of the login service could not be verified.".to_owned()
+            }
+            Self::Unavailable => "The login service does not answer. It is tried again all the time; please try again in a \
+                                  few seconds."
+                .to_owned(),
+            Self::Grant(GrantError::InvalidGrant) => "The login service no longer accepts this login answer.".to_owned(),
+            Self::Grant(error) if error.is_timeout() => "The login service took too long to answer.".to_owned(),
+            Self::Grant(_) | Self::UserInfo(_) => "The login service gave no usable answer.".to_owned(),
+            Self::Store(_) => "Sessions cannot be stored at the moment.".to_owned(),
+            Self::Loop => "You were logged in several times within a minute and each time came back logged out. The browser \
+                           probably refuses our cookie: it may block cookies, or this site is opened by http where it \
+                           expects https."
+                .to_owned(),
+            Self::Internal(_) => "Something went wrong here.".to_owned(),
+        }
+    }
+
+    /// Whether the person can try again by a link.
+    pub fn can_retry(&self) -> bool {
+        !matches!(self, Self::Method)
+    }
+
+    /// `error` of the JSON form.
+    pub fn code(&self) -> &'static str {
+        match self.status() {
+            StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+            StatusCode::BAD_REQUEST => "invalid_request",
+            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => "provider_error",
+            StatusCode::LOOP_DETECTED => "login_loop",
+            _ => "server_error",
+        }
+    }
+}

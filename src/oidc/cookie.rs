@@ -1,0 +1,227 @@
+//! Our cookies (RFC 6265, RFC 6265bis name prefixes): their names, reading them, setting them, and keeping them from
+//! the services.
+
+mod edit;
+
+use std::time::Duration;
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use crate::oidc::session::SessionId;
+pub use edit::{CookieEdit, OwnCookies};
+
+/// The part of a name after the prefix: the session.
+const SESSION: &str = "session";
+
+/// The same for login attempts; the attempt's id follows.
+const LOGIN: &str = "login_";
+
+/// How many values of one name are tried. A browser sends several when cookies of one name have different paths or
+/// domains, and anybody can send as many as fit.
+pub const MAX_SAME_NAME: usize = 4;
+
+/// Why cookies cannot be made as configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CookieError {
+    /// `cookiePrefix`.
+    #[error(
+        "a cookie prefix is 1 to 64 letters, digits, `_`, `-` or `.`, and does not begin with `__Host-` or `__Secure-`"
+    )]
+    Prefix,
+    /// `cookieDomain`.
+    #[error("a cookie domain is a bare host name, without scheme, port or path")]
+    Domain,
+    /// `cookiePath`.
+    #[error("a cookie path begins with `/` and holds neither `;` nor control characters")]
+    Path,
+    /// A value that cannot be in a cookie.
+    #[error("the value cannot be in a cookie")]
+    Value,
+}
+
+/// The cookies of one policy.
+#[derive(Clone, Debug)]
+pub struct Cookies {
+    prefix: Box<str>,
+    domain: Option<Box<str>>,
+    path: Box<str>,
+    /// Names of the session cookie and beginnings of login cookies' names, for http and https outside.
+    http: Names,
+    https: Names,
+}
+
+#[derive(Clone, Debug)]
+struct Names {
+    session: Box<str>,
+    login: Box<str>,
+}
+
+impl Cookies {
+    /// Cookies with this `cookiePrefix`, `cookieDomain` (none: of this host only) and `cookiePath` (none: `/`).
+    ///
+    /// # Errors
+    /// [`CookieError`] if one of them cannot be in a cookie.
+    pub fn new(prefix: &str, domain: Option<&str>, path: Option<&str>) -> Result<Self, CookieError> {
+        check_prefix(prefix)?;
+        let domain = domain.filter(|domain| !domain.is_empty());
+        let path = path.filter(|path| !path.is_empty()).unwrap_or("/");
+        if domain.is_some_and(|domain| !is_domain(domain)) {
+            return Err(CookieError::Domain);
+        }
+        if !path.starts_with('/') || !path.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b';') {
+            return Err(CookieError::Path);
+        }
+        // Browsers refuse a `__Host-` cookie with a domain or another path.
+        let secure = if domain.is_none() && path == "/" { "__Host-" } else { "__Secure-" };
+        Ok(Self {
+            prefix: prefix.into(),
+            domain: domain.map(Into::into),
+            path: path.into(),
+            http: Names::new("", prefix),
+            https: Names::new(secure, prefix),
+        })
+    }
+
+    /// The `cookiePrefix`.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The name of the session cookie, where the outside is `https` or not.
+    #[must_use]
+    pub fn session_name(&self, https: bool) -> &str {
+        &self.names(https).session
+    }
+
+    /// The name of the cookie of the login attempt `id` (letters, digits, `_`, `-`).
+    #[must_use]
+    pub fn login_name(&self, https: bool, id: &str) -> String {
+        format!("{}{id}", self.names(https).login)
+    }
+
+    /// The session ids that a request brings, garbage left out, [`MAX_SAME_NAME`] at most. Mostly one; if there are
+    /// several, try each: the first that is a session counts. Allocates nothing.
+    pub fn session_ids<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        https: bool,
+    ) -> impl Iterator<Item = SessionId> + 'a {
+        values(headers, self.session_name(https)).filter_map(SessionId::parse)
+    }
+
+    /// The login attempts that a request brings: id and value. Allocates nothing.
+    pub fn logins<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        https: bool,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
+        let start = &*self.names(https).login;
+        pairs(headers).filter_map(move |(name, value)| Some((name.strip_prefix(start)?, value)))
+    }
+
+    /// A `Set-Cookie` header: HttpOnly, SameSite=Lax, Secure where the outside is https. Without `max_age` it ends
+    /// with the browser.
+    ///
+    /// # Errors
+    /// [`CookieError::Value`] if name or value cannot be in a cookie.
+    pub fn set(
+        &self,
+        name: &str,
+        value: &str,
+        max_age: Option<Duration>,
+        https: bool,
+    ) -> Result<HeaderValue, CookieError> {
+        if name.is_empty() || !name.bytes().all(is_name_byte) || !value.bytes().all(is_value_byte) {
+            return Err(CookieError::Value);
+        }
+        let mut text = format!("{name}={value}; Path={}", self.path);
+        if let Some(domain) = &self.domain {
+            text.push_str("; Domain=");
+            text.push_str(domain);
+        }
+        if let Some(max_age) = max_age {
+            text.push_str("; Max-Age=");
+            text.push_str(itoa::Buffer::new().format(max_age.as_secs()));
+            if max_age.is_zero() {
+                // For clients that do not know Max-Age.
+                text.push_str("; Expires=Thu, 01 Jan 1970 00:00:00 GMT");
+            }
+        }
+        text.push_str("; HttpOnly; SameSite=Lax");
+        if https {
+            text.push_str("; Secure");
+        }
+        HeaderValue::try_from(text).map_err(|_| CookieError::Value)
+    }
+
+    /// The `Set-Cookie` header that removes a cookie; it has the attributes of the one that set it.
+    ///
+    /// # Errors
+    /// As [`Cookies::set`].
+    pub fn clear(&self, name: &str, https: bool) -> Result<HeaderValue, CookieError> {
+        self.set(name, "", Some(Duration::ZERO), https)
+    }
+
+    fn names(&self, https: bool) -> &Names {
+        if https { &self.https } else { &self.http }
+    }
+}
+
+impl Names {
+    fn new(secure: &str, prefix: &str) -> Self {
+        Self {
+            session: format!("{secure}{prefix}{SESSION}").into(),
+            login: format!("{secure}{prefix}{LOGIN}").into(),
+        }
+    }
+}
+
+/// All cookies of a request, in order, over all its `Cookie` headers. What is no `name=value` in ASCII is left out.
+pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let parts = headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|b| *b == b';'));
+    parts.filter_map(|part| {
+        let (name, value) = std::str::from_utf8(part).ok()?.split_once('=')?;
+        Some((name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t'])))
+    })
+}
+
+/// The values of the cookie `name`, [`MAX_SAME_NAME`] at most.
+pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let of_name = pairs(headers).filter_map(move |(found, value)| (found == name).then_some(value));
+    of_name.take(MAX_SAME_NAME)
+}
+
+fn check_prefix(prefix: &str) -> Result<(), CookieError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let fits = (1..=64).contains(&prefix.len()) && prefix.bytes().all(plain);
+    if fits && edit::without_security_prefix(prefix.as_bytes()) == prefix.as_bytes() {
+        Ok(())
+    } else {
+        Err(CookieError::Prefix)
+    }
+}
+
+fn is_domain(domain: &str) -> bool {
+    let labels = domain.strip_prefix('.').unwrap_or(domain);
+    labels.len() <= 253
+        && labels.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        })
+}
+
+/// RFC 6265: a token.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 6265: cookie-octet.
+fn is_value_byte(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
+}
+
+#[cfg(test)]
+mod tests;

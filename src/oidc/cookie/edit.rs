@@ -1,0 +1,108 @@
+//! Our cookies stay here: the `Cookie` header that a service gets has all others, byte for byte.
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use super::{CookieError, LOGIN, SESSION, check_prefix};
+
+/// What is to be done with the `Cookie` headers of a request before a service sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CookieEdit {
+    /// Nothing: none of ours is in there.
+    #[default]
+    Keep,
+    /// Remove: all are ours.
+    Drop,
+    /// One header with this value takes the place of all.
+    Replace(HeaderValue),
+}
+
+/// Which cookies are ours: those of every policy, so that no service sees another policy's either.
+#[derive(Clone, Debug, Default)]
+pub struct OwnCookies {
+    prefixes: Box<[Box<[u8]>]>,
+}
+
+impl OwnCookies {
+    /// The cookies of the policies with these `cookiePrefix`es.
+    ///
+    /// # Errors
+    /// [`CookieError::Prefix`] if one cannot be a prefix.
+    pub fn new<'a>(prefixes: impl IntoIterator<Item = &'a str>) -> Result<Self, CookieError> {
+        let mut all: Vec<Box<[u8]>> = Vec::new();
+        for prefix in prefixes {
+            check_prefix(prefix)?;
+            if !all.iter().any(|known| **known == *prefix.as_bytes()) {
+                all.push(prefix.as_bytes().into());
+            }
+        }
+        Ok(Self { prefixes: all.into() })
+    }
+
+    /// How the headers have to be rewritten. Allocates only if ours and others are in there.
+    #[must_use]
+    pub fn edit(&self, headers: &HeaderMap) -> CookieEdit {
+        let all = || headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        if !all().flat_map(parts).any(|part| self.is_ours(part)) {
+            return CookieEdit::Keep;
+        }
+        let mut kept: Vec<u8> = Vec::with_capacity(all().map(<[u8]>::len).sum());
+        for header in all() {
+            self.keep_others(header, &mut kept);
+        }
+        if kept.iter().all(|b| is_blank(*b) || *b == b';') {
+            return CookieEdit::Drop;
+        }
+        // Parts of valid header values make a valid one; if not, nothing of ours may slip through.
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)).map_or(CookieEdit::Drop, CookieEdit::Replace)
+    }
+
+    /// Appends what is not ours. Several headers become one, as RFC 9113 8.2.3 joins them.
+    fn keep_others(&self, header: &[u8], kept: &mut Vec<u8>) {
+        let mut first_of_header = true;
+        for part in parts(header).filter(|part| !self.is_ours(part)) {
+            if !first_of_header {
+                kept.push(b';');
+                kept.extend_from_slice(part);
+                continue;
+            }
+            first_of_header = false;
+            if !kept.is_empty() {
+                kept.extend_from_slice(b"; ");
+            }
+            // Blanks that stood after a separator which is gone.
+            let start = part.iter().position(|b| !is_blank(*b)).unwrap_or(part.len());
+            kept.extend_from_slice(part.get(start..).unwrap_or_default());
+        }
+    }
+
+    /// Goes by name alone, whatever the value; with or without a security prefix.
+    fn is_ours(&self, part: &[u8]) -> bool {
+        let name = part.split(|b| *b == b'=').next().unwrap_or_default();
+        let name = without_security_prefix(name.trim_ascii());
+        self.prefixes.iter().any(|prefix| {
+            name.strip_prefix(&**prefix)
+                .is_some_and(|rest| rest == SESSION.as_bytes() || rest.starts_with(LOGIN.as_bytes()))
+        })
+    }
+}
+
+fn parts(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    header.split(|b| *b == b';')
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// Browsers take `__host-` for the same as `__Host-`.
+pub(super) fn without_security_prefix(name: &[u8]) -> &[u8] {
+    for prefix in ["__Host-", "__Secure-"] {
+        if let Some((start, rest)) = name.split_at_checked(prefix.len())
+            && start.eq_ignore_ascii_case(prefix.as_bytes())
+        {
+            return rest;
+        }
+    }
+    name
+}

@@ -1,0 +1,151 @@
+//! From tokens to claims: one way for login and refresh.
+
+use std::time::{Duration, SystemTime};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::cause::Cause;
+use super::claims::Claims;
+use super::fetch::FetchError;
+use super::id_token::{self, Expected, TokenError};
+use super::metadata::Metadata;
+use super::provider::Provider;
+use super::session::SessionRecord;
+use super::settings::{Settings, UserInfo};
+use super::token_endpoint::Tokens;
+use super::userinfo::{self, UserInfoError};
+
+/// Whose tokens they are.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) provider: &'a Provider,
+    pub(super) metadata: &'a Metadata,
+    /// Longest wait for userinfo.
+    pub(super) patience: Duration,
+    pub(super) now: SystemTime,
+}
+
+/// What tokens say about their user.
+pub(super) struct Established {
+    /// Claims of the ID token, completed by userinfo where that is wanted.
+    pub(super) claims: Claims,
+    /// End of the ID token; `None` if none came.
+    pub(super) id_expiry: Option<SystemTime>,
+}
+
+/// Validates what the token endpoint gave and collects the claims. `nonce` is that of the login,
+/// `previous` the session that is refreshed.
+///
+/// # Errors
+/// [`Cause`]: the tokens must not be used.
+pub(super) async fn establish(
+    context: Context<'_>,
+    tokens: &Tokens,
+    nonce: Option<&str>,
+    previous: Option<&SessionRecord>,
+) -> Result<Established, Cause> {
+    let Context { settings, provider, metadata, now, .. } = context;
+    let (mut claims, id_expiry) = match (&tokens.id_token, previous) {
+        (Some(token), _) => {
+            let expected = Expected {
+                issuer: &metadata.issuer,
+                client_id: &settings.client_id,
+                nonce,
+                access_token: Some(tokens.access_token.expose_secret()),
+            };
+            let token = id_token::validate(token.expose_secret(), provider, expected, now).await?;
+            (token.claims, Some(token.expiry))
+        }
+        // A refresh may bring no ID token (Core, section 12.2): what the last one said stays.
+        (None, Some(previous)) => (stored_claims(previous), None),
+        (None, None) => return Err(Cause::NoIdToken),
+    };
+    if previous.is_some_and(|previous| claims.subject() != Some(&*previous.subject)) {
+        return Err(TokenError::Claim("sub").into());
+    }
+    if settings.strict_audience {
+        check_access_token(settings, provider, &tokens.access_token).await?;
+    }
+    complete(context, &mut claims, &tokens.access_token, previous).await?;
+    Ok(Established { claims, id_expiry })
+}
+
+/// Asks userinfo for what the ID token lacks.
+async fn complete(
+    context: Context<'_>,
+    claims: &mut Claims,
+    access_token: &SecretString,
+    previous: Option<&SessionRecord>,
+) -> Result<(), Cause> {
+    let Context { settings, provider, metadata, patience, .. } = context;
+    let wanted = match settings.user_info {
+        UserInfo::Never => false,
+        UserInfo::Always => true,
+        UserInfo::Auto => settings.needed_claims().iter().any(|name| claims.get(name).is_none()),
+    };
+    if !wanted {
+        return Ok(());
+    }
+    let subject = claims.subject().unwrap_or_default().to_owned();
+    let answer = userinfo::fetch(provider, metadata, access_token, &settings.client_id, &subject);
+    let late = FetchError::Timeout(patience.as_secs());
+    match tokio::time::timeout(patience, answer).await.unwrap_or(Err(late.into())) {
+        Ok(Some(info)) => claims.fill_from(&info),
+        Ok(None) => {}
+        Err(error @ UserInfoError::Subject) => return Err(error.into()),
+        Err(error) => without_userinfo(settings, provider, claims, previous, error)?,
+    }
+    Ok(())
+}
+
+/// Userinfo has failed. A refresh goes on with what it said last time. A login goes on unless the
+/// user's very name depends on it, which must not change from one login to the next.
+fn without_userinfo(
+    settings: &Settings,
+    provider: &Provider,
+    claims: &mut Claims,
+    previous: Option<&SessionRecord>,
+    error: UserInfoError,
+) -> Result<(), Cause> {
+    tracing::warn!(issuer = provider.issuer(), cause = %error, "claims are incomplete");
+    if let (Some(previous), true) = (previous, error.is_transient()) {
+        claims.fill_from(&from_userinfo(previous));
+        return Ok(());
+    }
+    let nameless = error.is_transient() && claims.text(&settings.gate.identifier_claim).is_none();
+    if settings.user_info == UserInfo::Always || nameless { Err(error.into()) } else { Ok(()) }
+}
+
+/// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
+async fn check_access_token(
+    settings: &Settings,
+    provider: &Provider,
+    token: &SecretString,
+) -> Result<(), Cause> {
+    let token = token.expose_secret();
+    if token.matches('.').count() != 2 {
+        return Ok(());
+    }
+    let expected = settings.audience.as_ref().or(settings.resource.as_ref()).unwrap_or(&settings.client_id);
+    let signed = id_token::verify_signature(token, provider).await.map_err(Cause::AccessToken)?;
+    if signed.claims.strings("aud").contains(&expected.as_str()) {
+        Ok(())
+    } else {
+        Err(Cause::AccessToken(TokenError::Audience))
+    }
+}
+
+/// The claims of the session's last ID token.
+fn stored_claims(record: &SessionRecord) -> Claims {
+    id_token::claims_of_stored(record.id_token.expose_secret())
+        .unwrap_or_else(|| Claims::new(record.claims.clone()))
+}
+
+/// The claims of the session that did not come from its ID token.
+fn from_userinfo(record: &SessionRecord) -> Claims {
+    let of_token = stored_claims(record);
+    let mut members = record.claims.clone();
+    members.retain(|name, _| of_token.members().get(name).is_none_or(serde_json::Value::is_null));
+    Claims::new(members)
+}

@@ -1,0 +1,40 @@
+//! What the engine tells an observer: counters, nothing that names a user or holds a token.
+
+/// Hooks for metrics. Every method does nothing unless it is overridden.
+///
+/// `policy` is the name of the middleware, `provider` the issuer.
+pub trait Events: Send + Sync {
+    /// A browser was sent to the provider.
+    fn login_started(&self, _policy: &str) {}
+
+    /// A callback ended in a session of a user who may pass.
+    fn login_succeeded(&self, _policy: &str) {}
+
+    /// A callback ended in a session of a user who may not pass here.
+    fn login_denied(&self, _policy: &str) {}
+
+    /// A callback failed; `reason` is one of [`crate::oidc::Cause::label`]'s.
+    fn callback_failed(&self, _policy: &str, _reason: &'static str) {}
+
+    /// A request with a session was refused by a gate.
+    fn denied(&self, _policy: &str) {}
+
+    /// A session was ended by its user.
+    fn logged_out(&self, _policy: &str) {}
+
+    /// A refresh ended: `renewed`, `reused` (another process was faster), `invalid_grant`, `rejected`
+    /// (the new tokens are not acceptable) or `unavailable`.
+    fn refreshed(&self, _provider: &str, _outcome: &'static str) {}
+
+    /// The provider can be used, or cannot.
+    fn provider_up(&self, _provider: &str, _up: bool) {}
+
+    /// Keys were fetched because a token named an unknown one.
+    fn keys_fetched(&self, _provider: &str) {}
+}
+
+/// Counts nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoEvents;
+
+impl Events for NoEvents {}

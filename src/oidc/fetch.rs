@@ -1,0 +1,198 @@
+//! HTTP towards one OpenID provider: bounded in size and time, no redirects, its own trust.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use reqwest::{Certificate, Client, Request};
+
+use super::reach::{Reach, ReachError};
+use super::settings::ProviderSettings;
+
+/// Longest answer of a provider, in bytes.
+pub const MAX_ANSWER: usize = 1024 * 1024;
+
+/// Longest call of a provider.
+pub const MAX_TIME: Duration = Duration::from_secs(10);
+
+const CONNECT_TIME: Duration = Duration::from_secs(3);
+
+/// A client of one provider.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    client: Client,
+    reach: Reach,
+}
+
+/// An answer, whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, at most [`MAX_ANSWER`].
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The media type, lower case, without parameters.
+    pub fn media_type(&self) -> String {
+        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+}
+
+/// Why a call has no answer. None of these holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The address must not be called.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// No connection: nothing was sent.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// No answer in time.
+    #[error("no answer within {0} s")]
+    Timeout(u64),
+    /// The connection broke after the request may have been sent.
+    #[error("the connection failed: {0}")]
+    Broken(String),
+    /// The answer is longer than [`MAX_ANSWER`].
+    #[error("the answer is longer than {MAX_ANSWER} bytes")]
+    TooLong,
+    /// The request itself could not be made.
+    #[error("the request cannot be made: {0}")]
+    Request(String),
+}
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file with certificate authorities cannot be read.
+    #[error("caCertPath {path}: {source}")]
+    Unreadable {
+        /// Path.
+        path: String,
+        /// Reason.
+        source: std::io::Error,
+    },
+    /// It holds no certificate, or a damaged one.
+    #[error("{0}: no usable certificate in it")]
+    Unusable(&'static str),
+    /// The TLS library refuses.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+}
+
+impl Fetch {
+    /// A client with the trust of `settings`; `ca_file` is what [`read_authorities`] gave.
+    ///
+    /// # Errors
+    /// [`TrustError`]: an unreadable or empty certificate authority; there is no fallback.
+    pub fn new(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Self, TrustError> {
+        let reach = Reach::new(settings.allow_private);
+        let time = settings.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
+        let mut builder = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIME.min(time))
+            .timeout(time)
+            .no_proxy()
+            .dns_resolver(reach.clone())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+        let authorities = authorities(settings, ca_file)?;
+        if settings.insecure_skip_verify {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        } else if !authorities.is_empty() {
+            builder = builder.tls_certs_only(authorities);
+        }
+        let client = builder.build().map_err(|error| TrustError::Tls(chain(&error)))?;
+        Ok(Self { client, reach })
+    }
+
+    /// The addresses that this client may call.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// A GET that asks for JSON.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn get_json(&self, url: &url::Url) -> Result<Answer, FetchError> {
+        let request = self.client.get(url.clone()).header(http::header::ACCEPT, "application/json").build();
+        self.send(request.map_err(|error| FetchError::Request(chain(&error)))?).await
+    }
+
+    /// Any request made elsewhere.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn call(&self, request: http::Request<Vec<u8>>) -> Result<Answer, FetchError> {
+        self.send(Request::try_from(request).map_err(|error| FetchError::Request(chain(&error)))?).await
+    }
+
+    async fn send(&self, request: Request) -> Result<Answer, FetchError> {
+        self.reach.check(request.url()).await?;
+        let mut response = self.client.execute(request).await.map_err(|error| classify(&error))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(FetchError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
+    }
+}
+
+fn classify(error: &reqwest::Error) -> FetchError {
+    if error.is_connect() {
+        FetchError::Connect(chain(error))
+    } else if error.is_timeout() {
+        FetchError::Timeout(MAX_TIME.as_secs())
+    } else if error.is_builder() {
+        FetchError::Request(chain(error))
+    } else {
+        FetchError::Broken(chain(error))
+    }
+}
+
+/// The innermost reason: the outer ones repeat the URL.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The content of `caCertPath`.
+///
+/// # Errors
+/// [`TrustError::Unreadable`].
+pub fn read_authorities(settings: &ProviderSettings) -> Result<Option<Vec<u8>>, TrustError> {
+    let Some(path) = &settings.ca_path else { return Ok(None) };
+    let unreadable = |source| TrustError::Unreadable { path: path.display().to_string(), source };
+    std::fs::read(path).map(Some).map_err(unreadable)
+}
+
+fn authorities(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Vec<Certificate>, TrustError> {
+    let mut certificates = Vec::new();
+    let mut add = |name: &'static str, pem: &[u8]| {
+        let bundle = Certificate::from_pem_bundle(pem).map_err(|_| TrustError::Unusable(name))?;
+        if bundle.is_empty() {
+            return Err(TrustError::Unusable(name));
+        }
+        certificates.extend(bundle);
+        Ok(())
+    };
+    for pem in &settings.ca_pem {
+        add("caCertPEM", pem.as_bytes())?;
+    }
+    if let Some(pem) = ca_file {
+        add("caCertPath", pem)?;
+    }
+    Ok(certificates)
+}

@@ -1,0 +1,242 @@
+//! The engine against a provider with faults: login, callback, session, refresh, logout.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod callback;
+mod login;
+mod logout;
+mod provider;
+mod session;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{COOKIE, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method};
+
+use super::clock::{Clock, ManualClock};
+use super::fake_provider::FakeProvider;
+use super::session::{MemoryStore, Sessions};
+use super::settings::{Dialect, decode};
+use super::{Decision, Deps, Identity, NoEvents, Policy, Providers, RequestParts, Settings, UsedStates};
+use crate::config::Decoder;
+use crate::config::value::{Entry, Node, Position, Value};
+use crate::net::{LocalResponse, Scheme};
+
+pub(super) const KEY: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const NAVIGATE: &[(&str, &str)] = &[("sec-fetch-mode", "navigate"), ("accept", "text/html")];
+pub(super) const API: &[(&str, &str)] = &[("sec-fetch-mode", "cors"), ("accept", "application/json")];
+
+/// A configuration block from lines `key: value`; `a.b` nests, `[x, y]` is a list.
+pub(super) fn block(lines: &[(&str, &str)]) -> Node {
+    let at = Position::whole("test");
+    let mut root = Node { value: Value::Map(Vec::new()), at: at.clone() };
+    for (path, text) in lines {
+        let mut node = &mut root;
+        for segment in path.split('.') {
+            let Value::Map(entries) = &mut node.value else { panic!("{path}") };
+            let found = entries.iter().position(|e| e.key == segment);
+            let index = found.unwrap_or_else(|| {
+                let empty = Node { value: Value::Map(Vec::new()), at: at.clone() };
+                entries.push(Entry { key: segment.to_owned(), at: at.clone(), node: empty });
+                entries.len() - 1
+            });
+            node = &mut entries[index].node;
+        }
+        let scalar = |text: &str| Node { value: Value::Scalar(text.to_owned()), at: at.clone() };
+        node.value = match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(items) => Value::List(items.split(", ").map(scalar).collect()),
+            None => Value::Scalar((*text).to_owned()),
+        };
+    }
+    root
+}
+
+/// The plugin's block for a provider, with `more` options.
+pub(super) fn settings(issuer: &str, more: &[(&str, &str)]) -> Settings {
+    let mut lines = vec![
+        ("providerURL", issuer),
+        ("clientID", "client"),
+        ("clientSecret", "secret/+ä"),
+        ("sessionEncryptionKey", KEY),
+        ("callbackURL", "/cb"),
+        ("logoutURL", "/logout"),
+        ("forceHTTPS", "false"),
+    ];
+    lines.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
+    lines.extend(more);
+    let mut decoder = Decoder::new();
+    let settings = decode(&block(&lines), Dialect::Plugin, &mut decoder);
+    decoder.finish(settings).unwrap_or_else(|errors| panic!("{errors}")).0
+}
+
+/// One process: sessions, providers, a clock.
+pub(super) struct World {
+    pub(super) deps: Deps,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) provider: FakeProvider,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        Self::with(FakeProvider::start().await)
+    }
+
+    pub(super) fn with(provider: FakeProvider) -> Self {
+        let clock = Arc::new(ManualClock::new(SystemTime::now()));
+        provider.script().clock = Some(Arc::clone(&clock));
+        let keys = Arc::new(super::session::SessionKeys::new(&[KEY.into()]).unwrap());
+        let store = Arc::new(MemoryStore::new(10_000));
+        let sessions = Sessions::new(store, keys, Arc::clone(&clock) as _, 1000).unwrap();
+        let runtime = tokio::runtime::Handle::current();
+        let events: Arc<dyn super::Events> = Arc::new(NoEvents);
+        let deps = Deps {
+            sessions,
+            providers: Arc::new(Providers::new(Arc::clone(&events), runtime.clone())),
+            used: Arc::new(UsedStates::default()),
+            events,
+            runtime,
+        };
+        Self { deps, clock, provider }
+    }
+
+    pub(super) fn policy(&self, more: &[(&str, &str)]) -> Policy {
+        Policy::new("auth", settings(&self.provider.issuer, more), &self.deps).unwrap()
+    }
+}
+
+/// A browser: cookies by name, and nothing else.
+#[derive(Default, Clone)]
+pub(super) struct Browser {
+    pub(super) cookies: BTreeMap<String, String>,
+}
+
+/// What a decision comes to.
+pub(super) struct Outcome {
+    pub(super) decision: Decision,
+    pub(super) set_cookies: Vec<String>,
+}
+
+impl Outcome {
+    pub(super) fn answer(&self) -> &LocalResponse {
+        match &self.decision {
+            Decision::Respond(response) => response,
+            Decision::Forward(_) => panic!("forwarded"),
+        }
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.answer().status.as_u16()
+    }
+
+    pub(super) fn location(&self) -> String {
+        self.answer().headers[LOCATION].to_str().unwrap().to_owned()
+    }
+
+    pub(super) fn body(&self) -> String {
+        String::from_utf8(self.answer().body.to_vec()).unwrap()
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        match &self.decision {
+            Decision::Forward(identity) => identity,
+            Decision::Respond(response) => panic!("{} {:?}", response.status, response.body),
+        }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        let headers = &self.identity().headers;
+        headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_str().unwrap().to_owned())
+    }
+}
+
+impl Browser {
+    pub(super) async fn send(
+        &mut self,
+        world: &World,
+        policy: &Policy,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Outcome {
+        let mut map: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect();
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !cookies.is_empty() {
+            map.insert(COOKIE, cookies.join("; ").parse().unwrap());
+        }
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let method: Method = method.parse().unwrap();
+        let request = RequestParts {
+            method: &method,
+            scheme: Scheme::Http,
+            authority: "app.example.com",
+            path,
+            query,
+            headers: &map,
+            client: "203.0.113.9".parse().unwrap(),
+            peer_trusted: false,
+            request_id: "request-1",
+        };
+        let decision = policy.decide(&request, world.clock.now()).await;
+        let set_cookies: Vec<String> = match &decision {
+            Decision::Respond(response) => {
+                response.headers.get_all(SET_COOKIE).iter().map(|v| v.to_str().unwrap().to_owned()).collect()
+            }
+            Decision::Forward(identity) => {
+                identity.set_cookies.iter().map(|v| v.to_str().unwrap().to_owned()).collect()
+            }
+        };
+        set_cookies.iter().for_each(|cookie| self.store(cookie));
+        if let Decision::Respond(response) = &decision {
+            assert_eq!(response.headers["cache-control"], "no-store", "{target}");
+        }
+        Outcome { decision, set_cookies }
+    }
+
+    fn store(&mut self, cookie: &str) {
+        let (pair, attributes) = cookie.split_once(';').unwrap();
+        let (name, value) = pair.split_once('=').unwrap();
+        if attributes.contains("Max-Age=0") {
+            self.cookies.remove(name);
+        } else {
+            self.cookies.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
+    pub(super) async fn get(&mut self, world: &World, policy: &Policy, target: &str) -> Outcome {
+        self.send(world, policy, "GET", target, NAVIGATE).await
+    }
+
+    /// Goes to a page, and answers with the callback that the provider would send the browser to.
+    pub(super) async fn start(&mut self, world: &World, policy: &Policy, target: &str) -> String {
+        let outcome = self.get(world, policy, target).await;
+        assert_eq!(outcome.status(), 302, "{}", outcome.body());
+        callback_for(world, &outcome.location())
+    }
+
+    pub(super) async fn login(&mut self, world: &World, policy: &Policy, target: &str) -> Outcome {
+        let callback = self.start(world, policy, target).await;
+        self.get(world, policy, &callback).await
+    }
+}
+
+/// The parameters of an authorization request.
+pub(super) fn parameters(location: &str) -> BTreeMap<String, String> {
+    url::Url::parse(location).unwrap().query_pairs().into_owned().collect()
+}
+
+/// What the provider does when the user has logged in.
+pub(super) fn callback_for(world: &World, location: &str) -> String {
+    let parameters = parameters(location);
+    let code = world.provider.code(&parameters["nonce"]);
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("code", &code).append_pair("state", &parameters["state"]);
+    format!("/cb?{}", query.finish())
+}
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,437 @@
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::oidc::fake_provider::SigningKey;
+
+#[tokio::test]
+async fn login_to_forward() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let outcome = browser.login(&world, &policy, "/deep?x=1").await;
+    assert_eq!((outcome.status(), outcome.location().as_str()), (302, "/deep?x=1"));
+    let form = world.provider.script().last_form.clone();
+    assert_eq!((form["client_id"].as_str(), form["client_secret"].as_str()), ("client", "secret/+ä"));
+    assert_eq!(form["redirect_uri"], "http://app.example.com/cb");
+    assert_eq!(form["code_verifier"].len(), 43);
+
+    let outcome = browser.send(&world, &policy, "POST", "/deep?x=1", API).await;
+    assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@example.com");
+    assert_eq!(outcome.header("x-auth-request-user").unwrap(), "alice@example.com");
+    assert_eq!(outcome.header("x-user-groups").unwrap(), "dev,ops");
+    assert_eq!(outcome.header("x-user-roles").unwrap(), "admin");
+    assert_eq!(outcome.header("x-auth-request-token"), None);
+    assert_eq!(outcome.identity().request_target.as_ref().unwrap(), "/deep?x=1");
+    assert_eq!(outcome.identity().user.as_deref(), Some("alice@example.com"));
+    assert!(outcome.identity().strip_authorization);
+    assert!(outcome.set_cookies.is_empty(), "an unchanged session sets no cookie");
+    let session: Vec<_> = browser.cookies.keys().collect();
+    assert_eq!(session, ["_oidc_raczylo_login_rounds", "_oidc_raczylo_session"]);
+}
+
+#[tokio::test]
+async fn client_authentication_by_header() {
+    let world = World::new().await;
+    world
+        .provider
+        .script()
+        .metadata
+        .insert("token_endpoint_auth_methods_supported".into(), json!(["client_secret_basic"]));
+    let policy = world.policy(&[]);
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302);
+    use base64::Engine;
+    let expected = base64::engine::general_purpose::STANDARD.encode("client:secret%2F%2B%C3%A4");
+    let script = world.provider.script();
+    assert_eq!(script.last_authorization.as_deref(), Some(format!("Basic {expected}").as_str()));
+    assert!(!script.last_form.contains_key("client_secret"));
+}
+
+#[tokio::test]
+async fn what_is_refused_before_any_token_call() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let callback = browser.start(&world, &policy, "/").await;
+    let state = callback.split("state=").nth(1).unwrap().to_owned();
+    let mut other = Browser::default();
+    other.start(&world, &policy, "/").await;
+
+    assert_eq!(other.get(&world, &policy, &callback).await.status(), 400, "another browser's attempt");
+    assert_eq!(Browser::default().get(&world, &policy, &callback).await.status(), 400, "no cookie");
+    for target in
+        ["/cb", "/cb?", "/cb?code=x", "/cb?state=", "/cb?code=x&state=wrong", "/cb?code=a&code=b&state=x"]
+    {
+        assert_eq!(browser.get(&world, &policy, target).await.status(), 400, "{target}");
+    }
+    let post = browser.send(&world, &policy, "POST", &callback, NAVIGATE).await;
+    assert_eq!((post.status(), post.answer().headers["allow"].to_str().unwrap()), (405, "GET"));
+    assert_eq!(
+        browser.get(&world, &policy, &format!("{callback}&state={state}")).await.status(),
+        400,
+        "state twice"
+    );
+    let flipped =
+        format!("{}{}", &callback[..callback.len() - 1], if callback.ends_with('A') { 'B' } else { 'A' });
+    assert_eq!(browser.get(&world, &policy, &flipped).await.status(), 400, "state changed");
+    assert_eq!(world.provider.count("token"), 0);
+    // None of this used anything up.
+    assert_eq!(browser.get(&world, &policy, &callback).await.status(), 302);
+}
+
+#[tokio::test]
+async fn a_changed_attempt_cookie_is_no_cookie() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let callback = browser.start(&world, &policy, "/").await;
+    let (name, value) = browser.cookies.iter().next().map(|(n, v)| (n.clone(), v.clone())).unwrap();
+    for at in 0..value.len() {
+        let mut bytes = value.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
+        browser.cookies.insert(name.clone(), String::from_utf8(bytes).unwrap());
+        assert_eq!(browser.get(&world, &policy, &callback).await.status(), 400, "byte {at}");
+    }
+    assert_eq!(world.provider.count("token"), 0);
+}
+
+#[tokio::test]
+async fn expired_and_used_attempts() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let callback = browser.start(&world, &policy, "/a").await;
+    world.clock.advance(SECOND * 601);
+    let outcome = browser.get(&world, &policy, &callback).await;
+    assert_eq!(outcome.status(), 400);
+    assert!(outcome.body().contains("expired"));
+
+    let callback = browser.start(&world, &policy, "/a").await;
+    let before = browser.clone();
+    assert_eq!(browser.get(&world, &policy, &callback).await.status(), 302);
+    let again = browser.get(&world, &policy, &callback).await;
+    assert_eq!((again.status(), again.location().as_str()), (302, "/"), "with a session");
+    let mut replay = before.clone();
+    assert_eq!(replay.get(&world, &policy, &callback).await.status(), 400, "without one");
+    assert_eq!(world.provider.count("token"), 1);
+}
+
+#[tokio::test]
+async fn errors_of_the_provider_are_shown_escaped() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let callback = browser.start(&world, &policy, "/").await;
+    let state = callback.split("state=").nth(1).unwrap();
+    let target = format!(
+        "/cb?error=access_denied%3Cscript%3E&error_description=%22%3E%3Cimg%20src=x%3E&state={state}"
+    );
+    let outcome = browser.get(&world, &policy, &target).await;
+    assert_eq!(outcome.status(), 400);
+    let body = outcome.body();
+    assert!(
+        body.contains("access_denied&lt;script&gt;") && body.contains("request-1") && !body.contains("<img"),
+        "{body}"
+    );
+    assert!(browser.cookies.is_empty(), "the attempt is over");
+    let unbound = Browser::default().get(&world, &policy, "/cb?error=phish&state=x").await;
+    assert!(!unbound.body().contains("phish"), "only an answer to us is shown");
+}
+
+#[tokio::test]
+async fn issuer_of_the_answer() {
+    let world = World::new().await;
+    world
+        .provider
+        .script()
+        .metadata
+        .insert("authorization_response_iss_parameter_supported".into(), json!(true));
+    let policy = world.policy(&[]);
+    let right = format!("&iss={}", urlencoded(&world.provider.issuer));
+    for (suffix, status) in [("", 400), ("&iss=https%3A%2F%2Fevil.example", 400), (right.as_str(), 302)] {
+        let mut browser = Browser::default();
+        let callback = browser.start(&world, &policy, "/").await;
+        assert_eq!(
+            browser.get(&world, &policy, &format!("{callback}{suffix}")).await.status(),
+            status,
+            "{suffix}"
+        );
+    }
+    assert_eq!(world.provider.count("token"), 1);
+}
+
+fn urlencoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+#[tokio::test]
+async fn id_tokens_that_are_refused() {
+    type Change = fn(&mut Map<String, Value>);
+    let cases: &[(&str, Change, u16)] = &[
+        ("iss", |c| drop(c.insert("iss".into(), json!("https://evil.example"))), 502),
+        (
+            "iss list",
+            |c| {
+                let iss = c["iss"].clone();
+                c.insert("iss".into(), json!([iss]));
+            },
+            502,
+        ),
+        ("iss missing", |c| drop(c.remove("iss")), 502),
+        ("aud", |c| drop(c.insert("aud".into(), json!("other"))), 502),
+        ("aud empty", |c| drop(c.insert("aud".into(), json!([]))), 502),
+        ("aud number", |c| drop(c.insert("aud".into(), json!(5))), 502),
+        ("aud missing", |c| drop(c.remove("aud")), 502),
+        ("aud others", |c| drop(c.insert("aud".into(), json!(["client", "other"]))), 502),
+        ("azp", |c| drop(c.insert("azp".into(), json!("other"))), 502),
+        ("exp missing", |c| drop(c.remove("exp")), 502),
+        ("exp text", |c| drop(c.insert("exp".into(), json!("9999999999"))), 502),
+        ("exp huge", |c| drop(c.insert("exp".into(), json!(1e300))), 502),
+        (
+            "exp past",
+            |c| {
+                let t = c["iat"].as_u64().unwrap();
+                c.insert("exp".into(), json!(t - 300));
+            },
+            502,
+        ),
+        ("iat missing", |c| drop(c.remove("iat")), 502),
+        (
+            "iat future",
+            |c| {
+                let t = c["iat"].as_u64().unwrap();
+                c.insert("iat".into(), json!(t + 300));
+            },
+            502,
+        ),
+        ("iat negative", |c| drop(c.insert("iat".into(), json!(-1))), 502),
+        (
+            "nbf future",
+            |c| {
+                let t = c["iat"].as_u64().unwrap();
+                c.insert("nbf".into(), json!(t + 300));
+            },
+            502,
+        ),
+        ("sub missing", |c| drop(c.remove("sub")), 502),
+        ("sub empty", |c| drop(c.insert("sub".into(), json!(""))), 502),
+        ("sub number", |c| drop(c.insert("sub".into(), json!(7))), 502),
+        ("nonce", |c| drop(c.insert("nonce".into(), json!("other"))), 400),
+        ("nonce missing", |c| drop(c.remove("nonce")), 400),
+        ("at_hash", |c| drop(c.insert("at_hash".into(), json!("AAAAAAAAAAAAAAAAAAAAAA"))), 502),
+    ];
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    for (name, change, status) in cases {
+        world.provider.script().change = Some(Box::new(*change));
+        let mut browser = Browser::default();
+        let outcome = browser.login(&world, &policy, "/").await;
+        assert_eq!(outcome.status(), *status, "{name}");
+        assert!(browser.cookies.is_empty(), "{name}: no session");
+    }
+}
+
+#[tokio::test]
+async fn id_tokens_that_are_accepted() {
+    type Change = fn(&mut Map<String, Value>);
+    let cases: &[(&str, Change)] = &[
+        ("aud list with azp", |c| {
+            c.extend(json!({"aud": ["client", "other"], "azp": "client"}).as_object().unwrap().clone())
+        }),
+        ("aud list of one", |c| drop(c.insert("aud".into(), json!(["client"])))),
+        ("exp 20 s ago", |c| {
+            let t = c["iat"].as_u64().unwrap();
+            c.insert("exp".into(), json!(t - 20));
+        }),
+        ("iat 5 s ahead", |c| {
+            let t = c["iat"].as_u64().unwrap();
+            c.insert("iat".into(), json!(t + 5));
+        }),
+        ("nbf 5 s ahead", |c| {
+            let t = c["iat"].as_u64().unwrap();
+            c.insert("nbf".into(), json!(t + 5));
+        }),
+        ("fractions", |c| {
+            let t = c["iat"].as_u64().unwrap();
+            c.insert("iat".into(), json!(t as f64 + 0.5));
+        }),
+        ("no at_hash", |c| drop(c.remove("at_hash"))),
+    ];
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    for (name, change) in cases {
+        world.provider.script().change = Some(Box::new(*change));
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn signatures_and_headers() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let cases = [
+        ("none", json!({"alg": "none"})),
+        ("HS256", json!({"alg": "HS256"})),
+        ("ES512", json!({"alg": "ES512"})),
+        ("RS256", json!({"alg": "RS256"})),
+        ("no alg", json!({"alg": null})),
+        ("crit", json!({"crit": ["x"]})),
+        ("b64", json!({"b64": false, "crit": ["b64"]})),
+        ("access token", json!({"typ": "at+jwt"})),
+        ("logout token", json!({"typ": "logout+jwt"})),
+        ("kid number", json!({"kid": 5})),
+    ];
+    for (name, header) in cases {
+        world.provider.script().header = header;
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "{name}");
+    }
+    for (name, header) in [
+        ("JWT", json!({"typ": "JWT"})),
+        ("no kid", json!({"kid": null})),
+        ("jku", json!({"jku": "http://127.0.0.1:1/"})),
+    ] {
+        world.provider.script().header = header;
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302, "{name}");
+    }
+    for token in ["", "a.b", "a.b.c", "....", "a.b.c.d.e", "not a token"] {
+        world.provider.script().id_token = Some(token.into());
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "{token:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_rotate_and_unknown_ones_are_asked_for_once() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302);
+    world.provider.script().keys.insert(0, SigningKey::new("key-2"));
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302);
+    assert_eq!(world.provider.count("jwks"), 2);
+    for n in 0..5 {
+        world.provider.script().header = json!({"kid": format!("unknown-{n}")});
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502);
+    }
+    assert_eq!(world.provider.count("jwks"), 2, "within ten seconds of the last");
+    let mut encrypting = world.provider.script().keys[0].jwk.clone();
+    encrypting["use"] = json!("enc");
+    let other = World::new().await;
+    let mut wrong = SigningKey::new("key-1").jwk;
+    wrong["kid"] = json!("other");
+    other.provider.script().jwks = Some(json!({"keys": [encrypting, wrong]}));
+    let policy = other.policy(&[]);
+    assert_eq!(Browser::default().login(&other, &policy, "/").await.status(), 502, "no key fits");
+}
+
+#[tokio::test]
+async fn token_endpoint_failures() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let json_type = "application/json";
+    let cases = [
+        ((400, json_type, r#"{"error":"invalid_grant"}"#), 400),
+        ((401, json_type, r#"{"error":"invalid_client"}"#), 502),
+        ((500, json_type, r#"{"error":"invalid_grant"}"#), 502),
+        ((503, "text/html", "<html>"), 502),
+        ((200, "text/html", "<html>"), 502),
+        ((200, json_type, "{}"), 502),
+        ((302, "text/html", ""), 502),
+        ((200, json_type, r#"{"access_token":"a","token_type":"Bearer"}"#), 502),
+    ];
+    for ((status, media_type, body), expected) in cases {
+        world.provider.script().token_answer = Some((status, media_type, body.to_owned()));
+        let calls = world.provider.count("token");
+        let outcome = Browser::default().login(&world, &policy, "/").await;
+        assert_eq!(outcome.status(), expected, "{status} {body}");
+        assert!(outcome.body().contains("request-1"));
+        assert_eq!(world.provider.count("token"), calls + 1, "one call");
+    }
+    world.provider.script().token_answer = Some((200, json_type, "x".repeat(2_000_000)));
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "too long");
+}
+
+#[tokio::test]
+async fn a_slow_token_endpoint_is_a_gateway_timeout() {
+    let world = World::new().await;
+    let policy = world.policy(&[("clientConfig.timeoutSeconds", "1")]);
+    world.provider.script().token_delay = SECOND * 3;
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 504);
+}
+
+#[tokio::test]
+async fn lenient_where_providers_differ() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    for expires_in in [json!("300"), json!(null), json!(300.5), json!("soon")] {
+        world.provider.script().expires_in = expires_in.clone();
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302, "{expires_in}");
+    }
+    let groups: Vec<String> = (0..1000).map(|n| format!("a-group-with-a-long-name-number-{n}")).collect();
+    world.provider.script().claims.insert("groups".into(), json!(groups));
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
+    assert!(browser.get(&world, &policy, "/").await.header("x-user-groups").unwrap().len() <= 8_192);
+}
+
+#[tokio::test]
+async fn userinfo_completes_the_claims() {
+    let world = World::new().await;
+    world.provider.script().claims = json!({"sub": "alice"}).as_object().unwrap().clone();
+    world.provider.script().userinfo = (200, json!({"sub": "alice", "email": "alice@info", "groups": ["g"]}));
+    let mut browser = Browser::default();
+    let policy = world.policy(&[]);
+    browser.login(&world, &policy, "/").await;
+    let outcome = browser.get(&world, &policy, "/").await;
+    assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@info");
+    assert_eq!(outcome.header("x-user-groups").unwrap(), "g");
+    assert_eq!(world.provider.count("userinfo"), 1);
+
+    world.provider.script().userinfo = (200, json!({"sub": "mallory", "email": "alice@info"}));
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &policy, "/").await.status(), 502);
+    assert!(!browser.cookies.contains_key("_oidc_raczylo_session"));
+
+    world.provider.script().userinfo = (503, json!({}));
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "the name is not known");
+    world.provider.script().userinfo = (403, json!({}));
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
+    assert_eq!(
+        browser.get(&world, &policy, "/").await.header("x-forwarded-user").unwrap(),
+        "alice",
+        "sub instead"
+    );
+
+    let calls = world.provider.count("userinfo");
+    let never = world.policy(&[("userInfo", "never")]);
+    assert_eq!(Browser::default().login(&world, &never, "/").await.status(), 302);
+    assert_eq!(world.provider.count("userinfo"), calls);
+}
+
+#[tokio::test]
+async fn userinfo_may_be_signed() {
+    let world = World::new().await;
+    world.provider.script().claims = json!({"sub": "alice"}).as_object().unwrap().clone();
+    let policy = world.policy(&[]);
+    let sign = |claims: Value| {
+        let script = world.provider.script();
+        script.keys[0].sign(json!({}), claims.as_object().unwrap())
+    };
+    let good =
+        sign(json!({"sub": "alice", "email": "signed@x", "aud": "client", "iss": world.provider.issuer}));
+    let wrong_aud = sign(json!({"sub": "alice", "email": "signed@x", "aud": "other"}));
+    let forged = SigningKey::new("key-1")
+        .sign(json!({}), json!({"sub": "alice", "email": "forged@x"}).as_object().unwrap());
+    for (jwt, user) in [(good, "signed@x"), (wrong_aud, "alice"), (forged, "alice")] {
+        world.provider.script().userinfo_jwt = Some(jwt);
+        let mut browser = Browser::default();
+        assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
+        assert_eq!(browser.get(&world, &policy, "/").await.header("x-forwarded-user").unwrap(), user);
+    }
+}
+
+#[tokio::test]
+async fn strict_audience_judges_jwt_access_tokens() {
+    let world = World::new().await;
+    let strict = [("strictAudienceValidation", "true"), ("audience", "https://api.example")];
+    let policy = world.policy(&strict);
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302, "an opaque token");
+}

@@ -1,0 +1,122 @@
+use serde_json::json;
+
+use super::*;
+
+const SESSION: &str = "_oidc_raczylo_session";
+
+async fn logged_in(world: &World, policy: &Policy) -> Browser {
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(world, policy, "/").await.status(), 302);
+    browser
+}
+
+#[tokio::test]
+async fn to_the_provider_and_back() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = logged_in(&world, &policy).await;
+    let mut old = browser.clone();
+    let outcome = browser.get(&world, &policy, "/logout").await;
+    assert_eq!(outcome.status(), 302);
+    let parameters = parameters(&outcome.location());
+    assert!(outcome.location().starts_with(&format!("{}/end?", world.provider.issuer)));
+    assert_eq!(parameters["client_id"], "client");
+    assert_eq!(parameters["post_logout_redirect_uri"], "http://app.example.com/");
+    assert_eq!(parameters["id_token_hint"].matches('.').count(), 2);
+    assert!(!browser.cookies.contains_key(SESSION));
+    assert_eq!(old.send(&world, &policy, "GET", "/", API).await.status(), 401, "dead at once");
+
+    let wrong = browser.get(&world, &policy, "/?state=wrong").await;
+    assert_eq!(wrong.status(), 302, "an ordinary request");
+    let page = browser.get(&world, &policy, &format!("/?state={}", parameters["state"])).await;
+    assert_eq!(page.status(), 200);
+    assert!(page.body().contains("You are logged out"));
+    assert!(!browser.cookies.contains_key("_oidc_raczylo_login_logout"));
+}
+
+#[tokio::test]
+async fn the_refresh_token_is_revoked() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = logged_in(&world, &policy).await;
+    browser.send(&world, &policy, "POST", "/logout", API).await;
+    for _ in 0..200 {
+        if world.provider.count("revoke") > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(world.provider.script().revoked[0].starts_with("refresh-"));
+}
+
+#[tokio::test]
+async fn without_session_discovery_or_endpoint() {
+    let world = World::new().await;
+    world.provider.script().metadata.insert("end_session_endpoint".into(), json!(null));
+    let policy = world.policy(&[("postLogoutRedirectURI", "/bye")]);
+    let mut browser = logged_in(&world, &policy).await;
+    let outcome = browser.get(&world, &policy, "/logout").await;
+    assert_eq!(outcome.location(), "http://app.example.com/bye");
+    let again = Browser::default().get(&world, &policy, "/logout").await;
+    assert_eq!(again.location(), "http://app.example.com/bye");
+    assert!(again.set_cookies.iter().any(|c| c.starts_with(SESSION) && c.contains("Max-Age=0")));
+
+    let (away, _) = FakeProvider::stopped().await;
+    let world = World::with(away);
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let outcome = browser.get(&world, &policy, "/logout").await;
+    let page = browser
+        .get(&world, &policy, outcome.location().strip_prefix("http://app.example.com").unwrap())
+        .await;
+    assert_eq!(page.status(), 200);
+
+    let policy = world.policy(&[
+        ("postLogoutRedirectURI", "https://www.example.com/bye"),
+        ("oidcEndSessionURL", "https://id.example/out"),
+    ]);
+    let outcome = Browser::default().get(&world, &policy, "/logout").await;
+    assert_eq!(outcome.location(), "https://www.example.com/bye", "no metadata yet");
+}
+
+#[tokio::test]
+async fn another_site_cannot_log_out() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = logged_in(&world, &policy).await;
+    let image =
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
+    let old_image = [("referer", "https://evil.example/x"), ("accept", "image/*")];
+    for headers in [image.as_slice(), old_image.as_slice()] {
+        assert_eq!(browser.send(&world, &policy, "GET", "/logout", headers).await.status(), 403);
+    }
+    let form = [("origin", "https://evil.example"), ("accept", "text/html")];
+    assert_eq!(browser.send(&world, &policy, "POST", "/logout", &form).await.status(), 403);
+    let link =
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+    let asked = browser.send(&world, &policy, "GET", "/logout", &link).await;
+    assert_eq!(asked.status(), 200);
+    assert!(asked.body().contains("href=\"/logout\""));
+    assert_eq!(browser.send(&world, &policy, "DELETE", "/logout", API).await.status(), 405);
+    assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
+    for site in ["same-origin", "same-site", "none"] {
+        let mut browser = browser.clone();
+        assert_eq!(
+            browser.send(&world, &policy, "GET", "/logout", &[("sec-fetch-site", site)]).await.status(),
+            302
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_configured_landing_loses_the_state() {
+    let world = World::new().await;
+    let policy = world.policy(&[("postLogoutRedirectURI", "/bye"), ("excludedURLs", "[/bye]")]);
+    let mut browser = logged_in(&world, &policy).await;
+    let outcome = browser.get(&world, &policy, "/logout").await;
+    let state = parameters(&outcome.location())["state"].clone();
+    let back = browser.get(&world, &policy, &format!("/bye?state={state}")).await;
+    assert_eq!(back.location(), "/bye");
+    let outcome = browser.get(&world, &policy, &format!("/bye?state={state}")).await;
+    assert!(outcome.identity().user.is_none(), "once");
+}

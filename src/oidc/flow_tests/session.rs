@@ -1,0 +1,233 @@
+use serde_json::json;
+
+use super::*;
+
+const SESSION: &str = "_oidc_raczylo_session";
+
+#[tokio::test]
+async fn cookies_that_are_none() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let good = browser.cookies[SESSION].clone();
+    let odd = [
+        "",
+        "x",
+        &good[1..],
+        &format!("{good}="),
+        &"A".repeat(43),
+        "\u{1F36A}",
+        &"x".repeat(8000),
+        &format!("{good}; {SESSION}={good}"),
+    ];
+    for value in odd {
+        let mut browser = Browser::default();
+        let header = format!("{SESSION}={value}");
+        let outcome = browser
+            .send(&world, &policy, "GET", "/", &[("cookie", header.as_str()), ("sec-fetch-mode", "cors")])
+            .await;
+        assert_eq!(outcome.status(), 401, "{value}");
+    }
+    assert_eq!(
+        browser.send(&world, &policy, "GET", "/", API).await.header("x-forwarded-user").unwrap(),
+        "alice@example.com"
+    );
+}
+
+#[tokio::test]
+async fn a_session_belongs_to_its_client_and_secret() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let same_client = world.policy(&[("minimalHeaders", "true")]);
+    let outcome = browser.send(&world, &same_client, "GET", "/", API).await;
+    assert_eq!(outcome.identity().headers.len(), 1);
+    for other in [[("clientID", "other")], [("sessionEncryptionKey", "another-secret-of-32-bytes-length")]] {
+        let other = world.policy(&other);
+        assert_eq!(browser.send(&world, &other, "GET", "/", API).await.status(), 401);
+    }
+}
+
+#[tokio::test]
+async fn a_login_gives_a_new_id_and_ends_the_old() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let mut old = browser.clone();
+    let callback = browser.clone();
+    let mut again = callback;
+    // A second tab that was opened before the first login finished.
+    again.cookies.remove(SESSION);
+    let target = again.start(&world, &policy, "/b").await;
+    again.cookies.insert(SESSION.into(), browser.cookies[SESSION].clone());
+    assert_eq!(again.get(&world, &policy, &target).await.location(), "/b");
+    assert_ne!(again.cookies[SESSION], old.cookies[SESSION]);
+    assert_eq!(old.send(&world, &policy, "GET", "/", API).await.status(), 401);
+    assert!(again.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
+}
+
+#[tokio::test]
+async fn the_absolute_end() {
+    let world = World::new().await;
+    let policy = world.policy(&[("sessionMaxAge", "100"), ("refreshGracePeriodSeconds", "1")]);
+    let mut browser = Browser::default();
+    let outcome = browser.login(&world, &policy, "/").await;
+    assert!(outcome.set_cookies.iter().any(|c| c.starts_with(SESSION) && c.contains("Max-Age=100;")));
+    world.clock.advance(SECOND * 99);
+    assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
+    world.clock.advance(SECOND);
+    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
+    assert_eq!(browser.get(&world, &policy, "/").await.status(), 302);
+}
+
+#[tokio::test]
+async fn gates() {
+    let world = World::new().await;
+    let policy = world.policy(&[("allowedRolesAndGroups", "[admin]")]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
+    // The same session at another gate, and at a gate changed by reload.
+    let closed = world.policy(&[("allowedUserDomains", "[other.example]")]);
+    let outcome = browser.send(&world, &closed, "GET", "/", API).await;
+    assert_eq!(outcome.status(), 403);
+    let page = browser.get(&world, &closed, "/").await;
+    assert_eq!(page.status(), 403);
+    assert!(page.body().contains("href=\"/logout\"") && page.body().contains("request-1"));
+    // A login of somebody who may not pass: 403, and still a session that can log out.
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &closed, "/").await.status(), 403);
+    assert!(browser.cookies.contains_key(SESSION));
+    let logout = browser.get(&world, &closed, "/logout").await;
+    assert!(logout.location().contains("id_token_hint="));
+}
+
+#[tokio::test]
+async fn templates_and_claim_headers() {
+    let world = World::new().await;
+    world.provider.script().claims.insert("email".into(), json!("a\r\nX-Admin: 1"));
+    let mut settings = settings(
+        &world.provider.issuer,
+        &[
+            ("userIdentifierClaim", "sub"),
+            ("forwardHeaders.X-Mail", "email"),
+            ("forwardHeaders.X-Sub", "sub"),
+        ],
+    );
+    let template = |text: &str| super::super::template::Template::compile(text, &[]).unwrap();
+    settings.headers.push((HeaderName::from_static("x-token"), template("Bearer {{.AccessToken}}")));
+    settings.headers.push((HeaderName::from_static("x-none"), template("{{.Claims.picture}}")));
+    let policy = Policy::new("auth", settings, &world.deps).unwrap();
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+    assert_eq!(outcome.header("x-sub").unwrap(), "alice");
+    assert!(outcome.header("x-token").unwrap().starts_with("Bearer access-"));
+    assert_eq!((outcome.header("x-mail"), outcome.header("x-none")), (None, None));
+    assert_eq!(outcome.identity().strip.len(), 4);
+}
+
+#[tokio::test]
+async fn refresh_by_the_same_rules() {
+    let world = World::new().await;
+    let policy = world.policy(&[("allowedRolesAndGroups", "[ops]"), ("userIdentifierClaim", "nickname")]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    assert_eq!(
+        browser.send(&world, &policy, "GET", "/", API).await.header("x-forwarded-user").unwrap(),
+        "alice",
+        "sub"
+    );
+    // Past the end: one grant, whoever asks.
+    world.clock.advance(SECOND * 301);
+    let many = (0..50).map(|_| {
+        let (mut browser, world, policy) = (browser.clone(), &world, &policy);
+        async move { browser.send(world, policy, "GET", "/", API).await.header("x-forwarded-user") }
+    });
+    for user in futures_util::future::join_all(many).await {
+        assert_eq!(user.as_deref(), Some("alice"), "sub, as at login");
+    }
+    assert_eq!(world.provider.count("refreshed"), 1);
+    // A group that is taken away shows after the next refresh.
+    world.provider.script().claims.insert("groups".into(), json!(["dev"]));
+    world.clock.advance(SECOND * 301);
+    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 403);
+}
+
+#[tokio::test]
+async fn a_refresh_that_fails() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    world.clock.advance(SECOND * 301);
+    world.provider.script().token_answer = Some((503, "text/html", "<html>".into()));
+    let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+    assert_eq!(outcome.status(), 503);
+    assert!(outcome.answer().headers.contains_key("retry-after"));
+    assert_eq!(browser.get(&world, &policy, "/").await.status(), 503);
+    world.provider.script().token_answer = None;
+    world.clock.advance(SECOND * 6);
+    assert!(
+        browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some(),
+        "the session was kept"
+    );
+
+    world.provider.script().token_answer =
+        Some((400, "application/json", r#"{"error":"invalid_grant"}"#.into()));
+    world.clock.advance(SECOND * 301);
+    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
+    assert_eq!(browser.get(&world, &policy, "/").await.status(), 302);
+}
+
+#[tokio::test]
+async fn a_refreshed_token_of_somebody_else_ends_the_session() {
+    let faults: &[fn(&mut serde_json::Map<String, serde_json::Value>)] = &[
+        |c| drop(c.insert("sub".into(), json!("mallory"))),
+        |c| drop(c.insert("iss".into(), json!("https://evil.example"))),
+        |c| drop(c.insert("aud".into(), json!("other"))),
+    ];
+    for fault in faults {
+        let world = World::new().await;
+        let policy = world.policy(&[]);
+        let mut browser = Browser::default();
+        browser.login(&world, &policy, "/").await;
+        world.provider.script().change = Some(Box::new(*fault));
+        world.clock.advance(SECOND * 301);
+        assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
+        world.provider.script().change = None;
+        assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401, "for good");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_without_id_token_keeps_the_identity() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    world.provider.script().no_id_token = true;
+    world.clock.advance(SECOND * 301);
+    let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+    assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@example.com");
+    assert_eq!(outcome.header("x-user-groups").unwrap(), "dev,ops");
+}
+
+#[tokio::test]
+async fn an_outage_touches_no_living_session() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    // A process that has never reached the provider finds the session all the same.
+    let (away, _) = FakeProvider::stopped().await;
+    let mut other = settings(&world.provider.issuer, &[]);
+    other.provider.allow_private = true;
+    drop(away);
+    world.provider.script().discovery_status = Some(503);
+    let cold = Policy::new("cold", other, &world.deps).unwrap();
+    assert!(browser.send(&world, &cold, "GET", "/", API).await.identity().user.is_some());
+}

@@ -1,0 +1,110 @@
+//! The refresh grant as the session code wants it: one call of the token endpoint, and the same
+//! validation and the same claims as at login.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::callback::kept_claims;
+use super::establish::{Context, Established, establish};
+use super::fetch::{FetchError, MAX_TIME};
+use super::policy::Core;
+use super::refresh::{FlightOutcome, GrantResult, RefreshGrant, RenewedTokens};
+use super::session::SessionRecord;
+use super::token_endpoint::{self, GrantError, Tokens};
+
+/// Time kept for storing the new tokens.
+const MARGIN: Duration = Duration::from_millis(1_000);
+
+#[async_trait]
+impl RefreshGrant for Core {
+    async fn refresh(&self, record: &SessionRecord, refresh_token: &SecretString) -> GrantResult {
+        let Some(metadata) = self.provider.metadata() else {
+            return transient("the OpenID provider was never reached");
+        };
+        let started = Instant::now();
+        let tokens =
+            token_endpoint::refresh(&self.settings, &metadata, self.provider.fetch(), refresh_token).await;
+        let tokens = match tokens {
+            Ok(tokens) => tokens,
+            Err(error) => return self.failed(&error),
+        };
+        let now = self.clock.now();
+        // The old refresh token is spent: what else is asked must not use up the time that is left.
+        let left = MAX_TIME.saturating_sub(started.elapsed() + MARGIN);
+        let context = Context {
+            settings: &self.settings,
+            provider: &self.provider,
+            metadata: &metadata,
+            patience: left,
+            now,
+        };
+        let established = establish(context, &tokens, None, Some(record)).await;
+        match established {
+            Ok(established) => GrantResult::Renewed(Box::new(self.renewed(tokens, established, now))),
+            Err(cause) => {
+                tracing::warn!(policy = %self.name, %cause, "a refreshed token is not accepted; the session ends");
+                GrantResult::Ended(cause.label())
+            }
+        }
+    }
+
+    async fn discard(&self, tokens: RenewedTokens) {
+        if let (Some(token), Some(metadata)) = (tokens.refresh_token, self.provider.metadata()) {
+            self.revoke(&metadata, &token).await;
+        }
+    }
+
+    fn landed(&self, outcome: &FlightOutcome) {
+        let outcome = match outcome {
+            FlightOutcome::Renewed => "renewed",
+            FlightOutcome::Found => "reused",
+            FlightOutcome::Ended("invalid_grant") => "invalid_grant",
+            FlightOutcome::Ended(_) => "rejected",
+            FlightOutcome::Failed(_) => "unavailable",
+        };
+        self.events.refreshed(self.provider.issuer(), outcome);
+    }
+}
+
+impl Core {
+    fn failed(&self, error: &GrantError) -> GrantResult {
+        tracing::warn!(policy = %self.name, issuer = self.provider.issuer(), cause = %error, "refresh failed");
+        match error {
+            GrantError::InvalidGrant => GrantResult::Invalid,
+            GrantError::Rejected(_) => transient("the provider rejects the client"),
+            GrantError::NotSent(_) | GrantError::Request(_) => transient("the provider cannot be reached"),
+            GrantError::Status(_) => transient("the provider answers with an error status"),
+            GrantError::Malformed => transient("the answer holds no tokens"),
+            GrantError::NoAnswer(FetchError::TooLong) => transient("the answer is too long"),
+            GrantError::NoAnswer(_) => GrantResult::Unknown,
+        }
+    }
+
+    fn renewed(&self, tokens: Tokens, established: Established, now: SystemTime) -> RenewedTokens {
+        let claims = &established.claims;
+        RenewedTokens {
+            access_token: tokens.access_token,
+            access_expiry: tokens.expires_in.map(|life| now + life),
+            refresh_token: tokens.refresh_token,
+            id_token: tokens.id_token.zip(established.id_expiry),
+            identifier: claims.identifier(&self.settings.gate.identifier_claim).map(Arc::from),
+            sid: claims.text("sid").map(Arc::from),
+            claims: Some(kept_claims(claims)),
+        }
+    }
+
+    /// Revokes a refresh token; a failure is only logged: the session has ended in any case.
+    pub(super) async fn revoke(&self, metadata: &super::metadata::Metadata, token: &SecretString) {
+        let result = token_endpoint::revoke(&self.settings, metadata, self.provider.fetch(), token).await;
+        if let Err(error) = result {
+            tracing::warn!(policy = %self.name, issuer = self.provider.issuer(), cause = %error, "a refresh token was not revoked");
+        }
+    }
+}
+
+fn transient(reason: &'static str) -> GrantResult {
+    GrantResult::Transient { reason, retry_after: None }
+}

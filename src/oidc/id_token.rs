@@ -1,0 +1,301 @@
+//! Validation of ID tokens and other signed answers (OpenID Connect Core, sections 3.1.3.7 and 12.2).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use super::claims::Claims;
+use super::jwks::KeySet;
+use super::provider::Provider;
+
+/// How far clocks may differ.
+pub const SKEW: Duration = Duration::from_secs(60);
+
+/// Longest header of a token, encoded.
+const MAX_HEADER: usize = 8 * 1024;
+
+/// Why a token is not accepted. Never holds a part of the token beyond short names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Not three parts of base64url with JSON in the first two.
+    #[error("malformed")]
+    Malformed,
+    /// An encrypted token; we have no key for it.
+    #[error("encrypted, which is not supported")]
+    Encrypted,
+    /// An algorithm that is never accepted, or not supported.
+    #[error("algorithm {0} is not accepted")]
+    Algorithm(String),
+    /// A critical header that we do not know.
+    #[error("critical header parameters are not accepted")]
+    Critical,
+    /// Another kind of token.
+    #[error("typ {0} is not an ID token")]
+    Type(String),
+    /// No key of the provider has that id and algorithm.
+    #[error("no key of the provider fits")]
+    NoKey,
+    /// The signature does not verify.
+    #[error("wrong signature")]
+    Signature,
+    /// A required claim is missing or of the wrong type.
+    #[error("claim {0} is missing or malformed")]
+    Claim(&'static str),
+    /// Another issuer's token.
+    #[error("wrong issuer")]
+    Issuer,
+    /// A token for somebody else.
+    #[error("wrong audience")]
+    Audience,
+    /// Issued to another party.
+    #[error("wrong authorized party")]
+    AuthorizedParty,
+    /// Past its end.
+    #[error("expired")]
+    Expired,
+    /// Not valid yet, or issued in the future.
+    #[error("not valid yet")]
+    NotYet,
+    /// The nonce is missing or another attempt's.
+    #[error("wrong nonce")]
+    Nonce,
+    /// It does not belong to the access token beside it.
+    #[error("at_hash does not fit the access token")]
+    AccessTokenHash,
+}
+
+/// What a token must fit.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The issuer of the metadata.
+    pub issuer: &'a str,
+    /// Our client identifier.
+    pub client_id: &'a str,
+    /// The nonce of the attempt; `None` after a refresh.
+    pub nonce: Option<&'a str>,
+    /// The access token that came along.
+    pub access_token: Option<&'a str>,
+}
+
+/// A token whose signature is verified.
+#[derive(Debug)]
+pub struct Signed {
+    /// Its payload.
+    pub claims: Claims,
+    /// Its algorithm.
+    pub algorithm: Algorithm,
+}
+
+/// An accepted ID token.
+#[derive(Debug, Clone)]
+pub struct IdToken {
+    /// Its claims.
+    pub claims: Claims,
+    /// When it ends.
+    pub expiry: SystemTime,
+}
+
+/// Verifies the signature with the provider's keys; an unknown key, or one that does not verify,
+/// causes at most one fetch of the keys in ten seconds.
+///
+/// # Errors
+/// [`TokenError`].
+pub async fn verify_signature(token: &str, provider: &Provider) -> Result<Signed, TokenError> {
+    let parsed = Parsed::new(token)?;
+    let keys = provider.keys();
+    match parsed.verify(keys.as_deref()) {
+        Err(TokenError::NoKey | TokenError::Signature) => {
+            let fresh = provider.refetch_keys(keys.as_ref()).await;
+            let same = matches!((&keys, &fresh), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
+            if same { parsed.verify(keys.as_deref()) } else { parsed.verify(fresh.as_deref()) }
+        }
+        result => result,
+    }?;
+    Ok(Signed { claims: Claims::new(parsed.payload()?), algorithm: parsed.algorithm })
+}
+
+/// Validates an ID token in full.
+///
+/// # Errors
+/// [`TokenError`], the first rule that it breaks.
+pub async fn validate(
+    token: &str,
+    provider: &Provider,
+    expected: Expected<'_>,
+    now: SystemTime,
+) -> Result<IdToken, TokenError> {
+    refuse_other_kinds(token)?;
+    let signed = verify_signature(token, provider).await?;
+    check_claims(&signed, expected, now)
+}
+
+/// The claims of a token of ours that was validated before: its signature is not looked at again.
+pub fn claims_of_stored(token: &str) -> Option<Claims> {
+    let payload = token.split('.').nth(1)?;
+    let bytes = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    serde_json::from_slice(&bytes).ok().map(Claims::new)
+}
+
+fn check_claims(signed: &Signed, expected: Expected<'_>, now: SystemTime) -> Result<IdToken, TokenError> {
+    let claims = &signed.claims;
+    if text(claims, "iss")? != expected.issuer {
+        return Err(TokenError::Issuer);
+    }
+    check_audience(claims, expected.client_id)?;
+    let expiry = check_times(claims, now)?;
+    if text(claims, "sub")?.is_empty() {
+        return Err(TokenError::Claim("sub"));
+    }
+    if let Some(nonce) = expected.nonce {
+        let found = claims.members().get("nonce").and_then(Value::as_str).unwrap_or_default();
+        if aws_lc_rs::constant_time::verify_slices_are_equal(found.as_bytes(), nonce.as_bytes()).is_err() {
+            return Err(TokenError::Nonce);
+        }
+    }
+    if let (Some(hash), Some(token)) = (claims.members().get("at_hash"), expected.access_token)
+        && hash.as_str() != Some(access_token_hash(token, signed.algorithm).as_str())
+    {
+        return Err(TokenError::AccessTokenHash);
+    }
+    Ok(IdToken { claims: signed.claims.clone(), expiry })
+}
+
+/// `aud` names us; with others beside us, or an `azp`, the party it was issued to must be us too.
+pub(super) fn check_audience(claims: &Claims, client_id: &str) -> Result<(), TokenError> {
+    let (has_us, others) = match claims.members().get("aud") {
+        Some(Value::String(audience)) => (audience == client_id, false),
+        Some(Value::Array(list)) if list.iter().all(Value::is_string) => {
+            (list.iter().any(|aud| aud.as_str() == Some(client_id)), list.len() > 1)
+        }
+        _ => return Err(TokenError::Claim("aud")),
+    };
+    if !has_us {
+        return Err(TokenError::Audience);
+    }
+    match claims.members().get("azp") {
+        Some(azp) if azp.as_str() != Some(client_id) => Err(TokenError::AuthorizedParty),
+        None if others => Err(TokenError::AuthorizedParty),
+        _ => Ok(()),
+    }
+}
+
+fn check_times(claims: &Claims, now: SystemTime) -> Result<SystemTime, TokenError> {
+    let expiry = time(claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
+    let issued = time(claims, "iat")?.ok_or(TokenError::Claim("iat"))?;
+    let not_before = time(claims, "nbf")?.unwrap_or(UNIX_EPOCH);
+    if expiry + SKEW <= now {
+        return Err(TokenError::Expired);
+    }
+    if issued > now + SKEW || not_before > now + SKEW {
+        return Err(TokenError::NotYet);
+    }
+    Ok(expiry)
+}
+
+/// A NumericDate (RFC 7519, section 2): seconds, perhaps with a fraction.
+fn time(claims: &Claims, name: &'static str) -> Result<Option<SystemTime>, TokenError> {
+    /// The year 9999.
+    const LATEST: f64 = 253_402_300_799.0;
+    let Some(value) = claims.members().get(name) else { return Ok(None) };
+    let seconds = value.as_f64().filter(|s| (0.0..=LATEST).contains(s)).ok_or(TokenError::Claim(name))?;
+    Ok(Some(UNIX_EPOCH + Duration::from_secs_f64(seconds)))
+}
+
+fn text<'a>(claims: &'a Claims, name: &'static str) -> Result<&'a str, TokenError> {
+    claims.members().get(name).and_then(Value::as_str).ok_or(TokenError::Claim(name))
+}
+
+/// The left half of the token's hash, by the hash of the signature (Core, section 3.1.3.6).
+fn access_token_hash(token: &str, algorithm: Algorithm) -> String {
+    use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
+    let by = match algorithm {
+        Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => &SHA384,
+        // EdDSA with Ed25519 hashes with SHA-512.
+        Algorithm::RS512 | Algorithm::PS512 | Algorithm::EdDSA => &SHA512,
+        _ => &SHA256,
+    };
+    let hash = digest(by, token.as_bytes());
+    let (half, _) = hash.as_ref().split_at(hash.as_ref().len() / 2);
+    URL_SAFE_NO_PAD.encode(half)
+}
+
+/// The `typ` of access and logout tokens, which are signed with the same keys (RFC 8725, section 3.11).
+fn refuse_other_kinds(token: &str) -> Result<(), TokenError> {
+    let header = header_of(token.split('.').next().unwrap_or_default())?;
+    match header.get("typ").map(|typ| typ.as_str().unwrap_or("?").to_ascii_lowercase()) {
+        Some(typ) if typ.trim_start_matches("application/").contains('+') || typ == "?" => {
+            Err(TokenError::Type(shorten(&typ)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn header_of(encoded: &str) -> Result<Map<String, Value>, TokenError> {
+    if encoded.len() > MAX_HEADER {
+        return Err(TokenError::Malformed);
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenError::Malformed)?;
+    serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic()).take(24).collect()
+}
+
+/// A compact JWS, taken apart.
+struct Parsed<'a> {
+    message: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+    algorithm: Algorithm,
+    kid: Option<String>,
+}
+
+impl<'a> Parsed<'a> {
+    fn new(token: &'a str) -> Result<Self, TokenError> {
+        match token.bytes().filter(|b| *b == b'.').take(6).count() {
+            2 => {}
+            4 => return Err(TokenError::Encrypted),
+            _ => return Err(TokenError::Malformed),
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
+        let header = header_of(header)?;
+        if header.contains_key("crit") || header.contains_key("b64") {
+            return Err(TokenError::Critical);
+        }
+        let alg = header.get("alg").and_then(Value::as_str).unwrap_or("none");
+        let algorithm: Algorithm = match alg.parse() {
+            Ok(Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) | Err(_) => {
+                return Err(TokenError::Algorithm(shorten(alg)));
+            }
+            Ok(algorithm) => algorithm,
+        };
+        let kid = match header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) if kid.len() <= 512 => Some(kid.clone()),
+            Some(_) => return Err(TokenError::Malformed),
+        };
+        Ok(Self { message, payload, signature, algorithm, kid })
+    }
+
+    fn verify(&self, keys: Option<&KeySet>) -> Result<(), TokenError> {
+        let mut result = Err(TokenError::NoKey);
+        for key in keys.into_iter().flat_map(|keys| keys.candidates(self.kid.as_deref(), self.algorithm)) {
+            match jsonwebtoken::crypto::verify(self.signature, self.message.as_bytes(), key, self.algorithm) {
+                Ok(true) => return Ok(()),
+                _ => result = Err(TokenError::Signature),
+            }
+        }
+        result
+    }
+
+    fn payload(&self) -> Result<Map<String, Value>, TokenError> {
+        let bytes = URL_SAFE_NO_PAD.decode(self.payload).map_err(|_| TokenError::Malformed)?;
+        serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
+    }
+}

@@ -1,0 +1,213 @@
+//! The start of a login: a sealed attempt for the browser, and the way to the provider.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+use openidconnect::core::CoreAuthenticationFlow;
+use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
+use smallvec::SmallVec;
+
+use super::attempt::{self, Attempt, seconds};
+use super::cause::Cause;
+use super::metadata::Metadata;
+use super::policy::Policy;
+use super::settings::Settings;
+use super::{RequestParts, page, return_target, token_endpoint};
+use crate::net::LocalResponse;
+
+/// How long a login waits for the very first discovery.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Live attempts of one browser.
+const MOST_ATTEMPTS: usize = 8;
+
+/// Bytes of all attempts' cookies together, which leaves room for the session's below 4 KB.
+const MOST_BYTES: usize = 3_700;
+
+/// This many logins within [`ROUND_TIME`] seconds, and still logged out: that is a loop.
+const MOST_ROUNDS: u32 = 10;
+const ROUND_TIME: u64 = 60;
+
+/// Parameters of the authorization request that configuration cannot set.
+pub(super) const OURS: &[&str] = &[
+    "response_type",
+    "response_mode",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+];
+
+impl Policy {
+    /// Sends the browser to the provider.
+    pub(super) async fn start_login(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
+        match self.try_login(request, now).await {
+            Ok(response) => {
+                self.core.events.login_started(&self.core.name);
+                response
+            }
+            Err(cause) => self.refuse(request, &cause, "/", SmallVec::new()),
+        }
+    }
+
+    async fn try_login(&self, request: &RequestParts<'_>, now: SystemTime) -> Result<LocalResponse, Cause> {
+        if self.rounds(request, now).is_some_and(|rounds| rounds.count >= MOST_ROUNDS) {
+            return Err(Cause::Loop);
+        }
+        let metadata = self.core.provider.metadata_within(PATIENCE).await.ok_or(Cause::Unavailable)?;
+        let attempt =
+            Attempt::new(self.target(request), now).map_err(|_| Cause::Internal("no random numbers"))?;
+        let (attempt, cookies) = self.keep_attempt(request, attempt, now)?;
+        let location =
+            authorization_url(&self.core.settings, &metadata, &attempt, &self.redirect_uri(request))?;
+        let mut response =
+            page::redirect(&location).ok_or(Cause::Internal("the authorization URL is no header value"))?;
+        for cookie in cookies {
+            response = response.with_header(http::header::SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+
+    /// Where the browser goes after the login.
+    fn target(&self, request: &RequestParts<'_>) -> String {
+        let forwarded = || {
+            let value = request.headers.get("x-forwarded-uri")?.to_str().ok()?;
+            return_target::is_strict(value).then(|| value.to_owned())
+        };
+        let believed = self.core.settings.trust_forwarded_uri && request.peer_trusted;
+        let target = believed
+            .then(forwarded)
+            .flatten()
+            .unwrap_or_else(|| return_target::remember(request.path, request.query));
+        let path = target.split('?').next().unwrap_or_default();
+        let own = [&self.core.settings.callback_path, &self.core.settings.logout_path];
+        if own.iter().any(|own| *own == path) { "/".to_owned() } else { target }
+    }
+
+    /// The URL that the provider sends the browser back to.
+    pub(super) fn redirect_uri(&self, request: &RequestParts<'_>) -> String {
+        format!("{}{}", self.origin(request), self.core.settings.callback_path)
+    }
+
+    /// `Set-Cookie` values that add the attempt and drop what it leaves no room for. The target
+    /// gives way first: a login that returns to `/` is better than none.
+    fn keep_attempt(
+        &self,
+        request: &RequestParts<'_>,
+        attempt: Attempt,
+        now: SystemTime,
+    ) -> Result<(Attempt, SmallVec<[HeaderValue; 2]>), Cause> {
+        let https = self.is_https(request);
+        let mut live = Vec::new();
+        let mut cookies = SmallVec::new();
+        for (id, value) in
+            self.cookies.logins(request.headers, https).filter(|(id, _)| id.len() == attempt::NAME)
+        {
+            let name = self.cookies.login_name(https, id);
+            match Attempt::open(&self.attempts, &name, value) {
+                Some(attempt) if !attempt.is_over(now, self.core.settings.login_max_age) => {
+                    let bytes = name.len() + value.len() + 3;
+                    live.push((attempt.started(), name, bytes));
+                }
+                _ => cookies.extend(self.clear_cookie(request, &name)),
+            }
+        }
+        live.sort_unstable_by_key(|(started, _, _)| std::cmp::Reverse(*started));
+        for (_, name, _) in live.iter().skip(MOST_ATTEMPTS - 1) {
+            cookies.extend(self.clear_cookie(request, name));
+        }
+        live.truncate(MOST_ATTEMPTS - 1);
+
+        let name = self.cookies.login_name(https, Attempt::cookie_id(&attempt.state()).unwrap_or_default());
+        let seal = |attempt: &Attempt| {
+            attempt.seal(&self.attempts, &name).map_err(|_| Cause::Internal("sealing failed"))
+        };
+        let used: usize = live.iter().map(|(_, _, bytes)| bytes).sum();
+        let (mut attempt, mut value) = (attempt.clone(), seal(&attempt)?);
+        if used + name.len() + value.len() + 3 > MOST_BYTES {
+            attempt = attempt.with_target("/");
+            value = seal(&attempt)?;
+        }
+        let mut total = used + name.len() + value.len() + 3;
+        while total > MOST_BYTES {
+            let Some((_, oldest, bytes)) = live.pop() else { break };
+            cookies.extend(self.clear_cookie(request, &oldest));
+            total -= bytes;
+        }
+        cookies.extend(self.set_cookie(request, &name, &value, self.core.settings.login_max_age));
+        Ok((attempt, cookies))
+    }
+
+    /// How often this browser has logged in within the last minute.
+    fn rounds(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<Rounds> {
+        let name = self.rounds_name(request);
+        let value = self.one_cookie(request, &name)?;
+        let (count, since) = value.split_once('.')?;
+        let rounds = Rounds { count: count.parse().ok()?, since: since.parse().ok()? };
+        (rounds.since <= seconds(now) && seconds(now) < rounds.since + ROUND_TIME).then_some(rounds)
+    }
+
+    /// The cookie that counts one more login.
+    pub(super) fn count_round(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<HeaderValue> {
+        let before = self.rounds(request, now).unwrap_or(Rounds { count: 0, since: seconds(now) });
+        let value = format!("{}.{}", before.count.saturating_add(1).min(MOST_ROUNDS), before.since);
+        self.set_cookie(request, &self.rounds_name(request), &value, Duration::from_secs(ROUND_TIME))
+    }
+
+    /// The name of the cookie that counts logins. Attempts have longer ids.
+    pub(super) fn rounds_name(&self, request: &RequestParts<'_>) -> String {
+        self.cookies.login_name(self.is_https(request), "rounds")
+    }
+}
+
+/// Logins of one browser. It is the browser's own business to lie about it.
+struct Rounds {
+    count: u32,
+    since: u64,
+}
+
+/// The authorization request (Core, section 3.1.2.1; RFC 7636).
+fn authorization_url(
+    settings: &Settings,
+    metadata: &Metadata,
+    attempt: &Attempt,
+    redirect_uri: &str,
+) -> Result<String, Cause> {
+    let client = token_endpoint::client(settings, metadata)?;
+    let redirect = RedirectUrl::new(redirect_uri.to_owned())
+        .map_err(|_| Cause::Internal("the redirect URI is no URL"))?;
+    let client = client.disable_openid_scope().set_redirect_uri(redirect);
+    let (state, nonce) = (CsrfToken::new(attempt.state()), Nonce::new(attempt.nonce()));
+    let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(attempt.verifier()));
+    let offline = settings.offline_access
+        && metadata.offers_offline_access()
+        && !settings.scopes.iter().any(|s| s == "offline_access");
+    let mut request = client
+        .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)
+        .set_pkce_challenge(challenge)
+        .add_scopes(
+            settings
+                .scopes
+                .iter()
+                .cloned()
+                .chain(offline.then(|| "offline_access".to_owned()))
+                .map(Scope::new),
+        );
+    let audience = settings.audience.as_ref().filter(|audience| **audience != settings.client_id);
+    let mut named: Vec<&str> = OURS.to_vec();
+    for (name, value) in [("audience", audience), ("resource", settings.resource.as_ref())] {
+        if let Some(value) = value {
+            named.push(name);
+            request = request.add_extra_param(name, value.as_str());
+        }
+    }
+    for (name, value) in settings.auth_params.iter().filter(|(name, _)| !named.contains(&name.as_str())) {
+        request = request.add_extra_param(name.as_str(), value.as_str());
+    }
+    Ok(request.url().0.to_string())
+}

@@ -1,0 +1,197 @@
+//! Logout that the user asks for (OpenID Connect RP-Initiated Logout 1.0).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{ALLOW, SET_COOKIE};
+use http::{HeaderValue, Method, StatusCode};
+use secrecy::ExposeSecret;
+
+use super::metadata::Metadata;
+use super::policy::Policy;
+use super::request_kind::{RequestKind, is_cross_site};
+use super::session::{Lookup, SessionRecord};
+use super::settings::PostLogout;
+use super::{RequestParts, page};
+use crate::net::LocalResponse;
+
+/// Longest ID token that is sent as a hint: with more, the URL is too long for many servers.
+const MAX_HINT: usize = 4_096;
+
+/// How long a logout may take before its return is not recognised any more.
+const RETURN_TIME: Duration = Duration::from_secs(600);
+
+impl Policy {
+    /// Answers a request to the logout path.
+    pub(super) async fn logout(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
+        if ![Method::GET, Method::HEAD, Method::POST].contains(request.method) {
+            let refusal =
+                page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "log out by GET or POST");
+            return refusal.with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+        }
+        if is_cross_site(request.headers, request.authority) {
+            return self.confirm(request);
+        }
+        let metadata = self.core.provider.metadata();
+        let record = self.end_session(request, metadata.as_ref(), now).await;
+        self.leave(request, metadata.as_deref(), record)
+    }
+
+    /// Another site's page asks: an image of it gets nothing, a person is asked.
+    fn confirm(&self, request: &RequestParts<'_>) -> LocalResponse {
+        if RequestKind::of(request.method, request.headers) == RequestKind::Api {
+            return page::json(StatusCode::FORBIDDEN, "forbidden", "another site cannot log you out");
+        }
+        page::Page {
+            status: StatusCode::OK,
+            title: "Log out?",
+            paragraphs: &["Another site sent you here to log out."],
+            link: Some(("Log out", &self.core.settings.logout_path)),
+            request_id: request.request_id,
+        }
+        .response()
+    }
+
+    /// Ends the session of the request, if there is one, and revokes its refresh token.
+    async fn end_session(
+        &self,
+        request: &RequestParts<'_>,
+        metadata: Option<&Arc<Metadata>>,
+        now: SystemTime,
+    ) -> Option<SessionRecord> {
+        let Lookup::Live(entry) = self.find_session(request, now).await else { return None };
+        let record = self.sessions.record(&entry).await.ok().flatten();
+        if let Err(error) = self.sessions.end(&entry).await {
+            tracing::warn!(session = ?entry.key(), %error, "the session is ended; the store will be told later");
+        }
+        self.core.events.logged_out(&self.core.name);
+        tracing::info!(
+            policy = %self.core.name, user = %entry.profile().identifier, session = ?entry.key(),
+            request_id = request.request_id, client = %request.client, "logged out"
+        );
+        let refresh_token = record.as_ref().and_then(|record| record.refresh_token.clone());
+        if let (Some(token), Some(metadata)) = (refresh_token, metadata) {
+            // The browser does not wait for it, and its leaving does not stop it.
+            let (core, metadata) = (Arc::clone(&self.core), Arc::clone(metadata));
+            self.runtime.spawn(async move { core.revoke(&metadata, &token).await });
+        }
+        record
+    }
+
+    /// Sends the browser on, without its session.
+    fn leave(
+        &self,
+        request: &RequestParts<'_>,
+        metadata: Option<&Metadata>,
+        record: Option<SessionRecord>,
+    ) -> LocalResponse {
+        let https = self.is_https(request);
+        let state = new_state();
+        let (landing, ours) = self.landing(request);
+        let endpoint = metadata.and_then(|metadata| metadata.end_session_endpoint.clone());
+        // Without a round by the provider only our own page needs the state, to be told from `/`.
+        let comes_back = ours && (endpoint.is_some() || self.core.settings.post_logout.is_none());
+        let location = match endpoint {
+            Some(endpoint) => {
+                end_session_url(endpoint, &self.core.settings.client_id, record, &landing, &state)
+            }
+            None if comes_back => format!("{landing}?state={state}"),
+            None => landing,
+        };
+        let mut response = page::redirect(&location).unwrap_or_else(|| self.signed_out(request));
+        let cookies = [
+            self.clear_cookie(request, self.cookies.session_name(https)),
+            self.clear_cookie(request, &self.rounds_name(request)),
+            comes_back
+                .then(|| self.set_cookie(request, &self.logout_name(request), &state, RETURN_TIME))
+                .flatten(),
+        ];
+        for cookie in cookies.into_iter().flatten() {
+            response = response.with_header(SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    /// Where the browser lands, absolute, and whether that is on this host.
+    fn landing(&self, request: &RequestParts<'_>) -> (String, bool) {
+        match &self.core.settings.post_logout {
+            None => (format!("{}/", self.origin(request)), true),
+            Some(PostLogout::Path(path)) => (format!("{}{path}", self.origin(request)), true),
+            Some(PostLogout::Url(url)) => (url.to_string(), false),
+        }
+    }
+
+    /// The browser comes back from a logout of this browser: the state is checked and removed from
+    /// the address. Any other request is none of this.
+    pub(super) fn returned_from_logout(&self, request: &RequestParts<'_>) -> Option<LocalResponse> {
+        let query = request.query.filter(|query| query.contains("state="))?;
+        let landing = match &self.core.settings.post_logout {
+            None => "/",
+            Some(PostLogout::Path(path)) => path.as_str(),
+            Some(PostLogout::Url(_)) => return None,
+        };
+        let (path, rest) = landing.split_once('?').unwrap_or((landing, ""));
+        if request.path != path {
+            return None;
+        }
+        let name = self.logout_name(request);
+        let expected = self.one_cookie(request, &name).filter(|state| !state.is_empty())?;
+        let (_, state) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state")?;
+        aws_lc_rs::constant_time::verify_slices_are_equal(state.as_bytes(), expected.as_bytes()).ok()?;
+        let response = match &self.core.settings.post_logout {
+            None => self.signed_out(request),
+            Some(_) if rest.is_empty() => page::redirect(path)?,
+            Some(_) => page::redirect(landing)?,
+        };
+        Some(match self.clear_cookie(request, &name) {
+            Some(cookie) => response.with_header(SET_COOKIE, cookie),
+            None => response,
+        })
+    }
+
+    /// The name of the cookie of a logout under way. Attempts have longer ids.
+    fn logout_name(&self, request: &RequestParts<'_>) -> String {
+        self.cookies.login_name(self.is_https(request), "logout")
+    }
+
+    fn signed_out(&self, request: &RequestParts<'_>) -> LocalResponse {
+        page::Page {
+            status: StatusCode::OK,
+            title: "You are logged out",
+            paragraphs: &["You can close this window."],
+            link: Some(("Log in again", "/")),
+            request_id: request.request_id,
+        }
+        .response()
+    }
+}
+
+fn end_session_url(
+    mut endpoint: url::Url,
+    client_id: &str,
+    record: Option<SessionRecord>,
+    landing: &str,
+    state: &str,
+) -> String {
+    let mut query = endpoint.query_pairs_mut();
+    let hint = record
+        .as_ref()
+        .map(|record| record.id_token.expose_secret())
+        .filter(|hint| !hint.is_empty() && hint.len() <= MAX_HINT);
+    if let Some(hint) = hint {
+        query.append_pair("id_token_hint", hint);
+    }
+    query.append_pair("client_id", client_id).append_pair("post_logout_redirect_uri", landing);
+    if !state.is_empty() {
+        query.append_pair("state", state);
+    }
+    drop(query);
+    endpoint.into()
+}
+
+/// 192 random bits; empty if the generator fails, and then no return is recognised.
+fn new_state() -> String {
+    super::session::random_bytes::<24>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default()
+}

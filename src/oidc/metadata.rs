@@ -1,0 +1,249 @@
+//! What a provider says about itself (OpenID Connect Discovery 1.0, RFC 8414).
+
+use serde::Deserialize;
+use url::Url;
+
+use super::reach::{Reach, ReachError};
+use super::settings::{ClientAuth, ProviderSettings};
+
+/// Metadata of a provider, checked.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    /// The issuer, exactly as the provider spells it: what `iss` must be.
+    pub issuer: String,
+    /// Where the browser logs in.
+    pub authorization_endpoint: Url,
+    /// Where codes and refresh tokens are exchanged.
+    pub token_endpoint: Url,
+    /// Where the keys are.
+    pub jwks_uri: Url,
+    /// Where claims are, if anywhere.
+    pub userinfo_endpoint: Option<Url>,
+    /// Where the browser logs out, if anywhere.
+    pub end_session_endpoint: Option<Url>,
+    /// Where tokens are revoked, if anywhere.
+    pub revocation_endpoint: Option<Url>,
+    /// The scopes that it lists, if it lists them.
+    pub scopes_supported: Option<Vec<String>>,
+    /// How clients may authenticate, if it says so.
+    pub auth_methods: Option<Vec<String>>,
+    /// Whether answers of the authorization endpoint carry `iss` (RFC 9207).
+    pub iss_in_answers: bool,
+}
+
+/// The document as it comes. Members that we do not need may be missing or odd.
+#[derive(Debug, Deserialize)]
+struct Document {
+    issuer: String,
+    authorization_endpoint: Url,
+    token_endpoint: Url,
+    jwks_uri: Url,
+    userinfo_endpoint: Option<Url>,
+    end_session_endpoint: Option<Url>,
+    revocation_endpoint: Option<Url>,
+    scopes_supported: Option<Vec<String>>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+/// Why metadata cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// Not a discovery document.
+    #[error("not a discovery document: {0}")]
+    Malformed(String),
+    /// The document is another issuer's.
+    #[error("the metadata is of the issuer {found}, not of {expected}")]
+    Issuer {
+        /// As configured.
+        expected: String,
+        /// As found.
+        found: String,
+    },
+    /// An endpoint must not be called.
+    #[error("{name}: {error}")]
+    Endpoint {
+        /// Metadata member.
+        name: &'static str,
+        /// Reason.
+        error: ReachError,
+    },
+}
+
+/// Where the metadata of `issuer` is: a slash at its end is dropped before the suffix is added
+/// (Discovery 1.0, section 4.1).
+///
+/// # Errors
+/// If the result is no URL.
+pub fn discovery_url(issuer: &str) -> Result<Url, url::ParseError> {
+    Url::parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))
+}
+
+impl Metadata {
+    /// Reads and checks a discovery document.
+    ///
+    /// # Errors
+    /// [`MetadataError`].
+    pub async fn read(
+        json: &[u8],
+        issuer: &str,
+        settings: &ProviderSettings,
+        reach: &Reach,
+    ) -> Result<Self, MetadataError> {
+        let document: Document =
+            serde_json::from_slice(json).map_err(|error| MetadataError::Malformed(error.to_string()))?;
+        if !same_issuer(issuer, &document.issuer) {
+            return Err(MetadataError::Issuer { expected: issuer.to_owned(), found: document.issuer });
+        }
+        let metadata = Self {
+            issuer: document.issuer,
+            authorization_endpoint: document.authorization_endpoint,
+            token_endpoint: document.token_endpoint,
+            jwks_uri: document.jwks_uri,
+            userinfo_endpoint: document.userinfo_endpoint,
+            end_session_endpoint: settings.end_session_url.clone().or(document.end_session_endpoint),
+            revocation_endpoint: settings.revocation_url.clone().or(document.revocation_endpoint),
+            scopes_supported: document.scopes_supported,
+            auth_methods: document.token_endpoint_auth_methods_supported,
+            iss_in_answers: document.authorization_response_iss_parameter_supported,
+        };
+        metadata.check(reach).await?;
+        Ok(metadata)
+    }
+
+    async fn check(&self, reach: &Reach) -> Result<(), MetadataError> {
+        let fault = |name: &'static str| move |error| MetadataError::Endpoint { name, error };
+        reach.check_front(&self.authorization_endpoint).await.map_err(fault("authorization_endpoint"))?;
+        if let Some(url) = &self.end_session_endpoint {
+            reach.check_front(url).await.map_err(fault("end_session_endpoint"))?;
+        }
+        let back_channel = [
+            ("token_endpoint", Some(&self.token_endpoint)),
+            ("jwks_uri", Some(&self.jwks_uri)),
+            ("userinfo_endpoint", self.userinfo_endpoint.as_ref()),
+            ("revocation_endpoint", self.revocation_endpoint.as_ref()),
+        ];
+        for (name, url) in back_channel {
+            if let Some(url) = url {
+                reach.check(url).await.map_err(fault(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How to authenticate: as configured; else by form if that is listed or nothing is, else by
+    /// header, else as a public client if the provider allows that.
+    pub fn client_auth(&self, configured: Option<ClientAuth>, has_secret: bool) -> ClientAuth {
+        if let Some(method) = configured {
+            return method;
+        }
+        let lists =
+            |name: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == name));
+        match () {
+            () if !has_secret => ClientAuth::Public,
+            () if lists("client_secret_post") => ClientAuth::SecretPost,
+            () if lists("client_secret_basic") => ClientAuth::SecretBasic,
+            () if lists("none") => ClientAuth::Public,
+            () => ClientAuth::SecretPost,
+        }
+    }
+
+    /// Whether `offline_access` may be asked for: yes, unless scopes are listed without it.
+    pub fn offers_offline_access(&self) -> bool {
+        self.scopes_supported.as_ref().is_none_or(|scopes| scopes.iter().any(|s| s == "offline_access"))
+    }
+}
+
+/// Exactly equal, but for one slash at the end that only one of them has.
+fn same_issuer(configured: &str, found: &str) -> bool {
+    configured == found
+        || configured.strip_suffix('/') == Some(found)
+        || found.strip_suffix('/') == Some(configured)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    async fn read(change: impl FnOnce(&mut serde_json::Value)) -> Result<Metadata, MetadataError> {
+        let mut document = json!({
+            "issuer": "https://203.0.113.1/realm", "authorization_endpoint": "https://203.0.113.1/auth?p=1",
+            "token_endpoint": "https://203.0.113.1/token", "jwks_uri": "https://203.0.113.1/jwks",
+        });
+        change(&mut document);
+        let settings = ProviderSettings::default();
+        Metadata::read(
+            document.to_string().as_bytes(),
+            "https://203.0.113.1/realm",
+            &settings,
+            &Reach::new(false),
+        )
+        .await
+    }
+
+    #[test]
+    fn well_known_place() {
+        assert_eq!(
+            discovery_url("https://x/").unwrap().as_str(),
+            "https://x/.well-known/openid-configuration"
+        );
+        assert_eq!(
+            discovery_url("https://x/r").unwrap().as_str(),
+            "https://x/r/.well-known/openid-configuration"
+        );
+    }
+
+    #[tokio::test]
+    async fn issuer_must_be_the_configured_one() {
+        assert!(read(|_| {}).await.is_ok());
+        let slash = read(|d| d["issuer"] = json!("https://203.0.113.1/realm/")).await.unwrap();
+        assert_eq!(slash.issuer, "https://203.0.113.1/realm/");
+        for other in [
+            "https://203.0.113.1/realm//",
+            "https://203.0.113.1/Realm",
+            "https://evil",
+            "https://203.0.113.1/realm/x",
+        ] {
+            assert!(
+                matches!(read(|d| d["issuer"] = json!(other)).await, Err(MetadataError::Issuer { .. })),
+                "{other}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn endpoints_are_checked() {
+        for name in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+            "userinfo_endpoint",
+            "end_session_endpoint",
+        ] {
+            for url in
+                ["https://169.254.169.254/", "https://127.0.0.1/", "http://203.0.113.1/", "https://[::1]/"]
+            {
+                let result = read(|d| d[name] = json!(url)).await;
+                assert!(matches!(result, Err(MetadataError::Endpoint { .. })), "{name} {url}: {result:?}");
+            }
+        }
+        assert!(matches!(read(|d| d["token_endpoint"] = json!(5)).await, Err(MetadataError::Malformed(_))));
+    }
+
+    #[tokio::test]
+    async fn client_authentication_by_what_is_listed() {
+        let with =
+            |methods: serde_json::Value| read(move |d| d["token_endpoint_auth_methods_supported"] = methods);
+        let auth = |m: &Metadata, secret| m.client_auth(None, secret);
+        assert_eq!(auth(&read(|_| {}).await.unwrap(), true), ClientAuth::SecretPost);
+        let basic = with(json!(["client_secret_basic"])).await.unwrap();
+        assert_eq!(auth(&basic, true), ClientAuth::SecretBasic);
+        assert_eq!(basic.client_auth(Some(ClientAuth::SecretPost), true), ClientAuth::SecretPost);
+        let both = with(json!(["client_secret_basic", "client_secret_post"])).await.unwrap();
+        assert_eq!(auth(&both, true), ClientAuth::SecretPost);
+        assert_eq!(auth(&both, false), ClientAuth::Public);
+    }
+}

@@ -1,0 +1,403 @@
+//! One OIDC middleware, compiled: what becomes of each request.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use smallvec::SmallVec;
+
+use super::cause::Cause;
+use super::claims::Claims;
+use super::clock::Clock;
+use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
+use super::events::Events;
+use super::fetch::TrustError;
+use super::gate::Denial;
+use super::principal::{Principal, Rules, TemplateTokens};
+use super::provider::{Provider, Providers};
+use super::refresh::{Freshness, RefreshGrant, RefreshSettings, ensure_fresh, fresh_now};
+use super::request_kind::RequestKind;
+use super::seal::{Seal, SealError};
+use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
+use super::settings::Settings;
+use super::used::UsedStates;
+use super::{Decision, Identity, RequestParts, page};
+use crate::net::{LocalResponse, Scheme};
+
+/// What all policies share, and what survives a reload.
+#[derive(Clone)]
+pub struct Deps {
+    /// Sessions of the process.
+    pub sessions: Sessions,
+    /// Providers in use.
+    pub providers: Arc<Providers>,
+    /// Login answers that were used.
+    pub used: Arc<UsedStates>,
+    /// Observer.
+    pub events: Arc<dyn Events>,
+    /// Runs what must outlive its request.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Why a policy cannot be made; its routes are closed.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The provider's certificate authorities cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The session key cannot be used.
+    #[error("sessionEncryptionKey: {0}")]
+    Key(#[from] KeyError),
+    /// The cookies cannot be made as configured.
+    #[error(transparent)]
+    Cookie(#[from] CookieError),
+    /// The crypto library refuses.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// A compiled policy. Cheap to make; make a new one at each reload.
+pub struct Policy {
+    pub(super) core: Arc<Core>,
+    pub(super) sessions: Sessions,
+    pub(super) cookies: Cookies,
+    own: OwnCookies,
+    pub(super) attempts: Seal,
+    pub(super) used: Arc<UsedStates>,
+    pub(super) runtime: tokio::runtime::Handle,
+    id: PolicyId,
+    rules: Rules,
+    templates_need_tokens: bool,
+    strip: Arc<[HeaderName]>,
+    no_headers: Arc<[(HeaderName, HeaderValue)]>,
+    refresh: RefreshSettings,
+    grant: Arc<dyn RefreshGrant>,
+}
+
+/// The part of a policy that a refresh needs, which outlives requests and reloads.
+pub(super) struct Core {
+    pub(super) name: Arc<str>,
+    pub(super) settings: Settings,
+    pub(super) provider: Arc<Provider>,
+    pub(super) scope: ScopeId,
+    pub(super) events: Arc<dyn Events>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Policy {
+    /// Compiles `settings` under the middleware's `name`, and starts or finds its provider.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn new(name: &str, settings: Settings, deps: &Deps) -> Result<Self, PolicyError> {
+        let provider = deps.providers.get(&settings.issuer, &settings.provider)?;
+        let keys = Arc::new(SessionKeys::new(std::slice::from_ref(&settings.key))?);
+        let sessions = deps.sessions.with_keys(keys);
+        // The slash at the end may be only ours or only the provider's; a session must not depend
+        // on whether the metadata is known yet.
+        let issuer = settings.issuer.trim_end_matches('/');
+        let scope_name = format!("{issuer} {}", settings.client_id);
+        let refresh = RefreshSettings {
+            grace: settings.session.refresh_grace,
+            access_token_required: settings.strict_audience,
+            max_token_age: settings.session.max_refresh_token_age,
+            permits: Arc::clone(provider.grants()),
+            ..RefreshSettings::default()
+        };
+        let core = Arc::new(Core {
+            name: name.into(),
+            scope: ScopeId::new(issuer, &settings.client_id),
+            provider,
+            events: Arc::clone(&deps.events),
+            clock: Arc::clone(sessions.clock()),
+            settings,
+        });
+        let settings = &core.settings;
+        let names = &settings.cookies;
+        let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?;
+        Ok(Self {
+            own: OwnCookies::new([cookies.prefix()])?,
+            cookies,
+            attempts: Seal::new(&settings.key, "login attempt", &scope_name)?,
+            used: Arc::clone(&deps.used),
+            runtime: deps.runtime.clone(),
+            id: PolicyId::next(),
+            rules: Rules::new(settings),
+            templates_need_tokens: settings.headers_need_tokens(),
+            strip: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
+            no_headers: Vec::new().into(),
+            refresh,
+            grant: Arc::clone(&core) as Arc<dyn RefreshGrant>,
+            sessions,
+            core,
+        })
+    }
+
+    /// What becomes of a request. Waits only for the store, a refresh or the provider; a request
+    /// with a live session waits for nothing.
+    pub async fn decide(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
+        let settings = &self.core.settings;
+        if request.path == settings.logout_path {
+            return Decision::Respond(self.logout(request, now).await);
+        }
+        if request.path == settings.callback_path {
+            return Decision::Respond(self.callback(request, now).await);
+        }
+        if let Some(answer) = self.returned_from_logout(request) {
+            return Decision::Respond(answer);
+        }
+        if settings.excluded.contains(request.path) {
+            return Decision::Forward(self.anonymous(request));
+        }
+        match self.session_of(request, now).await {
+            Found::Session(entry) => self.authorise(request, &entry).await,
+            Found::None => Decision::Respond(self.unauthenticated(request, now).await),
+            Found::Wait(retry_after) => Decision::Respond(self.unavailable(request, retry_after)),
+        }
+    }
+
+    /// The session of the request, with good tokens.
+    async fn session_of(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
+        let Some(id) = self.session_id(request) else { return Found::None };
+        if let Some(entry) = self.sessions.lookup_cached(&id, &self.core.scope, now)
+            && let Some(Freshness::Valid | Freshness::ValidRefreshing) = fresh_now(&entry, now, &self.refresh)
+        {
+            return Found::Session(entry);
+        }
+        let entry = match self.sessions.lookup(&id, &self.core.scope, now).await {
+            Lookup::Live(entry) => entry,
+            Lookup::None => return Found::None,
+            Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
+        };
+        match ensure_fresh(&self.sessions, &entry, now, &self.refresh, &self.grant).await {
+            Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => Found::Session(entry),
+            Freshness::Unavailable { retry_after } => Found::Wait(retry_after),
+            Freshness::Ended => Found::None,
+        }
+    }
+
+    fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {
+        self.one_cookie(request, self.cookies.session_name(self.is_https(request))).and_then(SessionId::parse)
+    }
+
+    /// The session of the request, whether its tokens are good or not.
+    pub(super) async fn find_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Lookup {
+        match self.session_id(request) {
+            Some(id) => self.sessions.lookup(&id, &self.core.scope, now).await,
+            None => Lookup::None,
+        }
+    }
+
+    async fn authorise(&self, request: &RequestParts<'_>, entry: &SessionEntry) -> Decision {
+        let principal = match self.principal(entry).await {
+            Ok(principal) => principal,
+            Err(cause) => return Decision::Respond(self.refuse(request, &cause, "/", SmallVec::new())),
+        };
+        if let Err(denial) = principal.verdict {
+            return Decision::Respond(self.deny(request, denial, &principal.user));
+        }
+        Decision::Forward(Identity {
+            headers: Arc::clone(&principal.headers),
+            request_target: self.request_target(request),
+            strip: Arc::clone(&self.strip),
+            user: Some(Arc::clone(&principal.user)),
+            set_cookies: SmallVec::new(),
+            cookie: self.stripped(request),
+            strip_authorization: !self.core.settings.forward_authorization,
+        })
+    }
+
+    /// The verdict on the session's user: kept for each generation, made once.
+    ///
+    /// # Errors
+    /// [`Cause::Store`]: a template needs tokens, which only the store has.
+    pub(super) async fn principal(&self, entry: &SessionEntry) -> Result<Arc<Principal>, Cause> {
+        let generation = entry.profile().generation;
+        if let Some(principal) = entry.memo::<Principal>(self.id, generation) {
+            return Ok(principal);
+        }
+        let principal = Arc::new(if self.templates_need_tokens {
+            let record =
+                self.sessions.record(entry).await.map_err(|error| Cause::Store(error.to_string()))?;
+            let record = record.ok_or_else(|| Cause::Store("the session has just ended".to_owned()))?;
+            let tokens = TemplateTokens { access_token: record.access_token, id_token: record.id_token };
+            self.rules.judge(&Claims::new(record.claims), Some(&tokens))
+        } else {
+            let claims = Claims::new(entry.profile().claims());
+            self.rules.judge(&claims, None)
+        });
+        entry.set_memo(self.id, generation, Arc::clone(&principal));
+        Ok(principal)
+    }
+
+    /// The cookies for the service: those that are not ours.
+    fn stripped(&self, request: &RequestParts<'_>) -> CookieEdit {
+        self.own.edit(request.headers)
+    }
+
+    /// The value of a cookie; `None` also if it comes twice, for nobody can tell which is ours.
+    pub(super) fn one_cookie<'r>(&self, request: &RequestParts<'r>, name: &'r str) -> Option<&'r str> {
+        let mut values = cookie::values(request.headers, name);
+        let value = values.next()?;
+        values.next().is_none().then_some(value)
+    }
+
+    /// A `Set-Cookie` value with the policy's attributes; its name and value are made by us.
+    pub(super) fn set_cookie(
+        &self,
+        request: &RequestParts<'_>,
+        name: &str,
+        value: &str,
+        age: Duration,
+    ) -> Option<HeaderValue> {
+        let mut header = self.cookies.set(name, value, Some(age), self.is_https(request)).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
+    /// A `Set-Cookie` value that removes a cookie.
+    pub(super) fn clear_cookie(&self, request: &RequestParts<'_>, name: &str) -> Option<HeaderValue> {
+        self.cookies.clear(name, self.is_https(request)).ok()
+    }
+
+    fn anonymous(&self, request: &RequestParts<'_>) -> Identity {
+        Identity {
+            headers: Arc::clone(&self.no_headers),
+            request_target: None,
+            strip: Arc::clone(&self.strip),
+            user: None,
+            set_cookies: SmallVec::new(),
+            cookie: self.stripped(request),
+            strip_authorization: false,
+        }
+    }
+
+    fn request_target(&self, request: &RequestParts<'_>) -> Option<HeaderValue> {
+        if self.core.settings.minimal_headers {
+            return None;
+        }
+        match request.query {
+            None => HeaderValue::from_str(request.path).ok(),
+            Some(query) => HeaderValue::try_from([request.path, query].join("?")).ok(),
+        }
+    }
+
+    async fn unauthenticated(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
+        let navigates = RequestKind::of(request.method, request.headers) == RequestKind::Navigation;
+        if navigates && !self.core.settings.disable_login {
+            return self.start_login(request, now).await;
+        }
+        page::json(StatusCode::UNAUTHORIZED, "unauthorized", "a login is required")
+    }
+
+    fn unavailable(&self, request: &RequestParts<'_>, retry_after: Duration) -> LocalResponse {
+        let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0)).max(1);
+        tracing::warn!(
+            policy = %self.core.name, request_id = request.request_id, client = %request.client, retry_after = seconds,
+            "a session cannot be used now: its tokens have expired and cannot be renewed, or the store is away"
+        );
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let response = if RequestKind::wants_page(request.headers) {
+            let paragraphs = [
+                "Your login cannot be renewed at the moment. You are still logged in; please try again shortly.",
+            ];
+            let title = "Temporarily unavailable";
+            page::Page { status, title, paragraphs: &paragraphs, link: None, request_id: request.request_id }
+                .response()
+        } else {
+            page::json(status, "temporarily_unavailable", "the session cannot be renewed at the moment")
+        };
+        response.with_header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// 403: logged in, but not allowed here.
+    pub(super) fn deny(&self, request: &RequestParts<'_>, denial: Denial, user: &str) -> LocalResponse {
+        self.core.events.denied(&self.core.name);
+        tracing::warn!(
+            policy = %self.core.name, user, cause = denial.as_str(), request_id = request.request_id, client = %request.client,
+            "access denied"
+        );
+        let status = StatusCode::FORBIDDEN;
+        if !RequestKind::wants_page(request.headers) {
+            return page::json(status, "forbidden", "you are logged in, but may not use this");
+        }
+        let who = format!("You are logged in as {user}, and that account may not open this page.");
+        page::Page {
+            status,
+            title: "Access denied",
+            paragraphs: &[&who, "If you have another account, log out first."],
+            link: Some(("Log out", &self.core.settings.logout_path)),
+            request_id: request.request_id,
+        }
+        .response()
+    }
+
+    /// The answer to a failure, with its log line; `again` is where another try starts.
+    pub(super) fn refuse(
+        &self,
+        request: &RequestParts<'_>,
+        cause: &Cause,
+        again: &str,
+        cookies: SmallVec<[HeaderValue; 2]>,
+    ) -> LocalResponse {
+        tracing::warn!(
+            policy = %self.core.name, issuer = self.core.provider.issuer(), %cause, reason = cause.label(),
+            request_id = request.request_id, client = %request.client, "OIDC request refused"
+        );
+        let explanation = cause.explanation();
+        let mut response = if RequestKind::wants_page(request.headers) {
+            let link = cause.can_retry().then_some(("Try again", again));
+            let paragraphs = [explanation.as_str()];
+            page::Page {
+                status: cause.status(),
+                title: cause.title(),
+                paragraphs: &paragraphs,
+                link,
+                request_id: request.request_id,
+            }
+            .response()
+        } else {
+            page::json(cause.status(), cause.code(), &explanation)
+        };
+        if let Some(seconds) = cause.retry_after() {
+            response = response.with_header(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        for cookie in cookies {
+            response = response.with_header(SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    /// Whether the outside is https.
+    pub(super) fn is_https(&self, request: &RequestParts<'_>) -> bool {
+        self.core.settings.force_https || request.scheme == Scheme::Https
+    }
+
+    /// Scheme, host and port outside.
+    pub(super) fn origin(&self, request: &RequestParts<'_>) -> String {
+        let scheme = if self.is_https(request) { Scheme::Https } else { Scheme::Http };
+        format!("{}://{}", scheme.as_str(), request.authority)
+    }
+
+    /// The middleware's name.
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("name", &self.core.name).finish_non_exhaustive()
+    }
+}
+
+/// What a request's cookie stands for.
+enum Found {
+    /// A session with good tokens.
+    Session(Arc<SessionEntry>),
+    /// None.
+    None,
+    /// A session that cannot be used for this long.
+    Wait(Duration),
+}

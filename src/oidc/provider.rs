@@ -1,0 +1,204 @@
+//! One OpenID provider: its metadata and keys, kept fresh in the background.
+//!
+//! Requests only read. A task of its own fetches both at start and again every hour, tries on
+//! until it succeeds, and keeps the old ones while the provider is away.
+
+mod registry;
+mod task;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::task::AbortHandle;
+
+use super::events::Events;
+use super::fetch::{Fetch, FetchError};
+use super::jwks::{KeySet, KeySetError};
+use super::metadata::{Metadata, MetadataError, discovery_url};
+use super::settings::ProviderSettings;
+
+pub use registry::{ProviderKey, Providers};
+
+/// An unknown key id causes at most one fetch in this time.
+const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
+
+/// Refresh grants at the same time; more of them queue.
+const MOST_GRANTS: usize = 64;
+
+/// A provider in use. Dropping the last handle ends its background task.
+pub struct Provider {
+    inner: Arc<Inner>,
+    task: AbortHandle,
+    grants: Arc<Semaphore>,
+}
+
+struct Inner {
+    issuer: String,
+    settings: ProviderSettings,
+    fetch: Fetch,
+    metadata: ArcSwapOption<Metadata>,
+    keys: ArcSwapOption<KeySet>,
+    state: watch::Sender<State>,
+    /// When keys were last asked for; held while they are fetched, so that one fetch serves all.
+    keys_asked: Mutex<Option<Instant>>,
+    events: Arc<dyn Events>,
+}
+
+/// Whether a provider can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The first attempt is under way.
+    Starting,
+    /// Attempts have failed so far.
+    Failed,
+    /// There is metadata and a key set, perhaps old.
+    Ready,
+}
+
+/// Why a provider cannot be used now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderError {
+    /// The issuer is not a URL, or must not be called.
+    #[error("issuer: {0}")]
+    Issuer(String),
+    /// No answer.
+    #[error("{0}: {1}")]
+    Fetch(&'static str, FetchError),
+    /// An answer that says no.
+    #[error("{0}: HTTP status {1}")]
+    Status(&'static str, u16),
+    /// Unusable metadata.
+    #[error("discovery: {0}")]
+    Metadata(#[from] MetadataError),
+    /// Unusable keys.
+    #[error("keys: {0}")]
+    Keys(#[from] KeySetError),
+}
+
+impl Provider {
+    /// Starts to fetch on `runtime` and returns at once.
+    pub fn spawn(
+        issuer: &str,
+        settings: &ProviderSettings,
+        fetch: Fetch,
+        events: Arc<dyn Events>,
+        runtime: &tokio::runtime::Handle,
+    ) -> Arc<Self> {
+        let inner = Arc::new(Inner {
+            issuer: issuer.to_owned(),
+            settings: settings.clone(),
+            fetch,
+            metadata: ArcSwapOption::empty(),
+            keys: ArcSwapOption::empty(),
+            state: watch::Sender::new(State::Starting),
+            keys_asked: Mutex::new(None),
+            events,
+        });
+        let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
+        Arc::new(Self { inner, task, grants: Arc::new(Semaphore::new(MOST_GRANTS)) })
+    }
+
+    /// The issuer as configured.
+    pub fn issuer(&self) -> &str {
+        &self.inner.issuer
+    }
+
+    /// Its HTTP client.
+    pub fn fetch(&self) -> &Fetch {
+        &self.inner.fetch
+    }
+
+    /// The seats of its refresh grants.
+    pub fn grants(&self) -> &Arc<Semaphore> {
+        &self.grants
+    }
+
+    /// The metadata, if there is any yet.
+    pub fn metadata(&self) -> Option<Arc<Metadata>> {
+        self.inner.metadata.load_full()
+    }
+
+    /// The metadata; waits while the first attempt is under way, at most `patience`.
+    pub async fn metadata_within(&self, patience: Duration) -> Option<Arc<Metadata>> {
+        if *self.inner.state.borrow() == State::Starting {
+            let mut state = self.inner.state.subscribe();
+            let started = state.wait_for(|state| *state != State::Starting);
+            let _ = tokio::time::timeout(patience, started).await;
+        }
+        self.metadata()
+    }
+
+    /// The present keys.
+    pub fn keys(&self) -> Option<Arc<KeySet>> {
+        self.inner.keys.load_full()
+    }
+
+    /// Fetches the keys again because a token's key is not among `known`, unless that happened
+    /// less than ten seconds ago. Concurrent callers share one fetch.
+    pub async fn refetch_keys(&self, known: Option<&Arc<KeySet>>) -> Option<Arc<KeySet>> {
+        let mut asked = self.inner.keys_asked.lock().await;
+        let current = self.keys();
+        let is_newer = match (&current, known) {
+            (Some(current), Some(known)) => !Arc::ptr_eq(current, known),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_newer || asked.is_some_and(|at| at.elapsed() < UNKNOWN_KEY_PAUSE) {
+            return current;
+        }
+        *asked = Some(Instant::now());
+        self.inner.events.keys_fetched(&self.inner.issuer);
+        let metadata = self.metadata()?;
+        match self.inner.fetch_keys(&metadata).await {
+            Ok(keys) => self.inner.keys.store(Some(Arc::new(keys))),
+            Err(error) => {
+                tracing::warn!(issuer = self.inner.issuer, cause = %error, "keys of the OpenID provider not fetched");
+            }
+        }
+        self.keys()
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Provider").field("issuer", &self.inner.issuer).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Metadata and keys, both or an error.
+    async fn fetch_all(&self) -> Result<(Metadata, KeySet), ProviderError> {
+        let metadata = self.fetch_metadata().await?;
+        let keys = self.fetch_keys(&metadata).await?;
+        Ok((metadata, keys))
+    }
+
+    async fn fetch_metadata(&self) -> Result<Metadata, ProviderError> {
+        let url = discovery_url(&self.issuer).map_err(|error| ProviderError::Issuer(error.to_string()))?;
+        let reach = self.fetch.reach();
+        reach.admit_issuer(&url).await.map_err(|error| ProviderError::Issuer(error.to_string()))?;
+        let body = self.get("discovery", &url).await?;
+        Ok(Metadata::read(&body, &self.issuer, &self.settings, reach).await?)
+    }
+
+    async fn fetch_keys(&self, metadata: &Metadata) -> Result<KeySet, ProviderError> {
+        let body = self.get("keys", &metadata.jwks_uri).await?;
+        Ok(KeySet::parse(&body)?)
+    }
+
+    async fn get(&self, what: &'static str, url: &url::Url) -> Result<Vec<u8>, ProviderError> {
+        let answer = self.fetch.get_json(url).await.map_err(|error| ProviderError::Fetch(what, error))?;
+        match answer.status.as_u16() {
+            200 => Ok(answer.body),
+            status => Err(ProviderError::Status(what, status)),
+        }
+    }
+}

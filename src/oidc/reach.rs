@@ -1,0 +1,240 @@
+//! Which addresses an OpenID provider may send us to.
+//!
+//! Discovery names the URLs that we post secrets and tokens to, so a document from a hijacked or
+//! careless provider must not turn us against the machines behind the proxy (server-side request
+//! forgery). The provider's own kind of address is always fine: an in-cluster provider names
+//! in-cluster endpoints.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use url::{Host, Url};
+
+/// Kinds of address, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kinds(u8);
+
+impl Kinds {
+    const GLOBAL: Self = Self(1);
+    const PRIVATE: Self = Self(2);
+    const LOOPBACK: Self = Self(4);
+    const LINK_LOCAL: Self = Self(8);
+    /// Unspecified, multicast, reserved: nobody's.
+    const NOWHERE: Self = Self(16);
+
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let [a, b, ..] = v4.octets();
+                match () {
+                    () if v4.is_loopback() => Self::LOOPBACK,
+                    () if v4.is_link_local() => Self::LINK_LOCAL,
+                    // RFC 1918, and the shared space of RFC 6598.
+                    () if v4.is_private() || a == 100 && (64..128).contains(&b) => Self::PRIVATE,
+                    () if a == 0 || a >= 224 => Self::NOWHERE,
+                    () => Self::GLOBAL,
+                }
+            }
+            IpAddr::V6(v6) => match () {
+                () if v6.is_loopback() => Self::LOOPBACK,
+                () if v6.is_unicast_link_local() => Self::LINK_LOCAL,
+                () if v6.is_unique_local() => Self::PRIVATE,
+                () if v6.is_unspecified() || v6.is_multicast() => Self::NOWHERE,
+                () => Self::GLOBAL,
+            },
+        }
+    }
+
+    fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::PRIVATE => "a private address",
+            Self::LOOPBACK => "a loopback address",
+            Self::LINK_LOCAL => "a link-local address",
+            Self::NOWHERE => "an address that is no host's",
+            _ => "a public address",
+        }
+    }
+}
+
+/// The addresses that one provider's endpoints may have.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    allowed: Arc<AtomicU8>,
+}
+
+/// Why a URL is not called.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReachError {
+    /// Neither https nor http on loopback.
+    #[error("{0} must be https (http only on loopback)")]
+    Scheme(String),
+    /// The host has no address.
+    #[error("the host {0} cannot be resolved")]
+    Unresolved(String),
+    /// The host has an address of a kind that is not allowed.
+    #[error("the host {host} has {kind}; `allowPrivateIPAddresses` allows private and loopback ones")]
+    Refused {
+        /// Host.
+        host: String,
+        /// Kind of address.
+        kind: &'static str,
+    },
+}
+
+impl Reach {
+    /// Public addresses, and private and loopback ones if `allow_private`.
+    pub fn new(allow_private: bool) -> Self {
+        let private = if allow_private { Kinds::PRIVATE.0 | Kinds::LOOPBACK.0 } else { 0 };
+        Self { allowed: Arc::new(AtomicU8::new(Kinds::GLOBAL.0 | private)) }
+    }
+
+    /// Allows the kinds of address that the issuer has, and checks its scheme.
+    ///
+    /// # Errors
+    /// [`ReachError`]: the host does not resolve, or http is not on loopback.
+    pub async fn admit_issuer(&self, issuer: &Url) -> Result<(), ReachError> {
+        let addresses = resolve(issuer).await?;
+        check_scheme(issuer, &addresses)?;
+        for address in addresses {
+            let kind = Kinds::of(address);
+            if kind != Kinds::NOWHERE {
+                self.allowed.fetch_or(kind.0, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `url` may be called now.
+    ///
+    /// # Errors
+    /// [`ReachError`], naming the host and the reason.
+    pub async fn check(&self, url: &Url) -> Result<(), ReachError> {
+        let addresses = resolve(url).await?;
+        check_scheme(url, &addresses)?;
+        addresses.into_iter().try_for_each(|address| self.check_address(url, address))
+    }
+
+    /// As [`check`](Self::check) for an endpoint that only the browser visits: with https an
+    /// address that is written as such is judged, a name is not, because the browser resolves it
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// [`ReachError`].
+    pub async fn check_front(&self, url: &Url) -> Result<(), ReachError> {
+        match url.host() {
+            Some(Host::Domain(_)) if url.scheme() == "https" => Ok(()),
+            _ => self.check(url).await,
+        }
+    }
+
+    fn allows(&self, kind: Kinds) -> bool {
+        Kinds(self.allowed.load(Ordering::Relaxed)).contains(kind)
+    }
+
+    fn check_address(&self, url: &Url, address: IpAddr) -> Result<(), ReachError> {
+        let kind = Kinds::of(address);
+        if self.allows(kind) {
+            return Ok(());
+        }
+        Err(ReachError::Refused { host: url.host_str().unwrap_or_default().to_owned(), kind: kind.name() })
+    }
+}
+
+fn check_scheme(url: &Url, addresses: &[IpAddr]) -> Result<(), ReachError> {
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if !addresses.is_empty() && addresses.iter().all(|a| a.to_canonical().is_loopback()) => Ok(()),
+        _ => Err(ReachError::Scheme(url.as_str().to_owned())),
+    }
+}
+
+async fn resolve(url: &Url) -> Result<Vec<IpAddr>, ReachError> {
+    let unresolved = || ReachError::Unresolved(url.host_str().unwrap_or_default().to_owned());
+    match url.host().ok_or_else(unresolved)? {
+        Host::Ipv4(v4) => Ok(vec![IpAddr::V4(v4)]),
+        Host::Ipv6(v6) => Ok(vec![IpAddr::V6(v6)]),
+        Host::Domain(name) => {
+            let addresses: Vec<IpAddr> = tokio::net::lookup_host((name, 0))
+                .await
+                .map_err(|_| unresolved())?
+                .map(|address| address.ip())
+                .collect();
+            if addresses.is_empty() { Err(unresolved()) } else { Ok(addresses) }
+        }
+    }
+}
+
+/// Resolves names for the HTTP client and leaves out what may not be called, so that a name that
+/// changes its address between check and call gains nothing.
+impl reqwest::dns::Resolve for Reach {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let reach = self.clone();
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0))
+                .await?
+                .filter(|address| reach.allows(Kinds::of(address.ip())))
+                .collect();
+            if addresses.is_empty() {
+                return Err(format!("no address of {} may be called", name.as_str()).into());
+            }
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn inner_addresses_are_refused_unless_the_issuer_is_there() {
+        let reach = Reach::new(false);
+        let inner = [
+            "https://127.0.0.1/t",
+            "https://10.1.2.3/t",
+            "https://169.254.169.254/t",
+            "https://[::1]/t",
+            "https://[fe80::1]/t",
+            "https://[::ffff:127.0.0.1]/t",
+            "https://0.0.0.0/t",
+            "https://100.64.0.1/t",
+            "https://[fd00::1]/t",
+        ];
+        for inner in inner {
+            assert!(matches!(reach.check(&url(inner)).await, Err(ReachError::Refused { .. })), "{inner}");
+            assert!(reach.check_front(&url(inner)).await.is_err(), "{inner}");
+        }
+        assert_eq!(reach.check(&url("https://203.0.113.7/t")).await, Ok(()));
+
+        reach.admit_issuer(&url("https://10.0.0.1/")).await.unwrap();
+        assert_eq!(reach.check(&url("https://10.1.2.3/t")).await, Ok(()));
+        assert!(reach.check(&url("https://127.0.0.1/t")).await.is_err());
+        assert!(reach.check(&url("https://169.254.169.254/t")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn allow_private_does_not_allow_link_local() {
+        let reach = Reach::new(true);
+        assert_eq!(reach.check(&url("https://10.1.2.3/t")).await, Ok(()));
+        assert_eq!(reach.check(&url("http://127.0.0.1/t")).await, Ok(()));
+        assert!(reach.check(&url("https://169.254.169.254/t")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn http_only_on_loopback() {
+        let reach = Reach::new(true);
+        assert!(matches!(reach.check(&url("http://10.0.0.1/")).await, Err(ReachError::Scheme(_))));
+        assert!(matches!(reach.admit_issuer(&url("http://203.0.113.1/")).await, Err(ReachError::Scheme(_))));
+        assert_eq!(reach.admit_issuer(&url("http://127.0.0.1:9400/")).await, Ok(()));
+    }
+}

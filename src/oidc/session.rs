@@ -1,0 +1,192 @@
+//! Sessions: server-side records behind an opaque cookie.
+//!
+//! A request finds its session in memory, by its cookie, without a lock that another request holds for long, without
+//! an allocation and without the store ([`Sessions::lookup_cached`]). The store is asked once for each session and
+//! process, and whenever a record changes. What another process changes reaches this one by
+//! [`Sessions::poll_changes`], every 250 ms.
+//!
+//! A store that fails never ends a session: live ones go on from memory, and what it could not take is written later.
+
+mod cache;
+mod commit;
+#[cfg(test)]
+pub(crate) mod contract;
+mod entry;
+mod id;
+mod keys;
+mod lookup;
+mod memory;
+mod record;
+mod sqlite;
+mod store;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use crate::oidc::clock::Clock;
+use cache::Cache;
+
+pub(in crate::oidc) use commit::Committed;
+pub use entry::{PolicyId, SessionEntry};
+pub use id::{IndexKey, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes};
+pub use keys::{KeyError, MIN_SECRET, SessionKeys};
+pub use lookup::Lookup;
+pub use memory::MemoryStore;
+pub use record::{SessionProfile, SessionRecord, Timing};
+pub use sqlite::SqliteStore;
+pub use store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored};
+
+/// How many sessions are cached unless told otherwise. The others are read from the store when they come back.
+pub const DEFAULT_CACHED: usize = 200_000;
+
+/// All sessions of one store, seen with one ring of secrets. Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+    keys: Arc<SessionKeys>,
+}
+
+struct Inner {
+    store: Arc<dyn SessionStore>,
+    clock: Arc<dyn Clock>,
+    cache: Cache,
+    owner: OwnerId,
+    /// Counts what was taken out or found changed, so that a load that ran meanwhile knows to look again.
+    upsets: AtomicU64,
+    failure: ArcSwapOption<StoreError>,
+    /// Entries of which the store has yet to be told something.
+    owing: Mutex<Vec<Arc<SessionEntry>>>,
+    cursor: Mutex<Option<u64>>,
+    /// Refreshes under way.
+    flights: watch::Sender<usize>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Sessions {
+    /// Sessions in `store`, at most `cached` of them in memory.
+    ///
+    /// # Errors
+    /// [`RandomError`] if the random generator fails.
+    pub fn new(
+        store: Arc<dyn SessionStore>,
+        keys: Arc<SessionKeys>,
+        clock: Arc<dyn Clock>,
+        cached: usize,
+    ) -> Result<Self, RandomError> {
+        let inner = Inner {
+            store,
+            clock,
+            cache: Cache::new(cached),
+            owner: OwnerId(random_bytes()?),
+            upsets: AtomicU64::new(0),
+            failure: ArcSwapOption::empty(),
+            owing: Mutex::default(),
+            cursor: Mutex::default(),
+            flights: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner), keys })
+    }
+
+    /// The same store and memory, seen with other secrets. Sessions of secrets that are not in the ring are none.
+    #[must_use]
+    pub fn with_keys(&self, keys: Arc<SessionKeys>) -> Self {
+        Self { inner: Arc::clone(&self.inner), keys }
+    }
+
+    /// The clock that refreshes and upkeep go by.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// The last failure of the store, if it has not worked since. For readiness.
+    ///
+    /// # Errors
+    /// That failure.
+    pub fn health(&self) -> Result<(), StoreError> {
+        match self.inner.failure.load().as_deref() {
+            None => Ok(()),
+            Some(failure) => Err(failure.clone()),
+        }
+    }
+
+    /// Counts a refresh that is under way; [`Sessions::close`] waits for it.
+    pub(in crate::oidc) fn flight_begins(&self) {
+        self.inner.flights.send_modify(|count| *count += 1);
+    }
+
+    pub(in crate::oidc) fn flight_ends(&self) {
+        self.inner.flights.send_modify(|count| *count = count.saturating_sub(1));
+    }
+
+    /// Completes when [`Sessions::close`] has given up on the refreshes under way.
+    pub(in crate::oidc) async fn stopped(&self) {
+        // It cannot fail: `self` holds the sender.
+        let _ = self.inner.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// How many sessions are in memory.
+    #[must_use]
+    pub fn cached(&self) -> usize {
+        self.inner.cache.len()
+    }
+
+    /// How many sessions the store holds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count(&self) -> Result<u64, StoreError> {
+        self.inner.note(self.inner.store.count().await)
+    }
+}
+
+impl Inner {
+    /// Remembers whether the store works, and says so in the log when that changes.
+    fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            // The load spares the hot store path a write to a shared line.
+            Ok(_) if self.failure.load().is_none() => {}
+            Ok(_) => {
+                self.failure.store(None);
+                tracing::info!("the session store works again");
+            }
+            Err(StoreError::Refused(_) | StoreError::Crypto) => {}
+            Err(error) => {
+                let known = self.failure.swap(Some(Arc::new(error.clone())));
+                if known.as_deref() != Some(error) {
+                    tracing::error!(%error, "the session store failed; live sessions go on from memory");
+                }
+            }
+        }
+        result
+    }
+
+    fn owing(&self) -> MutexGuard<'_, Vec<Arc<SessionEntry>>> {
+        self.owing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that the store has to be told of this entry later.
+    fn owe(&self, entry: &Arc<SessionEntry>) {
+        let mut owing = self.owing();
+        if !owing.iter().any(|known| Arc::ptr_eq(known, entry)) {
+            owing.push(Arc::clone(entry));
+        }
+    }
+
+    fn upset(&self) {
+        self.upsets.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn upsets(&self) -> u64 {
+        self.upsets.load(Ordering::SeqCst)
+    }
+}

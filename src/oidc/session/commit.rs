@@ -1,0 +1,143 @@
+//! Writing a new generation of a session, and the lease that keeps other processes from doing the same.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Sessions;
+use super::entry::SessionEntry;
+use super::lookup::seal;
+use super::record::SessionRecord;
+use super::store::{CasOutcome, LeaseOutcome, StoreError};
+
+/// What became of a new generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::oidc) enum Committed {
+    /// In the store.
+    Saved,
+    /// In memory only: the store failed. It is written as soon as that works again.
+    Unsaved,
+    /// Another process was faster; its generation counts and has been read.
+    Overtaken,
+    /// The session has ended meanwhile, and stays so.
+    Gone,
+}
+
+impl Sessions {
+    /// Writes `record`, made of generation `expected`, and lets requests see it.
+    pub(in crate::oidc) async fn commit(
+        &self,
+        entry: &Arc<SessionEntry>,
+        expected: u64,
+        record: SessionRecord,
+    ) -> Committed {
+        if entry.is_ended() {
+            return Committed::Gone;
+        }
+        let mut swapped = self.swap(entry, expected, &record).await;
+        if let Ok(CasOutcome::Conflict(behind)) = swapped
+            && behind < expected
+        {
+            // It could not take the generations before this one; this one contains them.
+            swapped = self.swap(entry, behind, &record).await;
+        }
+        match swapped {
+            Ok(CasOutcome::Swapped) => {
+                entry.set_unsaved(None);
+                entry.install(&record);
+                // An end that came while the row was being written has deleted it, before or after.
+                if entry.is_ended() { Committed::Gone } else { Committed::Saved }
+            }
+            Ok(CasOutcome::Conflict(_)) => {
+                entry.set_unsaved(None);
+                self.reread(entry).await;
+                Committed::Overtaken
+            }
+            Ok(CasOutcome::Gone) => {
+                self.forget(entry);
+                Committed::Gone
+            }
+            Err(error) => {
+                tracing::warn!(session = ?entry.key(), %error, "refreshed tokens are kept in memory until the store works");
+                entry.set_unsaved(Some(Arc::new(record.clone())));
+                entry.install(&record);
+                self.inner.owe(entry);
+                if entry.is_ended() { Committed::Gone } else { Committed::Unsaved }
+            }
+        }
+    }
+
+    /// Tries once more to write what the store could not take. The generation that the store still has is not
+    /// known any more (several may have been lost), so it is read first.
+    pub(super) async fn save(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
+        let Some(record) = entry.unsaved() else {
+            return Ok(());
+        };
+        let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? else {
+            self.forget(entry);
+            return Ok(());
+        };
+        if row.generation >= record.generation {
+            entry.set_unsaved(None);
+            return Ok(());
+        }
+        if self.swap(entry, row.generation, &record).await? == CasOutcome::Swapped {
+            // A newer one may have come meanwhile; it is written by the next round.
+            if entry.unsaved().is_some_and(|newest| newest.generation == record.generation) {
+                entry.set_unsaved(None);
+            }
+        }
+        Ok(())
+    }
+
+    async fn swap(
+        &self,
+        entry: &SessionEntry,
+        expected: u64,
+        record: &SessionRecord,
+    ) -> Result<CasOutcome, StoreError> {
+        let row = seal(&entry.ring, &entry.id, &entry.key, record)?;
+        let swapped = self.inner.store.compare_and_swap(&entry.key, expected, row).await;
+        self.inner.note(swapped)
+    }
+
+    /// Reads the store's generation into the entry; whether it is newer than what was known.
+    pub(in crate::oidc) async fn reread(&self, entry: &Arc<SessionEntry>) -> Option<SessionRecord> {
+        match self.record(entry).await {
+            Ok(Some(record)) => {
+                entry.install(&record);
+                Some(record)
+            }
+            Ok(None) => {
+                self.forget(entry);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Asks for the right to refresh the entry's present generation.
+    pub(in crate::oidc) async fn lease(
+        &self,
+        entry: &SessionEntry,
+        generation: u64,
+        now: SystemTime,
+        ttl: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
+        let (store, owner) = (&self.inner.store, self.inner.owner);
+        self.inner.note(store.lease(&entry.key, owner, generation, now, ttl).await)
+    }
+
+    /// Gives the lease back; nobody may take it before `until`.
+    pub(in crate::oidc) async fn release(&self, entry: &SessionEntry, until: SystemTime) {
+        let released = self.inner.store.release(&entry.key, self.inner.owner, until).await;
+        // If it fails the lease ends by itself.
+        let _ = self.inner.note(released);
+    }
+
+    /// Drops an entry that the store does not know any more.
+    pub(super) fn forget(&self, entry: &SessionEntry) {
+        entry.end();
+        self.inner.upset();
+        self.inner.cache.remove(entry);
+    }
+}

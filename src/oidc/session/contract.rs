@@ -1,0 +1,114 @@
+//! What every session store must do: one suite, run against each.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::time::{Duration, SystemTime};
+
+use super::id::{IndexKey, SessionKey};
+use super::store::{CasOutcome, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored};
+use crate::oidc::clock::from_unix_millis;
+
+pub(crate) fn key(n: u8) -> SessionKey {
+    SessionKey([n; 32])
+}
+
+pub(crate) fn index(n: u8) -> IndexKey {
+    IndexKey([n; 32])
+}
+
+pub(crate) fn at(seconds: u64) -> SystemTime {
+    from_unix_millis(1_700_000_000_000 + seconds * 1000)
+}
+
+pub(crate) fn row(generation: u64) -> Stored {
+    Stored { generation, expires: at(1000), sid: Some(index(200)), sub: index(201), sealed: vec![7; 50_000] }
+}
+
+/// Runs the suite on an empty store.
+pub(crate) async fn check(store: &dyn SessionStore) {
+    rows_round_trip(store).await;
+    swap_goes_by_generation(store).await;
+    indexes_follow_the_rows(store).await;
+    leases_exclude(store).await;
+    expired_rows_go(store).await;
+    assert_eq!(store.count().await.unwrap(), 0);
+    store.health().await.unwrap();
+}
+
+async fn rows_round_trip(store: &dyn SessionStore) {
+    assert_eq!(store.load(&key(1)).await.unwrap(), None);
+    assert_eq!(store.count().await.unwrap(), 0);
+    store.insert(&key(1), row(0)).await.unwrap();
+    assert_eq!(store.load(&key(1)).await.unwrap(), Some(row(0)));
+    let again = store.insert(&key(1), row(5)).await;
+    assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
+    assert_eq!(store.load(&key(1)).await.unwrap(), Some(row(0)));
+    assert!(store.delete(&key(1)).await.unwrap());
+    assert!(!store.delete(&key(1)).await.unwrap());
+    assert_eq!(store.load(&key(1)).await.unwrap(), None);
+}
+
+async fn swap_goes_by_generation(store: &dyn SessionStore) {
+    store.insert(&key(1), row(0)).await.unwrap();
+    let swap = async |expected, new| store.compare_and_swap(&key(1), expected, row(new)).await.unwrap();
+    assert_eq!(swap(0, 1).await, CasOutcome::Swapped);
+    assert_eq!(swap(0, 1).await, CasOutcome::Conflict(1));
+    assert_eq!(swap(2, 3).await, CasOutcome::Conflict(1));
+    assert_eq!(store.load(&key(1)).await.unwrap(), Some(row(1)));
+    store.delete(&key(1)).await.unwrap();
+    assert_eq!(swap(1, 2).await, CasOutcome::Gone);
+    assert_eq!(store.load(&key(1)).await.unwrap(), None, "a swap revives nothing");
+}
+
+async fn indexes_follow_the_rows(store: &dyn SessionStore) {
+    let other = Stored { sid: None, ..row(0) };
+    store.insert(&key(1), row(0)).await.unwrap();
+    store.insert(&key(2), other.clone()).await.unwrap();
+    store.insert(&key(3), Stored { sub: index(9), ..other }).await.unwrap();
+    assert_eq!(store.by_sid(&index(200)).await.unwrap(), [key(1)]);
+    let mut of_sub = store.by_sub(&index(201)).await.unwrap();
+    of_sub.sort();
+    assert_eq!(of_sub, [key(1), key(2)]);
+    assert!(store.by_sid(&index(201)).await.unwrap().is_empty());
+    let moved = Stored { sid: Some(index(4)), ..row(1) };
+    store.compare_and_swap(&key(1), 0, moved).await.unwrap();
+    assert!(store.by_sid(&index(200)).await.unwrap().is_empty());
+    assert_eq!(store.by_sid(&index(4)).await.unwrap(), [key(1)]);
+    for n in 1..=3 {
+        store.delete(&key(n)).await.unwrap();
+    }
+    assert!(store.by_sub(&index(201)).await.unwrap().is_empty());
+}
+
+async fn leases_exclude(store: &dyn SessionStore) {
+    let (a, b) = (OwnerId([1; 16]), OwnerId([2; 16]));
+    let ttl = Duration::from_secs(15);
+    let lease =
+        async |owner, generation, now| store.lease(&key(1), owner, generation, at(now), ttl).await.unwrap();
+    assert_eq!(lease(a, 0, 0).await, LeaseOutcome::Gone);
+    store.insert(&key(1), row(0)).await.unwrap();
+    assert_eq!(lease(a, 0, 0).await, LeaseOutcome::Granted);
+    assert_eq!(lease(b, 0, 1).await, LeaseOutcome::Held(at(15)));
+    assert_eq!(lease(a, 0, 2).await, LeaseOutcome::Granted, "its owner may renew it");
+    assert_eq!(lease(b, 0, 16).await, LeaseOutcome::Held(at(17)));
+    assert_eq!(lease(b, 0, 17).await, LeaseOutcome::Granted, "it ends by time");
+    store.release(&key(1), a, at(18)).await.unwrap();
+    assert_eq!(lease(a, 0, 18).await, LeaseOutcome::Held(at(32)), "another's is not given back");
+    store.release(&key(1), b, at(20)).await.unwrap();
+    assert_eq!(lease(a, 0, 19).await, LeaseOutcome::Held(at(20)));
+    assert_eq!(lease(a, 0, 20).await, LeaseOutcome::Granted);
+    store.compare_and_swap(&key(1), 0, row(1)).await.unwrap();
+    assert_eq!(lease(b, 0, 21).await, LeaseOutcome::Moved(1));
+    assert_eq!(lease(b, 1, 21).await, LeaseOutcome::Granted, "a swap ends the lease");
+    store.delete(&key(1)).await.unwrap();
+}
+
+async fn expired_rows_go(store: &dyn SessionStore) {
+    store.insert(&key(1), row(0)).await.unwrap();
+    let later = Stored { expires: at(2000), ..row(0) };
+    store.insert(&key(2), later).await.unwrap();
+    assert_eq!(store.purge_expired(at(999)).await.unwrap(), 0);
+    assert_eq!(store.purge_expired(at(1000)).await.unwrap(), 1);
+    assert!(store.load(&key(1)).await.unwrap().is_none());
+    assert!(store.load(&key(2)).await.unwrap().is_some());
+    assert_eq!(store.purge_expired(at(5000)).await.unwrap(), 1);
+}

@@ -1,0 +1,274 @@
+//! A live session in memory: what the hot path touches.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use smallvec::SmallVec;
+
+use super::id::{ScopeId, SessionId, SessionKey};
+use super::keys::RingKey;
+use super::record::{SessionProfile, SessionRecord};
+use crate::oidc::refresh::RefreshSeat;
+
+/// A policy as memos know it. A policy that is compiled anew is another one, so that its new rules count at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct PolicyId(u64);
+
+impl PolicyId {
+    /// An id that no other policy of this process has or had.
+    #[must_use]
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Whether an entry may serve requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum State {
+    /// As in the store, as far as we know.
+    Live = 0,
+    /// Another process changed it: to be read again before use.
+    Stale = 1,
+    /// Logged out or revoked. Final.
+    Ended = 2,
+}
+
+/// One live session. Shared by all requests that carry its cookie; there is one for each session and process.
+///
+/// Reading takes no lock. About 300 bytes and the profile (see `Sessions`' test of resident memory).
+pub struct SessionEntry {
+    pub(super) id: SessionId,
+    pub(super) key: SessionKey,
+    pub(super) scope: ScopeId,
+    /// Of the secret that it was made with.
+    pub(super) ring: Arc<RingKey>,
+    state: AtomicU8,
+    /// Second of the last request, to evict the idle first.
+    seen: AtomicU64,
+    profile: ArcSwap<SessionProfile>,
+    memos: ArcSwapOption<Memos>,
+    /// The newest record while the store could not take it.
+    unsaved: Mutex<Option<Arc<SessionRecord>>>,
+    pub(in crate::oidc) refresh: RefreshSeat,
+}
+
+impl SessionEntry {
+    pub(super) fn new(id: SessionId, key: SessionKey, ring: Arc<RingKey>, record: &SessionRecord) -> Self {
+        Self {
+            id,
+            key,
+            scope: record.scope,
+            ring,
+            state: AtomicU8::new(State::Live as u8),
+            seen: AtomicU64::new(0),
+            profile: ArcSwap::from_pointee(SessionProfile::of(record)),
+            memos: ArcSwapOption::empty(),
+            unsaved: Mutex::default(),
+            refresh: RefreshSeat::default(),
+        }
+    }
+
+    /// The present generation of the session: user, claims, times. Hold it for a request, not longer.
+    pub fn profile(&self) -> Guard<Arc<SessionProfile>> {
+        self.profile.load()
+    }
+
+    /// Names the session in logs; no secret.
+    pub fn key(&self) -> &SessionKey {
+        &self.key
+    }
+
+    /// The provider and client that it belongs to.
+    pub fn scope(&self) -> &ScopeId {
+        &self.scope
+    }
+
+    /// Whether a kept reference may still be used: not ended, not changed elsewhere, not expired.
+    pub fn is_live(&self, now_millis: u64) -> bool {
+        self.state() == State::Live && now_millis < self.profile().timing.absolute
+    }
+
+    /// Whether the session was logged out or revoked.
+    pub fn is_ended(&self) -> bool {
+        self.state() == State::Ended
+    }
+
+    /// What [`SessionEntry::set_memo`] kept for this policy and generation. No allocation.
+    pub fn memo<T: Any + Send + Sync>(&self, policy: PolicyId, generation: u64) -> Option<Arc<T>> {
+        let memos = self.memos.load();
+        let memo = memos.as_ref()?.0.iter().find(|memo| memo.policy == policy)?;
+        if memo.generation != generation {
+            return None;
+        }
+        Arc::clone(&memo.value).downcast().ok()
+    }
+
+    /// Keeps what a policy made of one generation: its verdict and the ready identity headers.
+    pub fn set_memo<T: Any + Send + Sync>(&self, policy: PolicyId, generation: u64, value: Arc<T>) {
+        let memo = Memo { policy, generation, value };
+        self.memos.rcu(|memos| Some(Arc::new(Memos::with(memos.as_deref(), &memo))));
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            0 => State::Live,
+            1 => State::Stale,
+            _ => State::Ended,
+        }
+    }
+
+    /// Ends it for good; whether this call did.
+    pub(super) fn end(&self) -> bool {
+        let was = self.state.swap(State::Ended as u8, Ordering::AcqRel);
+        self.set_unsaved(None);
+        was != State::Ended as u8
+    }
+
+    /// Live ↔ stale; an ended session stays ended.
+    pub(super) fn turn(&self, from: State, to: State) -> bool {
+        self.state.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Takes over a newer generation; older ones are ignored.
+    pub(super) fn install(&self, record: &SessionRecord) {
+        let new = Arc::new(SessionProfile::of(record));
+        let before = self.profile.rcu(|old| {
+            let newer = new.generation > old.generation;
+            Arc::clone(if newer { &new } else { old })
+        });
+        if before.generation < new.generation {
+            self.memos.store(None);
+        }
+    }
+
+    pub(super) fn unsaved(&self) -> Option<Arc<SessionRecord>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_unsaved(&self, record: Option<Arc<SessionRecord>>) {
+        *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner) = record;
+    }
+
+    /// As after a commit that the store could not take.
+    #[cfg(test)]
+    pub(crate) fn keep_unsaved(&self, record: SessionRecord) {
+        self.install(&record);
+        self.set_unsaved(Some(Arc::new(record)));
+    }
+
+    pub(super) fn touch(&self, second: u64) {
+        // A plain load first: a hot session must not bounce this line between cores more than once a second.
+        if self.seen.load(Ordering::Relaxed) != second {
+            self.seen.store(second, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Whether memory is the only place for something of it: an end that the store has not heard of, tokens that
+    /// it could not take, a refresh under way.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.is_ended() || self.refresh.is_busy() || self.unsaved().is_some()
+    }
+}
+
+impl std::fmt::Debug for SessionEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionEntry")
+            .field("key", &self.key)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The memos of one session: a few, replaced as a whole.
+struct Memos(SmallVec<[Memo; 1]>);
+
+#[derive(Clone)]
+struct Memo {
+    policy: PolicyId,
+    generation: u64,
+    value: Arc<dyn Any + Send + Sync>,
+}
+
+impl Memos {
+    /// More policies than this on one session are judged anew each time the oldest was dropped; old ones are
+    /// mostly those of configurations that were replaced.
+    const MOST: usize = 16;
+
+    fn with(old: Option<&Self>, memo: &Memo) -> Self {
+        let old = old.map(|old| old.0.as_slice()).unwrap_or_default();
+        let mut kept: SmallVec<[Memo; 1]> = old
+            .iter()
+            .filter(|old| old.policy != memo.policy && old.generation == memo.generation)
+            .cloned()
+            .collect();
+        if kept.len() >= Self::MOST {
+            kept.remove(0);
+        }
+        kept.push(memo.clone());
+        Self(kept)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::oidc::session::testing::record;
+
+    fn entry() -> SessionEntry {
+        let (keys, mut record) = (crate::oidc::session::testing::keys(), record());
+        record.generation = 3;
+        let ring = keys.newest().unwrap();
+        let id = SessionId::random().unwrap();
+        SessionEntry::new(id, ring.session_key(&record.scope, &id), Arc::clone(ring), &record)
+    }
+
+    #[test]
+    fn memos_belong_to_policy_generation_and_type() {
+        let (entry, a, b) = (entry(), PolicyId::next(), PolicyId::next());
+        assert!(entry.memo::<u8>(a, 3).is_none());
+        entry.set_memo(a, 3, Arc::new(1_u8));
+        entry.set_memo(b, 3, Arc::new(2_u8));
+        assert_eq!(entry.memo::<u8>(a, 3).as_deref(), Some(&1));
+        assert_eq!(entry.memo::<u8>(b, 3).as_deref(), Some(&2));
+        assert!(entry.memo::<u8>(a, 4).is_none());
+        assert!(entry.memo::<u16>(a, 3).is_none());
+        for _ in 0..100 {
+            entry.set_memo(PolicyId::next(), 3, Arc::new(3_u8));
+        }
+        assert_eq!(entry.memos.load().as_ref().unwrap().0.len(), Memos::MOST);
+    }
+
+    #[test]
+    fn a_new_generation_drops_the_memos_and_an_old_one_is_ignored() {
+        let (entry, policy, mut record) = (entry(), PolicyId::next(), record());
+        entry.set_memo(policy, 3, Arc::new(1_u8));
+        record.generation = 2;
+        record.identifier = "old".into();
+        entry.install(&record);
+        assert!(entry.memo::<u8>(policy, 3).is_some());
+        record.generation = 4;
+        record.identifier = "new".into();
+        entry.install(&record);
+        assert_eq!(&*entry.profile().identifier, "new");
+        assert!(entry.memos.load().is_none());
+    }
+
+    #[test]
+    fn an_end_is_final() {
+        let entry = entry();
+        assert!(entry.turn(State::Live, State::Stale));
+        assert!(entry.end());
+        assert!(!entry.end());
+        assert!(!entry.turn(State::Stale, State::Live));
+        assert!(entry.is_ended() && !entry.is_live(0));
+    }
+}

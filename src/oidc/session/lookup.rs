@@ -1,0 +1,247 @@
+//! From a cookie to its session, and from a session to its end.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::entry::{SessionEntry, State};
+use super::id::{ScopeId, SessionId, SessionKey};
+use super::keys::{Place, RingKey};
+use super::record::SessionRecord;
+use super::store::{StoreError, Stored};
+use super::{RandomError, Sessions};
+use crate::oidc::clock::unix_millis;
+
+/// What a cookie value stands for.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// A session. Its tokens may still have to be refreshed.
+    Live(Arc<SessionEntry>),
+    /// None: unknown, ended, expired, or of another scope or secret.
+    None,
+    /// The store cannot tell. Not the same as none: the answer is 503, not a login.
+    StoreDown,
+}
+
+impl Sessions {
+    /// The session if it is in memory and needs no look at the store. Takes no lock that is held for long,
+    /// allocates nothing, never waits.
+    #[must_use]
+    pub fn lookup_cached(
+        &self,
+        id: &SessionId,
+        scope: &ScopeId,
+        now: SystemTime,
+    ) -> Option<Arc<SessionEntry>> {
+        let entry = self.inner.cache.get(id)?;
+        let now = unix_millis(now);
+        if !self.may_open(&entry, scope) || !entry.is_live(now) {
+            return None;
+        }
+        entry.touch(now / 1000);
+        Some(entry)
+    }
+
+    /// The session, from memory or from the store.
+    pub async fn lookup(&self, id: &SessionId, scope: &ScopeId, now: SystemTime) -> Lookup {
+        let found = match self.inner.cache.get(id) {
+            Some(entry) if !self.may_open(&entry, scope) => return Lookup::None,
+            Some(entry) => self.recheck(entry).await,
+            None => self.load(id, scope).await,
+        };
+        let now = unix_millis(now);
+        match found {
+            Ok(Some(entry)) if now < entry.profile().timing.absolute => {
+                entry.touch(now / 1000);
+                Lookup::Live(entry)
+            }
+            Ok(_) => Lookup::None,
+            Err(_) => Lookup::StoreDown,
+        }
+    }
+
+    /// Starts a session with a new id; `record.generation` counts from 0.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the session was not stored, so there is none.
+    pub async fn create(
+        &self,
+        mut record: SessionRecord,
+    ) -> Result<(SessionId, Arc<SessionEntry>), StoreError> {
+        record.generation = 0;
+        let ring = self.keys.newest().ok_or(StoreError::Crypto)?;
+        let id = ring.new_id(&record.scope).map_err(|RandomError| StoreError::Crypto)?;
+        let key = ring.session_key(&record.scope, &id);
+        let row = seal(ring, &id, &key, &record)?;
+        self.inner.note(self.inner.store.insert(&key, row).await)?;
+        let entry = SessionEntry::new(id, key, Arc::clone(ring), &record);
+        entry.touch(unix_millis(record.created) / 1000);
+        Ok((id, self.inner.cache.insert(entry)))
+    }
+
+    /// The whole record with its tokens, read from the store (or memory, while that could not take it).
+    /// None if the session is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record(&self, entry: &SessionEntry) -> Result<Option<SessionRecord>, StoreError> {
+        if let Some(record) = entry.unsaved() {
+            return Ok(Some((*record).clone()));
+        }
+        let row = self.inner.note(self.inner.store.load(&entry.key).await)?;
+        Ok(row.and_then(|row| open(&entry.ring, &entry.id, &entry.scope, &entry.key, &row)))
+    }
+
+    /// Ends a session: at once here, durably in the store, within a second in other processes.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is ended here, and the store will be told as soon as it works again.
+    pub async fn end(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
+        self.inner.upset();
+        entry.end();
+        let deleted = self.inner.store.delete(&entry.key).await;
+        if let Err(error) = self.inner.note(deleted) {
+            // Until the store has forgotten it the ended entry stays, so that nobody loads it again.
+            self.inner.owe(entry);
+            return Err(error);
+        }
+        self.inner.upset();
+        self.inner.cache.remove(entry);
+        Ok(())
+    }
+
+    /// Ends the sessions with the provider's session id `sid`; how many.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not all are ended durably; the caller must not report success.
+    pub async fn end_by_sid(&self, scope: &ScopeId, sid: &str) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        for ring in self.keys.iter() {
+            let keys = self.inner.store.by_sid(&ring.sid_key(scope, sid)).await;
+            ended += self.end_all(self.inner.note(keys)?).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Ends all sessions of the subject `sub`; how many.
+    ///
+    /// # Errors
+    /// As [`Sessions::end_by_sid`].
+    pub async fn end_by_sub(&self, scope: &ScopeId, sub: &str) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        for ring in self.keys.iter() {
+            let keys = self.inner.store.by_sub(&ring.sub_key(scope, sub)).await;
+            ended += self.end_all(self.inner.note(keys)?).await?;
+        }
+        Ok(ended)
+    }
+
+    async fn end_all(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        for key in keys {
+            match self.inner.cache.get_by_key(&key) {
+                Some(entry) => self.end(&entry).await?,
+                None => {
+                    self.inner.note(self.inner.store.delete(&key).await)?;
+                    self.inner.upset();
+                    // A load that ran meanwhile may have brought it in just now.
+                    if let Some(entry) = self.inner.cache.get_by_key(&key) {
+                        entry.end();
+                        self.inner.cache.remove(&entry);
+                    }
+                }
+            }
+            ended += 1;
+        }
+        Ok(ended)
+    }
+
+    /// Whether the entry is of this scope and one of our secrets.
+    fn may_open(&self, entry: &SessionEntry, scope: &ScopeId) -> bool {
+        entry.scope == *scope && self.keys.has(&entry.ring)
+    }
+
+    /// A session that is not in memory.
+    async fn load(&self, id: &SessionId, scope: &ScopeId) -> Result<Option<Arc<SessionEntry>>, StoreError> {
+        for ring in self.keys.iter().filter(|ring| ring.made(scope, id)) {
+            let key = ring.session_key(scope, id);
+            let upsets = self.inner.upsets();
+            let Some(row) = self.inner.note(self.inner.store.load(&key).await)? else {
+                continue;
+            };
+            let Some(record) = open(ring, id, scope, &key, &row) else {
+                tracing::warn!(session = ?key, "a stored session could not be opened and counts as none");
+                continue;
+            };
+            let entry = self.inner.cache.insert(SessionEntry::new(*id, key, Arc::clone(ring), &record));
+            if self.inner.upsets() != upsets {
+                entry.turn(State::Live, State::Stale);
+            }
+            return self.recheck(entry).await;
+        }
+        Ok(None)
+    }
+
+    /// Reads a stale entry again. While the store is down the old state serves on.
+    pub(super) async fn recheck(
+        &self,
+        entry: Arc<SessionEntry>,
+    ) -> Result<Option<Arc<SessionEntry>>, StoreError> {
+        // Bounded: under a storm of changes the last state read is at most some milliseconds old.
+        for _ in 0..3 {
+            match entry.state() {
+                State::Live => break,
+                State::Ended => return Ok(None),
+                State::Stale => {}
+            }
+            let upsets = self.inner.upsets();
+            match self.record(&entry).await {
+                Err(_) => break,
+                Ok(None) => {
+                    entry.end();
+                    self.inner.cache.remove(&entry);
+                    return Ok(None);
+                }
+                Ok(Some(record)) => entry.install(&record),
+            }
+            entry.turn(State::Stale, State::Live);
+            if self.inner.upsets() != upsets {
+                entry.turn(State::Live, State::Stale);
+            }
+        }
+        Ok((!entry.is_ended()).then_some(entry))
+    }
+}
+
+/// A record as a row.
+pub(super) fn seal(
+    ring: &RingKey,
+    id: &SessionId,
+    key: &SessionKey,
+    record: &SessionRecord,
+) -> Result<Stored, StoreError> {
+    let scope = &record.scope;
+    let generation = record.generation;
+    let plain = record.encode().map_err(|_| StoreError::Crypto)?;
+    let place = Place { scope, id, key, generation };
+    Ok(Stored {
+        generation,
+        expires: record.absolute_expiry,
+        sid: record.sid.as_ref().map(|sid| ring.sid_key(scope, sid)),
+        sub: ring.sub_key(scope, &record.subject),
+        sealed: ring.seal(&place, &plain).map_err(|_| StoreError::Crypto)?,
+    })
+}
+
+/// A row as a record; none if it is damaged or not of this place.
+pub(super) fn open(
+    ring: &RingKey,
+    id: &SessionId,
+    scope: &ScopeId,
+    key: &SessionKey,
+    row: &Stored,
+) -> Option<SessionRecord> {
+    let generation = row.generation;
+    let plain = ring.open(&Place { scope, id, key, generation }, &row.sealed)?;
+    let record = SessionRecord::decode(&plain).ok()?;
+    (record.generation == generation && record.scope == *scope).then_some(record)
+}

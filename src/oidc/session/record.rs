@@ -1,0 +1,288 @@
+//! What a session is: the whole record as the store keeps it, and the part of it that stays in memory.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::id::ScopeId;
+use crate::oidc::clock::unix_millis;
+
+/// Everything that is known of one login. Lives in the store, sealed.
+///
+/// Debug output shows no token and no claim.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Provider and client.
+    #[serde(with = "wire::scope")]
+    pub scope: ScopeId,
+    /// `sub` of the ID token. Never changes.
+    #[serde(with = "wire::text")]
+    pub subject: Arc<str>,
+    /// The user's name for gates, headers and the access log.
+    #[serde(with = "wire::text")]
+    pub identifier: Arc<str>,
+    /// The claims that gates, headers and templates may ask for.
+    pub claims: Map<String, Value>,
+    /// The last ID token, for `id_token_hint` and templates.
+    #[serde(with = "wire::secret")]
+    pub id_token: SecretString,
+    /// The last access token.
+    #[serde(with = "wire::secret")]
+    pub access_token: SecretString,
+    /// The refresh token, if the provider gave one.
+    #[serde(with = "wire::secret_option")]
+    pub refresh_token: Option<SecretString>,
+    /// When the ID token ends. None if no ID token bounds the session any more: the provider has refreshed
+    /// without a new one.
+    #[serde(with = "wire::time_option")]
+    pub id_expiry: Option<SystemTime>,
+    /// When the access token ends, if the provider said so.
+    #[serde(with = "wire::time_option")]
+    pub access_expiry: Option<SystemTime>,
+    /// When the user logged in.
+    #[serde(with = "wire::time")]
+    pub created: SystemTime,
+    /// When the tokens were last refreshed.
+    #[serde(with = "wire::time_option")]
+    pub refreshed_at: Option<SystemTime>,
+    /// When the present refresh token was issued.
+    #[serde(with = "wire::time_option")]
+    pub refresh_token_issued: Option<SystemTime>,
+    /// The end of the session, whatever is refreshed (`sessionMaxAge`).
+    #[serde(with = "wire::time")]
+    pub absolute_expiry: SystemTime,
+    /// The provider's session id, for back-channel and front-channel logout.
+    #[serde(with = "wire::text_option")]
+    pub sid: Option<Arc<str>>,
+    /// Counts the changes of this record; the store's compare-and-swap goes by it.
+    pub generation: u64,
+}
+
+impl SessionRecord {
+    /// The bytes that are sealed.
+    ///
+    /// # Errors
+    /// If a claim cannot be written as JSON, which a claim that was read from JSON never does.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+        // Large enough for most at once: a buffer that grows leaves copies of tokens behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
+        serde_json::to_writer(&mut *bytes, self)?;
+        Ok(bytes)
+    }
+
+    /// Reads what [`SessionRecord::encode`] wrote.
+    ///
+    /// # Errors
+    /// If the bytes are of another version or damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+impl std::fmt::Debug for SessionRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionRecord")
+            .field("scope", &self.scope)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The part of a record that requests need; one immutable value for each generation.
+///
+/// Tokens stay in the store, and claims are kept as JSON text: parsed claims take three times as much, and
+/// they are read once for each generation and policy, to make the headers and the verdict.
+#[derive(Debug)]
+pub struct SessionProfile {
+    /// `sub` of the ID token.
+    pub subject: Arc<str>,
+    /// The user's name for gates, headers and the access log.
+    pub identifier: Arc<str>,
+    /// The provider's session id.
+    pub sid: Option<Arc<str>>,
+    /// The record's generation.
+    pub generation: u64,
+    /// When what ends.
+    pub timing: Timing,
+    claims: Box<[u8]>,
+}
+
+impl SessionProfile {
+    pub(super) fn of(record: &SessionRecord) -> Self {
+        let same = record.subject == record.identifier;
+        Self {
+            subject: Arc::clone(&record.subject),
+            identifier: Arc::clone(if same { &record.subject } else { &record.identifier }),
+            sid: record.sid.clone(),
+            generation: record.generation,
+            timing: Timing::of(record),
+            claims: serde_json::to_vec(&record.claims).unwrap_or_default().into_boxed_slice(),
+        }
+    }
+
+    /// The claims. Parses them: ask once for each generation, and keep what is made of them in a memo
+    /// ([`SessionEntry::memo`](super::SessionEntry::memo)).
+    #[must_use]
+    pub fn claims(&self) -> Map<String, Value> {
+        serde_json::from_slice(&self.claims).unwrap_or_default()
+    }
+}
+
+/// The times of a record, in milliseconds since 1970; [`Timing::NEVER`] where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// End of the session.
+    pub absolute: u64,
+    /// End of the ID token.
+    pub id: u64,
+    /// End of the access token.
+    pub access: u64,
+    /// When the tokens were refreshed; 0 if never.
+    pub refreshed: u64,
+    /// When the refresh token was issued; `NEVER` if there is no refresh token.
+    pub refresh_token: u64,
+}
+
+impl Timing {
+    /// No such time.
+    pub const NEVER: u64 = u64::MAX;
+
+    fn of(record: &SessionRecord) -> Self {
+        let or_never = |time: Option<SystemTime>| time.map_or(Self::NEVER, unix_millis);
+        let issued = record.refresh_token_issued.unwrap_or(record.created);
+        Self {
+            absolute: unix_millis(record.absolute_expiry),
+            id: or_never(record.id_expiry),
+            access: or_never(record.access_expiry),
+            refreshed: record.refreshed_at.map_or(0, unix_millis),
+            refresh_token: or_never(record.refresh_token.as_ref().map(|_| issued)),
+        }
+    }
+}
+
+/// How single fields are written.
+mod wire {
+    pub(super) mod time {
+        use crate::oidc::clock::{from_unix_millis, unix_millis};
+        use serde::{Deserialize, Deserializer, Serializer};
+        use std::time::SystemTime;
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            time: &SystemTime,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            to.serialize_u64(unix_millis(*time))
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<SystemTime, D::Error> {
+            u64::deserialize(from).map(from_unix_millis)
+        }
+    }
+
+    pub(super) mod time_option {
+        use crate::oidc::clock::{from_unix_millis, unix_millis};
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+        use std::time::SystemTime;
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            time: &Option<SystemTime>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            time.map(unix_millis).serialize(to)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<SystemTime>, D::Error> {
+            Ok(Option::<u64>::deserialize(from)?.map(from_unix_millis))
+        }
+    }
+
+    pub(super) mod text {
+        use serde::{Deserialize, Deserializer, Serializer};
+        use std::sync::Arc;
+
+        pub(in super::super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+            to.serialize_str(text)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Arc<str>, D::Error> {
+            String::deserialize(from).map(Arc::from)
+        }
+    }
+
+    pub(super) mod text_option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+        use std::sync::Arc;
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            text: &Option<Arc<str>>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            text.as_deref().serialize(to)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Arc<str>>, D::Error> {
+            Ok(Option::<String>::deserialize(from)?.map(Arc::from))
+        }
+    }
+
+    pub(super) mod secret {
+        use secrecy::{ExposeSecret, SecretString};
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            secret: &SecretString,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            to.serialize_str(secret.expose_secret())
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<SecretString, D::Error> {
+            String::deserialize(from).map(SecretString::from)
+        }
+    }
+
+    pub(super) mod secret_option {
+        use secrecy::{ExposeSecret, SecretString};
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            secret: &Option<SecretString>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            secret.as_ref().map(ExposeSecret::expose_secret).serialize(to)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<SecretString>, D::Error> {
+            Ok(Option::<String>::deserialize(from)?.map(SecretString::from))
+        }
+    }
+
+    pub(super) mod scope {
+        use crate::oidc::session::ScopeId;
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(scope: &ScopeId, to: S) -> Result<S::Ok, S::Error> {
+            scope.bytes().serialize(to)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ScopeId, D::Error> {
+            <[u8; 16]>::deserialize(from).map(ScopeId::from_bytes)
+        }
+    }
+}

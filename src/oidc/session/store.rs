@@ -1,0 +1,150 @@
+//! The contract of a session store. It keeps sealed values under hashed keys and knows nothing of their content.
+//!
+//! Every store passes one suite (`contract`).
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::id::{IndexKey, SessionKey};
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Counts the changes of the record.
+    pub generation: u64,
+    /// When the session ends at the latest; the store may forget it then.
+    pub expires: SystemTime,
+    /// Under which the provider's session id finds it.
+    pub sid: Option<IndexKey>,
+    /// Under which the subject finds it.
+    pub sub: IndexKey,
+    /// The sealed record.
+    pub sealed: Vec<u8>,
+}
+
+/// What a compare-and-swap did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CasOutcome {
+    /// The new value is durable.
+    Swapped,
+    /// Somebody else was faster; this is the generation now.
+    Conflict(u64),
+    /// The session is gone (logged out, revoked, expired) and stays so.
+    Gone,
+}
+
+/// What asking for a lease gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseOutcome {
+    /// The caller alone may refresh now.
+    Granted,
+    /// Another process refreshes, or has just failed to; ask again after this time.
+    Held(SystemTime),
+    /// Somebody has refreshed already; this is the generation now.
+    Moved(u64),
+    /// The session is gone.
+    Gone,
+}
+
+/// A process that takes leases: random for each store handle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OwnerId(pub [u8; 16]);
+
+/// What other processes did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Pass it to the next call.
+    pub cursor: u64,
+    /// Rows that were written (with their new generation) or deleted (none) by others, oldest first.
+    pub rows: Vec<(SessionKey, Option<u64>)>,
+    /// Changes were missed: every cached session must be read again.
+    pub lost: bool,
+}
+
+/// Why a store could not answer. It never means "there is no such session".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Overloaded, or locked by another process for too long. Try again.
+    #[error("the session store is busy")]
+    Busy,
+    /// The disk is full.
+    #[error("the session store is full: {0}")]
+    Full(String),
+    /// The file or file system cannot be written.
+    #[error("the session store is read-only: {0}")]
+    ReadOnly(String),
+    /// The file is damaged or no session database of ours.
+    #[error("the session store is damaged: {0}")]
+    Corrupt(String),
+    /// A newer release wrote the file.
+    #[error("the session store has schema version {0}, which a newer release wrote")]
+    Newer(i64),
+    /// A row of that key exists, or the store holds as many as it may.
+    #[error("the session store takes no further session: {0}")]
+    Refused(&'static str),
+    /// Sealing or random numbers failed.
+    #[error("the session could not be sealed")]
+    Crypto,
+    /// Anything else: cannot be opened, input or output error.
+    #[error("the session store failed: {0}")]
+    Failed(String),
+}
+
+/// Where sessions live.
+///
+/// Durable stores answer a write only once it would survive the end of this process.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// The row of `key`, expired or not.
+    ///
+    /// # Errors
+    /// [`StoreError`], here and in all others.
+    async fn load(&self, key: &SessionKey) -> Result<Option<Stored>, StoreError>;
+
+    /// Adds a row. An existing one is [`StoreError::Refused`].
+    async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError>;
+
+    /// Replaces the row if it still has the `expected` generation, and ends any lease on it.
+    async fn compare_and_swap(
+        &self,
+        key: &SessionKey,
+        expected: u64,
+        row: Stored,
+    ) -> Result<CasOutcome, StoreError>;
+
+    /// Forgets a row; whether there was one.
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError>;
+
+    /// The sessions with this provider session id.
+    async fn by_sid(&self, sid: &IndexKey) -> Result<Vec<SessionKey>, StoreError>;
+
+    /// The sessions of this subject.
+    async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError>;
+
+    /// How many rows there are.
+    async fn count(&self) -> Result<u64, StoreError>;
+
+    /// Asks for the right to refresh the session while it has this generation, from `now` for `ttl`.
+    /// The owner of a lease may ask again.
+    async fn lease(
+        &self,
+        key: &SessionKey,
+        owner: OwnerId,
+        generation: u64,
+        now: SystemTime,
+        ttl: Duration,
+    ) -> Result<LeaseOutcome, StoreError>;
+
+    /// Gives a lease of `owner` back: nobody may take it before `until` (a pause after a failure).
+    async fn release(&self, key: &SessionKey, owner: OwnerId, until: SystemTime) -> Result<(), StoreError>;
+
+    /// Deletes what expired before `now`; how many rows.
+    async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError>;
+
+    /// What other processes changed since `cursor`; none to begin with, which only fetches the cursor.
+    async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError>;
+
+    /// Whether the store can be read and written now. Tries it.
+    async fn health(&self) -> Result<(), StoreError>;
+}

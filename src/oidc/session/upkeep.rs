@@ -1,0 +1,119 @@
+//! What runs beside the requests: news from other processes, writing what the store could not take, purging.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::entry::State;
+use super::store::Changes;
+use super::{Inner, Sessions};
+use crate::oidc::clock::unix_millis;
+
+/// How often other processes' changes are looked for: a logout there ends the session here within this time.
+pub const POLL: Duration = Duration::from_millis(250);
+
+/// Polls between two tries of the store, and between two purges.
+const HEALTH_EVERY: u32 = 20;
+const PURGE_EVERY: u32 = 240;
+
+/// A session that nobody asked for in this time leaves the memory.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+
+impl Sessions {
+    /// Starts the upkeep. It ends by itself when the last handle on these sessions is gone.
+    pub fn spawn_upkeep(&self) -> tokio::task::JoinHandle<()> {
+        let keys = Arc::clone(&self.keys);
+        let inner = Arc::downgrade(&self.inner);
+        let clock = Arc::clone(&self.inner.clock);
+        tokio::spawn(async move {
+            for round in 0_u32.. {
+                clock.sleep(POLL).await;
+                let Some(inner) = inner.upgrade() else { break };
+                let sessions = Self { inner, keys: Arc::clone(&keys) };
+                sessions.upkeep(round).await;
+            }
+        })
+    }
+
+    async fn upkeep(&self, round: u32) {
+        self.poll_changes().await;
+        self.save_unsaved().await;
+        if round.is_multiple_of(HEALTH_EVERY) {
+            let _ = self.inner.note(self.inner.store.health().await);
+        }
+        if round % PURGE_EVERY == PURGE_EVERY - 1 {
+            self.purge(self.inner.clock.now()).await;
+        }
+    }
+
+    /// Learns what other processes wrote or ended. One short query; nothing is read again before it is needed.
+    pub async fn poll_changes(&self) {
+        let cursor = *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(mut changes) = self.inner.note(self.inner.store.changes(cursor).await) else {
+            return;
+        };
+        // What happened before the first look is not known.
+        changes.lost |= cursor.is_none();
+        self.inner.apply(&changes);
+        *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes.cursor);
+    }
+
+    /// Tells the store what it could not take before: new tokens, ends. What it refuses again stays owed.
+    pub async fn save_unsaved(&self) {
+        let owing = std::mem::take(&mut *self.inner.owing());
+        for (at, entry) in owing.iter().enumerate() {
+            let paid = if entry.is_ended() { self.end(entry).await } else { self.save(entry).await };
+            if paid.is_err() {
+                // The store still fails: no need to ask it for each of them.
+                self.inner.owing().extend(owing.iter().skip(at).cloned());
+                return;
+            }
+        }
+    }
+
+    /// Deletes expired sessions from the store, and idle ones from memory.
+    pub async fn purge(&self, now: SystemTime) {
+        let now_millis = unix_millis(now);
+        let idle_before = (now_millis / 1000).saturating_sub(IDLE.as_secs());
+        self.inner.cache.sweep(now_millis, idle_before);
+        let _ = self.inner.note(self.inner.store.purge_expired(now).await);
+    }
+
+    /// Before the process ends: waits at most `limit` for refreshes under way, so that no rotated token is lost, and
+    /// writes what is unsaved. Then every waiter is answered. Call it when no new requests are accepted.
+    pub async fn close(&self, limit: Duration) {
+        let mut flights = self.inner.flights.subscribe();
+        tokio::select! {
+            _ = flights.wait_for(|count| *count == 0) => {}
+            () = self.inner.clock.sleep(limit) => {}
+        }
+        self.inner.stopping.send_replace(true);
+        self.save_unsaved().await;
+    }
+}
+
+impl Inner {
+    fn apply(&self, changes: &Changes) {
+        if changes.lost {
+            self.upset();
+            for entry in self.cache.select(|_| true) {
+                entry.turn(State::Live, State::Stale);
+            }
+        }
+        for (key, generation) in &changes.rows {
+            self.upset();
+            let Some(entry) = self.cache.get_by_key(key) else {
+                continue;
+            };
+            match generation {
+                None => {
+                    entry.end();
+                    self.cache.remove(&entry);
+                }
+                Some(new) if *new > entry.profile().generation => {
+                    entry.turn(State::Live, State::Stale);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What a policy is built from: every option decoded, typed and checked.
+//!
+//! Independent of how it was written; [`decode`] makes it from a configuration block.
+
+mod check;
+mod decode;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use secrecy::SecretString;
+use url::Url;
+
+use super::excluded::ExcludedPaths;
+use super::gate::GateSettings;
+use super::template::Template;
+
+pub use decode::{Dialect, decode};
+
+/// Options of one OIDC middleware.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Issuer as configured (a URL), without the well-known suffix.
+    pub issuer: String,
+    /// Client identifier.
+    pub client_id: String,
+    /// Client secret; none for a public client.
+    pub client_secret: Option<SecretString>,
+    /// How the client authenticates at the token endpoint; `None`: by what discovery lists.
+    pub client_auth: Option<ClientAuth>,
+    /// Seals login state and sessions; at least 32 bytes.
+    pub key: SecretString,
+    /// Path that the provider sends the browser back to.
+    pub callback_path: String,
+    /// Path that logs out.
+    pub logout_path: String,
+    /// Where the browser lands after logout; `None`: our signed-out page, at `/`.
+    pub post_logout: Option<PostLogout>,
+    /// Scopes to ask for, in order, without duplicates, `openid` first.
+    pub scopes: Vec<String>,
+    /// Add `offline_access` unless discovery says that it is unknown.
+    pub offline_access: bool,
+    /// Further parameters of the authorization request; never override ours.
+    pub auth_params: Vec<(String, String)>,
+    /// Audience of access tokens.
+    pub audience: Option<String>,
+    /// Resource indicator (RFC 8707).
+    pub resource: Option<String>,
+    /// A JWT access token must name the audience.
+    pub strict_audience: bool,
+    /// When userinfo is asked.
+    pub user_info: UserInfo,
+    /// The outside is https whatever this process sees.
+    pub force_https: bool,
+    /// Believe `X-Forwarded-Uri` of trusted peers.
+    pub trust_forwarded_uri: bool,
+    /// 401 instead of a login.
+    pub disable_login: bool,
+    /// Paths that need no session.
+    pub excluded: ExcludedPaths,
+    /// Who may pass.
+    pub gate: GateSettings,
+    /// Only `X-Forwarded-User`.
+    pub minimal_headers: bool,
+    /// Headers with templates.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// The client's `Authorization` goes on beside a session.
+    pub forward_authorization: bool,
+    /// Life of sessions.
+    pub session: SessionSettings,
+    /// Names and attributes of cookies.
+    pub cookies: CookieSettings,
+    /// Life of a login attempt.
+    pub login_max_age: Duration,
+    /// How the provider is called.
+    pub provider: ProviderSettings,
+}
+
+/// Client authentication at the token endpoint (OpenID Connect Core, section 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientAuth {
+    /// Identifier and secret in the form.
+    SecretPost,
+    /// Identifier and secret in the `Authorization` header, both form-encoded.
+    SecretBasic,
+    /// A public client: only the identifier.
+    Public,
+}
+
+/// When claims are fetched from the userinfo endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UserInfo {
+    /// When the ID token lacks a claim that a gate, a header or the identifier needs.
+    Auto,
+    /// At every login and refresh.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where the browser lands after logout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PostLogout {
+    /// A path on the host of the request.
+    Path(String),
+    /// A whole URL.
+    Url(Url),
+}
+
+/// Life of sessions.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Absolute lifetime.
+    pub max_age: Duration,
+    /// Refresh this long before expiry.
+    pub refresh_grace: Duration,
+    /// Oldest refresh token that is still used.
+    pub max_refresh_token_age: Option<Duration>,
+    /// Whether tokens are refreshed at all.
+    pub refresh: bool,
+}
+
+/// Names and attributes of cookies.
+#[derive(Debug, Clone)]
+pub struct CookieSettings {
+    /// Prefix of the names, behind `__Host-` or `__Secure-`.
+    pub prefix: String,
+    /// Domain attribute; `None`: host-only.
+    pub domain: Option<String>,
+    /// Path attribute.
+    pub path: String,
+}
+
+/// How the provider is called.
+#[derive(Debug, Clone, Default)]
+pub struct ProviderSettings {
+    /// Certificate authorities as PEM; they replace the system's.
+    pub ca_pem: Vec<String>,
+    /// File with certificate authorities.
+    pub ca_path: Option<PathBuf>,
+    /// Do not verify certificates.
+    pub insecure_skip_verify: bool,
+    /// Allow discovered endpoints on private and loopback addresses.
+    pub allow_private: bool,
+    /// Longest wait for an answer.
+    pub timeout: Option<Duration>,
+    /// Overrides the discovered end-session endpoint.
+    pub end_session_url: Option<Url>,
+    /// Overrides the discovered revocation endpoint.
+    pub revocation_url: Option<Url>,
+}
+
+impl Settings {
+    /// Claims that a gate, a header or the identifier asks for.
+    pub fn needed_claims(&self) -> Vec<String> {
+        let mut names = vec![self.gate.identifier_claim.clone()];
+        if !self.gate.roles_and_groups.is_empty() || !self.minimal_headers {
+            names.extend([self.gate.role_claim.clone(), self.gate.group_claim.clone()]);
+        }
+        for (_, template) in &self.headers {
+            names.extend(template.needed_claims().into_iter().map(str::to_owned));
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether a header template needs a token, so that headers cannot be made of claims alone.
+    pub fn headers_need_tokens(&self) -> bool {
+        self.headers.iter().any(|(_, template)| template.needs_tokens())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

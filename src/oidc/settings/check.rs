@@ -1,0 +1,153 @@
+//! Limits of single options.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+/// Most seconds that fit the arithmetic of expiry times: 30 years.
+const MAX_SECONDS: i64 = 30 * 365 * 24 * 3600;
+
+/// An https URL; http only where the host is a loopback name or address, which is checked again,
+/// by resolving it, before each use.
+pub(super) fn provider_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).map_err(|error| format!("is not a URL: {error}"))?;
+    if url.host().is_none()
+        || !url.username().is_empty()
+        || url.password().is_some()
+        || url.fragment().is_some()
+    {
+        return Err("must be a URL with a host, without user name, password or fragment".to_owned());
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if may_be_loopback(&url) => Ok(url),
+        "http" => Err("must be https; http is accepted only for a loopback host".to_owned()),
+        _ => Err("must be an https URL".to_owned()),
+    }
+}
+
+/// Loopback by address, or by a name that may resolve to one.
+fn may_be_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        Some(Host::Domain(_)) => true,
+        None => false,
+    }
+}
+
+/// A path of ours: where the middleware answers by itself.
+pub(super) fn own_path(text: &str) -> Result<String, String> {
+    if text.contains("://") || !text.starts_with('/') {
+        return Err(format!("`{text}` must be a path that starts with `/`; the host is that of the request"));
+    }
+    if !crate::oidc::return_target::is_strict(text) || text.contains('?') {
+        return Err(format!("`{text}` must be a plain path"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A number of seconds; `zero` is what 0 stands for.
+pub(super) fn seconds(value: i64, zero: Option<Duration>) -> Result<Duration, String> {
+    match value {
+        0 => zero.ok_or_else(|| "must be more than 0".to_owned()),
+        1..=MAX_SECONDS => Ok(Duration::from_secs(value.unsigned_abs())),
+        _ if value < 0 => Err("must not be negative".to_owned()),
+        _ => Err(format!("must be at most {MAX_SECONDS} seconds")),
+    }
+}
+
+/// An audience or resource: short, no wild card, no control character.
+pub(super) fn audience(text: &str) -> Result<(), String> {
+    if text.len() > 256 {
+        return Err("must have at most 256 characters".to_owned());
+    }
+    if text.contains('*') || text.chars().any(char::is_control) {
+        return Err("must not contain `*` or control characters".to_owned());
+    }
+    if text.starts_with("http://") && !Url::parse(text).is_ok_and(|url| may_be_loopback(&url)) {
+        return Err("must not be an http URL".to_owned());
+    }
+    Ok(())
+}
+
+/// An absolute URI without fragment (RFC 8707, section 2).
+pub(super) fn resource(text: &str) -> Result<(), String> {
+    audience(text)?;
+    let url = Url::parse(text).map_err(|_| "must be an absolute URI".to_owned())?;
+    if url.fragment().is_some() {
+        return Err("must not have a fragment".to_owned());
+    }
+    match url.scheme() {
+        "https" | "urn" => Ok(()),
+        "http" => Ok(()),
+        _ => Err("must be an https URL or a urn".to_owned()),
+    }
+}
+
+/// A key that is long enough and not one that was published.
+pub(super) fn key(text: &str) -> Result<(), String> {
+    const PUBLISHED: &[&str] =
+        &["potato-secret-is-at-least-32-bytes-long", "your-secure-encryption-key-min-32-chars"];
+    if text.len() < 32 {
+        return Err(format!("must have at least 32 bytes, has {}", text.len()));
+    }
+    if PUBLISHED.iter().any(|published| text.starts_with(published))
+        || text.bytes().all(|b| Some(b) == text.bytes().next())
+    {
+        return Err(
+            "is an example that everybody knows; make your own, as with `openssl rand -hex 32`".to_owned()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn provider_urls() {
+        for good in
+            ["https://id.example", "http://127.0.0.1:9400", "http://localhost/realms/x", "http://[::1]:1"]
+        {
+            assert!(provider_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://10.0.0.1",
+            "ftp://x",
+            "id.example",
+            "https://u:p@x",
+            "https://x/#f",
+            "",
+            "http://169.254.1.1",
+        ] {
+            assert!(provider_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn own_paths() {
+        assert!(own_path("/oauth2/callback").is_ok());
+        for bad in ["callback", "https://app/callback", "//x", "/a/../b", "/a?b", ""] {
+            assert!(own_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_bounded() {
+        assert_eq!(seconds(60, None), Ok(Duration::from_secs(60)));
+        assert_eq!(seconds(0, Some(Duration::from_secs(5))), Ok(Duration::from_secs(5)));
+        assert!(seconds(0, None).is_err() && seconds(-1, None).is_err() && seconds(i64::MAX, None).is_err());
+    }
+
+    #[test]
+    fn names_and_keys() {
+        assert!(key("short").is_err() && key(&"x".repeat(40)).is_err());
+        assert!(key("0123456789abcdef0123456789abcdef").is_ok());
+        assert!(audience("https://api").is_ok() && audience("a*").is_err() && resource("urn:x:y").is_ok());
+        assert!(resource("api").is_err() && resource("https://a#b").is_err());
+    }
+}

@@ -1,0 +1,188 @@
+//! From a configuration block to [`Settings`].
+
+mod identity;
+mod notices;
+mod session;
+
+use secrecy::ExposeSecret;
+
+use super::{Settings, UserInfo, check};
+use crate::config::oidc::Oidc;
+use crate::config::value::{Node, Position};
+use crate::config::{Decode, Decoder};
+use crate::oidc::excluded::ExcludedPaths;
+
+/// Whose defaults a block has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The traefikoidc plugin.
+    Plugin,
+    /// Our own `oidc` block.
+    Native,
+}
+
+/// Decodes and checks the block at `node`. Faults and warnings go to `decoder`, each at its key.
+pub fn decode(node: &Node, dialect: Dialect, decoder: &mut Decoder) -> Option<Settings> {
+    let block = Oidc::decode(node, decoder)?;
+    let mut builder = Builder { block: &block, node, dialect, decoder, faulty: false };
+    builder.refuse_later();
+    builder.refuse_cookie_attributes();
+    builder.warn_changed();
+    let settings = builder.build();
+    if builder.faulty { None } else { settings }
+}
+
+struct Builder<'a> {
+    block: &'a Oidc,
+    node: &'a Node,
+    dialect: Dialect,
+    decoder: &'a mut Decoder,
+    faulty: bool,
+}
+
+impl Builder<'_> {
+    /// Where the dotted `key` was written, else the block.
+    fn position(&self, key: &str) -> Position {
+        let mut node = self.node;
+        let mut at = node.at.clone();
+        for segment in key.split('.') {
+            let Some(entry) = node.get(segment) else { break };
+            at = entry.at.clone();
+            node = &entry.node;
+        }
+        at
+    }
+
+    fn error(&mut self, key: &str, message: impl Into<String>) {
+        let at = self.position(key);
+        self.decoder.at(key, |decoder| decoder.error(&at, message));
+        self.faulty = true;
+    }
+
+    fn warn(&mut self, key: &str, message: &str) {
+        let at = self.position(key);
+        self.decoder.at(key, |decoder| decoder.warn(&at, message));
+    }
+
+    /// The value, or a fault at `key`.
+    fn checked<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.error(key, message)).ok()
+    }
+
+    /// The first of two names of one option; writing both is a fault.
+    fn either(&mut self, names: [&str; 2], values: [&Option<String>; 2]) -> Option<(String, String)> {
+        let [first, second] = names;
+        match values {
+            [Some(_), Some(_)] => {
+                self.error(second, format!("is the same option as `{first}`; write one of them"));
+                None
+            }
+            [Some(value), None] => Some((first.to_owned(), value.clone())),
+            [None, Some(value)] => Some((second.to_owned(), value.clone())),
+            [None, None] => None,
+        }
+    }
+
+    /// Every part is tried, so that all faults are named at once.
+    fn build(&mut self) -> Option<Settings> {
+        let block = self.block;
+        let issuer = self.issuer();
+        let client = self.client();
+        let key = self.key();
+        let paths = self.paths();
+        let post_logout = self.post_logout();
+        let (scopes, offline_access) = self.scopes();
+        let tokens = self.audiences();
+        let user_info = self.user_info();
+        let excluded = self.excluded();
+        let headers = self.headers();
+        let session = self.session();
+        let cookies = self.cookies();
+        let login_max_age = self.login_max_age();
+        let provider = self.provider();
+        let gate = self.gate();
+        let (client_id, client_auth) = client?;
+        let (callback_path, logout_path) = paths?;
+        tokens?;
+        let mut auth_params: Vec<_> = block.extra_auth_params.clone().into_iter().collect();
+        auth_params.extend(block.auth_params.clone());
+        Some(Settings {
+            issuer: issuer?,
+            client_id,
+            client_secret: block.client_secret.clone().filter(|secret| !secret.expose_secret().is_empty()),
+            client_auth,
+            key: key?,
+            callback_path,
+            logout_path,
+            post_logout: post_logout?,
+            scopes,
+            offline_access,
+            auth_params,
+            audience: block.audience.clone().filter(|audience| !audience.is_empty()),
+            resource: block.resource.clone().filter(|resource| !resource.is_empty()),
+            strict_audience: block.strict_audience_validation,
+            user_info: user_info?,
+            force_https: block.force_https.unwrap_or(self.dialect == Dialect::Plugin),
+            trust_forwarded_uri: block.trust_forwarded_uri,
+            disable_login: block.disable_login,
+            excluded: excluded?,
+            gate: gate?,
+            minimal_headers: block.minimal_headers,
+            headers: headers?,
+            forward_authorization: block.forward_authorization,
+            session: session?,
+            cookies: cookies?,
+            login_max_age: login_max_age?,
+            provider: provider?,
+        })
+    }
+
+    fn scopes(&mut self) -> (Vec<String>, bool) {
+        let mut scopes: Vec<String> = vec!["openid".to_owned()];
+        if !self.block.override_scopes {
+            scopes.extend(["profile".to_owned(), "email".to_owned()]);
+        }
+        for scope in self.block.scopes.iter().flat_map(|entry| entry.split_whitespace()) {
+            let legal = |b: u8| b == 0x21 || (0x23..=0x5b).contains(&b) || (0x5d..=0x7e).contains(&b);
+            if !scope.bytes().all(legal) {
+                self.error("scopes", format!("`{scope}` is not a scope"));
+            } else if !scopes.iter().any(|s| s == scope) {
+                scopes.push(scope.to_owned());
+            }
+        }
+        (scopes, !self.block.override_scopes)
+    }
+
+    fn audiences(&mut self) -> Option<()> {
+        let block = self.block;
+        let audience = block.audience.as_deref().map_or(Ok(()), check::audience);
+        let resource = block.resource.as_deref().filter(|r| !r.is_empty()).map_or(Ok(()), check::resource);
+        let audience = self.checked("audience", audience);
+        let resource = self.checked("resource", resource);
+        audience.and(resource)
+    }
+
+    fn user_info(&mut self) -> Option<UserInfo> {
+        match self.block.user_info.as_deref() {
+            None | Some("" | "auto") => Some(UserInfo::Auto),
+            Some("always") => Some(UserInfo::Always),
+            Some("never") => Some(UserInfo::Never),
+            Some(_) => {
+                self.error("userInfo", "must be auto, always or never");
+                None
+            }
+        }
+    }
+
+    fn excluded(&mut self) -> Option<ExcludedPaths> {
+        match ExcludedPaths::new(&self.block.excluded_urls) {
+            Ok(paths) => Some(paths),
+            Err(faults) => {
+                for (_, message) in faults {
+                    self.error("excludedURLs", message);
+                }
+                None
+            }
+        }
+    }
+}

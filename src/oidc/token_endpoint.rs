@@ -1,0 +1,359 @@
+//! The token endpoint: codes and refresh tokens against tokens, and revocation.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::time::Duration;
+
+use openidconnect::core::{
+    CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
+    CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken,
+    CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
+};
+use openidconnect::{
+    AccessToken, AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret,
+    EmptyAdditionalClaims, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdToken, IssuerUrl,
+    JsonWebKeySet, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
+    Scope, StandardErrorResponse, TokenResponse, TokenUrl,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::fetch::{Fetch, FetchError};
+use super::metadata::Metadata;
+use super::settings::{ClientAuth, Settings};
+
+/// What the token endpoint gave.
+pub struct Tokens {
+    /// Access token.
+    pub access_token: SecretString,
+    /// Refresh token, if there is one (a new one).
+    pub refresh_token: Option<SecretString>,
+    /// ID token, if there is one.
+    pub id_token: Option<SecretString>,
+    /// Life of the access token, if said.
+    pub expires_in: Option<Duration>,
+}
+
+/// Why it gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// The code or refresh token is refused for good (RFC 6749, section 5.2: `invalid_grant`).
+    #[error("the grant is refused: invalid_grant")]
+    InvalidGrant,
+    /// Another error that the provider names: our client's fault, or its own.
+    #[error("the provider answers {0}")]
+    Rejected(String),
+    /// Nothing was sent.
+    #[error("{0}")]
+    NotSent(FetchError),
+    /// The grant may have been taken, but there is no usable answer.
+    #[error("{0}")]
+    NoAnswer(FetchError),
+    /// A status that is no answer of a token endpoint.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// A body that is no answer of a token endpoint.
+    #[error("the answer holds neither tokens nor an error")]
+    Malformed,
+    /// A URL or parameter of ours is unusable.
+    #[error("the request cannot be made: {0}")]
+    Request(String),
+}
+
+impl GrantError {
+    /// Whether the provider was too slow, as opposed to wrong.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::NotSent(FetchError::Timeout(_)) | Self::NoAnswer(FetchError::Timeout(_)))
+    }
+}
+
+/// The answer of the token endpoint (RFC 6749, section 5.1), with the ID token as text: it is
+/// judged by our own rules.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Answer {
+    access_token: AccessToken,
+    #[serde(default = "bearer")]
+    token_type: CoreTokenType,
+    #[serde(default, deserialize_with = "lenient_seconds")]
+    expires_in: Option<u64>,
+    #[serde(default)]
+    refresh_token: Option<RefreshToken>,
+    #[serde(default)]
+    id_token: Option<String>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer([redacted])")
+    }
+}
+
+impl OAuth2TokenResponse for Answer {
+    type TokenType = CoreTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &CoreTokenType {
+        &self.token_type
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        self.expires_in.map(Duration::from_secs)
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
+    }
+
+    fn scopes(&self) -> Option<&Vec<Scope>> {
+        None
+    }
+}
+
+type CoreIdToken = IdToken<
+    EmptyAdditionalClaims,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm,
+>;
+
+impl
+    TokenResponse<
+        EmptyAdditionalClaims,
+        CoreGenderClaim,
+        CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm,
+    > for Answer
+{
+    fn id_token(&self) -> Option<&CoreIdToken> {
+        None
+    }
+}
+
+/// The client of one provider, ready for the authorization request and both grants.
+pub(super) type OidcClient = Client<
+    EmptyAdditionalClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    Answer,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+    EndpointNotSet,
+>;
+
+/// Makes the client for `metadata`.
+///
+/// # Errors
+/// If the issuer is not a URL, which discovery has ruled out.
+pub(super) fn client(settings: &Settings, metadata: &Metadata) -> Result<OidcClient, GrantError> {
+    let issuer =
+        IssuerUrl::new(metadata.issuer.clone()).map_err(|error| GrantError::Request(error.to_string()))?;
+    let method = metadata.client_auth(settings.client_auth, settings.client_secret.is_some());
+    let client =
+        Client::new(ClientId::new(settings.client_id.clone()), issuer, JsonWebKeySet::new(Vec::new()))
+            .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
+            .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
+            .set_auth_type(match method {
+                ClientAuth::SecretBasic => AuthType::BasicAuth,
+                ClientAuth::SecretPost | ClientAuth::Public => AuthType::RequestBody,
+            });
+    Ok(match &settings.client_secret {
+        Some(secret) if method != ClientAuth::Public => {
+            client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
+        }
+        _ => client,
+    })
+}
+
+/// Exchanges a code (RFC 6749, section 4.1.3; RFC 7636). Tried once more only if nothing was sent.
+///
+/// # Errors
+/// [`GrantError`].
+pub async fn exchange_code(
+    settings: &Settings,
+    metadata: &Metadata,
+    fetch: &Fetch,
+    code: &str,
+    verifier: &str,
+    redirect_uri: &str,
+) -> Result<Tokens, GrantError> {
+    let client = client(settings, metadata)?;
+    let redirect =
+        RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| GrantError::Request(error.to_string()))?;
+    let once = || async {
+        let mut request = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
+            .set_redirect_uri(Cow::Borrowed(&redirect));
+        if let Some(resource) = &settings.resource {
+            request = request.add_extra_param("resource", resource.as_str());
+        }
+        finish(request.request_async(&Http(fetch)).await)
+    };
+    match once().await {
+        Err(GrantError::NotSent(FetchError::Connect(_))) => once().await,
+        result => result,
+    }
+}
+
+/// Exchanges a refresh token (RFC 6749, section 6). Never repeated here.
+///
+/// # Errors
+/// [`GrantError`].
+pub async fn refresh(
+    settings: &Settings,
+    metadata: &Metadata,
+    fetch: &Fetch,
+    token: &SecretString,
+) -> Result<Tokens, GrantError> {
+    let client = client(settings, metadata)?;
+    let token = RefreshToken::new(token.expose_secret().to_owned());
+    let mut request = client.exchange_refresh_token(&token);
+    if let Some(resource) = &settings.resource {
+        request = request.add_extra_param("resource", resource.as_str());
+    }
+    finish(request.request_async(&Http(fetch)).await)
+}
+
+/// Revokes a refresh token (RFC 7009); an answer other than 200 is only for the log.
+///
+/// # Errors
+/// [`GrantError`].
+pub async fn revoke(
+    settings: &Settings,
+    metadata: &Metadata,
+    fetch: &Fetch,
+    token: &SecretString,
+) -> Result<(), GrantError> {
+    let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(()) };
+    let request = revocation(settings, metadata, endpoint, token)?;
+    let answer = fetch.call(request).await.map_err(GrantError::NoAnswer)?;
+    match answer.status.as_u16() {
+        200 => Ok(()),
+        status => Err(GrantError::Status(status)),
+    }
+}
+
+fn revocation(
+    settings: &Settings,
+    metadata: &Metadata,
+    endpoint: &url::Url,
+    token: &SecretString,
+) -> Result<http::Request<Vec<u8>>, GrantError> {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", "refresh_token");
+    let mut request = http::Request::post(endpoint.as_str())
+        .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(http::header::ACCEPT, "application/json");
+    let secret = settings.client_secret.as_ref().map(|secret| secret.expose_secret()).unwrap_or_default();
+    match metadata.client_auth(settings.client_auth, settings.client_secret.is_some()) {
+        ClientAuth::SecretBasic => {
+            request = request.header(http::header::AUTHORIZATION, basic(&settings.client_id, secret))
+        }
+        ClientAuth::SecretPost => {
+            form.append_pair("client_id", &settings.client_id).append_pair("client_secret", secret);
+        }
+        ClientAuth::Public => {
+            form.append_pair("client_id", &settings.client_id);
+        }
+    }
+    request.body(form.finish().into_bytes()).map_err(|error| GrantError::Request(error.to_string()))
+}
+
+/// HTTP Basic with both halves form-encoded (RFC 6749, section 2.3.1).
+fn basic(id: &str, secret: &str) -> String {
+    use base64::Engine;
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encode(id), encode(secret));
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+}
+
+/// What went wrong below the token protocol.
+#[derive(Debug, thiserror::Error)]
+enum Transport {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("HTTP status {0}")]
+    Status(u16),
+}
+
+/// The provider's HTTP client, as the protocol crate wants it.
+struct Http<'f>(&'f Fetch);
+
+impl<'c> AsyncHttpClient<'c> for Http<'_> {
+    type Error = Transport;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Transport>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(send(self.0, request))
+    }
+}
+
+async fn send(fetch: &Fetch, request: HttpRequest) -> Result<HttpResponse, Transport> {
+    let answer = fetch.call(request).await?;
+    // An error document counts only with the statuses that go with it (RFC 6749, section 5.2).
+    if !matches!(answer.status.as_u16(), 200 | 400 | 401 | 403) {
+        return Err(Transport::Status(answer.status.as_u16()));
+    }
+    let mut response = HttpResponse::new(answer.body);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    Ok(response)
+}
+
+fn finish(
+    result: Result<Answer, RequestTokenError<Transport, StandardErrorResponse<CoreErrorResponseType>>>,
+) -> Result<Tokens, GrantError> {
+    let answer = result.map_err(|error| match error {
+        RequestTokenError::ServerResponse(response) => match response.error() {
+            CoreErrorResponseType::InvalidGrant => GrantError::InvalidGrant,
+            other => GrantError::Rejected(
+                other.as_ref().chars().filter(|c| c.is_ascii_graphic()).take(64).collect(),
+            ),
+        },
+        RequestTokenError::Request(Transport::Fetch(
+            error @ (FetchError::Connect(_) | FetchError::Reach(_)),
+        )) => GrantError::NotSent(error),
+        RequestTokenError::Request(Transport::Fetch(error)) => GrantError::NoAnswer(error),
+        RequestTokenError::Request(Transport::Status(status)) => GrantError::Status(status),
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => GrantError::Malformed,
+    })?;
+    if !answer.token_type.as_ref().eq_ignore_ascii_case("bearer") {
+        return Err(GrantError::Rejected("a token_type that is not Bearer".to_owned()));
+    }
+    Ok(Tokens {
+        access_token: SecretString::from(answer.access_token.secret().as_str()),
+        refresh_token: answer
+            .refresh_token
+            .map(|token| SecretString::from(token.secret().as_str()))
+            .filter(|t| !t.expose_secret().is_empty()),
+        id_token: answer.id_token.map(SecretString::from).filter(|token| !token.expose_secret().is_empty()),
+        expires_in: answer.expires_in.map(Duration::from_secs),
+    })
+}
+
+/// What a missing `token_type` means: nobody uses another one without being asked to.
+fn bearer() -> CoreTokenType {
+    CoreTokenType::Bearer
+}
+
+/// Seconds as a number or, as some providers do, as text; anything else is "not said".
+fn lenient_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    /// Longer lives than this are cut: 30 years.
+    const LONGEST: u64 = 30 * 365 * 24 * 3600;
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let seconds = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+    Ok(seconds.map(|seconds| seconds.min(LONGEST)))
+}

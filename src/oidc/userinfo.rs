@@ -1,0 +1,94 @@
+//! The userinfo endpoint (OpenID Connect Core, section 5.3).
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::claims::Claims;
+use super::fetch::FetchError;
+use super::id_token::{self, TokenError};
+use super::metadata::Metadata;
+use super::provider::Provider;
+
+/// Why there are no claims.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UserInfoError {
+    /// No answer.
+    #[error("userinfo: {0}")]
+    Fetch(#[from] FetchError),
+    /// A status that is not 200.
+    #[error("userinfo: HTTP status {0}")]
+    Status(u16),
+    /// Not a JSON object.
+    #[error("userinfo: not a JSON object")]
+    Malformed,
+    /// A signed answer that does not verify.
+    #[error("userinfo: {0}")]
+    Token(#[from] TokenError),
+    /// Claims of somebody else: they must not be used, nor the session be made (section 5.3.2).
+    #[error("userinfo: `sub` is not that of the ID token")]
+    Subject,
+}
+
+impl UserInfoError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Fetch(_) => true,
+            Self::Status(status) => *status >= 500 || *status == 429,
+            _ => false,
+        }
+    }
+}
+
+/// Fetches the claims of the access token's user, who must be `subject`. `None` if the provider
+/// has no such endpoint.
+///
+/// # Errors
+/// [`UserInfoError`].
+pub async fn fetch(
+    provider: &Provider,
+    metadata: &Metadata,
+    access_token: &SecretString,
+    client_id: &str,
+    subject: &str,
+) -> Result<Option<Claims>, UserInfoError> {
+    let Some(endpoint) = &metadata.userinfo_endpoint else { return Ok(None) };
+    let mut bearer = http::HeaderValue::try_from(format!("Bearer {}", access_token.expose_secret()))
+        .map_err(|_| FetchError::Request("the access token is not a header value".to_owned()))?;
+    bearer.set_sensitive(true);
+    let request = http::Request::get(endpoint.as_str())
+        .header(http::header::AUTHORIZATION, bearer)
+        .header(http::header::ACCEPT, "application/json, application/jwt;q=0.9")
+        .body(Vec::new())
+        .map_err(|error| FetchError::Request(error.to_string()))?;
+    let answer = provider.fetch().call(request).await?;
+    if answer.status.as_u16() != 200 {
+        return Err(UserInfoError::Status(answer.status.as_u16()));
+    }
+    let claims = if answer.media_type() == "application/jwt" {
+        let text = std::str::from_utf8(&answer.body).map_err(|_| UserInfoError::Malformed)?;
+        signed(provider, metadata, text.trim(), client_id).await?
+    } else {
+        Claims::new(serde_json::from_slice(&answer.body).map_err(|_| UserInfoError::Malformed)?)
+    };
+    if claims.subject() != Some(subject) {
+        return Err(UserInfoError::Subject);
+    }
+    Ok(Some(claims))
+}
+
+/// A signed answer has `iss` and `aud` too (section 5.3.2); where they are, they must be right.
+async fn signed(
+    provider: &Provider,
+    metadata: &Metadata,
+    token: &str,
+    client_id: &str,
+) -> Result<Claims, UserInfoError> {
+    let claims = id_token::verify_signature(token, provider).await?.claims;
+    if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(metadata.issuer.as_str())) {
+        return Err(TokenError::Issuer.into());
+    }
+    if claims.get("aud").is_some() && !claims.strings("aud").contains(&client_id) {
+        return Err(TokenError::Audience.into());
+    }
+    Ok(claims)
+}

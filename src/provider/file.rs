@@ -1,0 +1,133 @@
+//! The file provider: one file or a folder, YAML or TOML, watched.
+
+mod load;
+mod references;
+mod template;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch as channel};
+use tokio::time::Instant;
+
+pub use load::{Loaded, load};
+
+use super::Event;
+use crate::config::static_config;
+
+/// The provider's name.
+pub const NAME: &str = "file";
+
+/// Changes are read once nothing has moved for this long, so that a save in several steps is one change.
+const SETTLE: Duration = Duration::from_millis(100);
+/// A file that stays busy is read after this long all the same.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+/// An empty file is believed after this long: editors truncate before they write.
+const EMPTY_PAUSE: Duration = Duration::from_millis(500);
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file, or the folder that is read recursively.
+    pub path: PathBuf,
+    /// Whether changes are picked up.
+    pub watch: bool,
+    /// Logs each file after template execution.
+    pub log_template: bool,
+}
+
+impl Source {
+    /// What the operator wrote; `None` when it names neither a folder nor a file.
+    pub fn new(config: &static_config::FileProvider) -> Option<Self> {
+        let path = config.directory.as_ref().or(config.filename.as_ref())?;
+        Some(Self {
+            path: path.into(),
+            watch: config.watch,
+            log_template: config.debug_log_generated_template,
+        })
+    }
+}
+
+/// Reads files and sends what they say, again after each change.
+pub struct FileProvider {
+    source: Source,
+    throttle: Duration,
+    reread: Arc<Notify>,
+}
+
+impl FileProvider {
+    /// A provider for `source` that sends at most once per `throttle`. A notification on `reread`
+    /// makes it read and send even if nothing seems to have changed.
+    pub fn new(source: Source, throttle: Duration, reread: Arc<Notify>) -> Self {
+        Self { source, throttle, reread }
+    }
+
+    /// Runs until `stop` becomes true or nobody listens any more.
+    pub async fn run(self, events: mpsc::Sender<Event>, mut stop: channel::Receiver<bool>) {
+        let mut watcher = self.source.watch.then(|| watch::Watcher::new(&self.source.path));
+        let mut last = None;
+        let mut force = true;
+        loop {
+            let loaded = self.read().await;
+            if let Some(watcher) = &mut watcher {
+                watcher.follow(&loaded.files);
+            }
+            if force || last != Some(loaded.fingerprint) {
+                last = Some(loaded.fingerprint);
+                let event = Event { provider: NAME, outcome: loaded.outcome };
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            let sent = Instant::now();
+            force = tokio::select! {
+                () = self.reread.notified() => true,
+                () = changed(watcher.as_mut()) => false,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            tokio::select! {
+                () = settle(watcher.as_mut(), sent + self.throttle) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Reads on a blocking thread; once more after a pause when a file is empty.
+    async fn read(&self) -> Loaded {
+        let first = self.read_once().await;
+        if !first.has_empty_file {
+            return first;
+        }
+        tokio::time::sleep(EMPTY_PAUSE).await;
+        self.read_once().await
+    }
+
+    async fn read_once(&self) -> Loaded {
+        let source = self.source.clone();
+        match tokio::task::spawn_blocking(move || load(&source)).await {
+            Ok(loaded) => loaded,
+            Err(error) => Loaded::failed(&self.source.path, error.to_string()),
+        }
+    }
+}
+
+async fn changed(watcher: Option<&mut watch::Watcher>) {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until changes have settled, and not before `earliest`.
+async fn settle(watcher: Option<&mut watch::Watcher>, earliest: Instant) {
+    let limit = Instant::now() + SETTLE_LIMIT;
+    if let Some(watcher) = watcher {
+        while Instant::now() < limit && tokio::time::timeout(SETTLE, watcher.changed()).await.is_ok() {}
+    }
+    tokio::time::sleep_until(earliest).await;
+}
+
+#[cfg(test)]
+mod tests;

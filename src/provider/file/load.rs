@@ -1,0 +1,207 @@
+//! One reading of the provider's files.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{NAME, Source, references, template};
+use crate::config::dynamic::DynamicConfig;
+use crate::config::source::{self, LARGEST_FILE};
+use crate::config::value::Position;
+use crate::config::{ConfigError, ConfigErrors, decode_dynamic};
+use crate::provider::Fragment;
+
+/// How many files a folder may hold, and how deep.
+const MOST_FILES: usize = 10_000;
+const DEEPEST_FOLDER: usize = 16;
+
+/// What one reading found.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration, or every fault.
+    pub outcome: Result<Fragment, ConfigErrors>,
+    /// Every file that was read or referenced.
+    pub files: Vec<PathBuf>,
+    /// Tells one content from another.
+    pub fingerprint: u64,
+    /// Whether one of the files held nothing at all.
+    pub has_empty_file: bool,
+}
+
+impl Loaded {
+    /// A reading that failed as a whole.
+    pub fn failed(path: &Path, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let fingerprint = hash(&message);
+        let error = ConfigError {
+            at: Some(Position::whole(path.display().to_string())),
+            path: String::new(),
+            message,
+        };
+        Self {
+            outcome: Err(ConfigErrors(vec![error])),
+            files: Vec::new(),
+            fingerprint,
+            has_empty_file: false,
+        }
+    }
+}
+
+/// Reads everything once. Blocks on files.
+pub fn load(source: &Source) -> Loaded {
+    let files = match list(&source.path) {
+        Ok(files) => files,
+        Err(error) => return Loaded::failed(&source.path, error.to_string()),
+    };
+    let mut reading = Reading { log_template: source.log_template, ..Reading::default() };
+    for file in &files {
+        reading.file(file);
+    }
+    reading.finish(files)
+}
+
+#[derive(Default)]
+struct Reading {
+    log_template: bool,
+    merged: DynamicConfig,
+    warnings: Vec<ConfigError>,
+    errors: Vec<ConfigError>,
+    hasher: DefaultHasher,
+    has_empty_file: bool,
+}
+
+impl Reading {
+    fn file(&mut self, path: &Path) {
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(error) => return self.fail(path, error),
+        };
+        text.hash(&mut self.hasher);
+        self.has_empty_file |= text.trim().is_empty();
+        let decoded = template::render(path, &text, |name| std::env::var(name).ok())
+            .inspect(|rendered| {
+                if self.log_template {
+                    tracing::debug!(file = %path.display(), content = %rendered, "template executed");
+                }
+            })
+            .and_then(|rendered| source::parse(path, &rendered))
+            .and_then(|node| decode_dynamic(&node));
+        match decoded {
+            Ok((config, warnings)) => {
+                self.warnings.extend(warnings);
+                self.merge(path, config);
+            }
+            Err(errors) => self.errors.extend(errors.0),
+        }
+    }
+
+    fn fail(&mut self, path: &Path, error: String) {
+        error.hash(&mut self.hasher);
+        let at = Some(Position::whole(path.display().to_string()));
+        self.errors.push(ConfigError { at, path: String::new(), message: error });
+    }
+
+    /// Adds a file's objects; of two with one name the first stays, as in Traefik.
+    fn merge(&mut self, path: &Path, config: DynamicConfig) {
+        let DynamicConfig { http, tls } = config;
+        let mut twice = Vec::new();
+        adopt("http.routers", &mut self.merged.http.routers, http.routers, &mut twice);
+        adopt("http.services", &mut self.merged.http.services, http.services, &mut twice);
+        adopt("http.middlewares", &mut self.merged.http.middlewares, http.middlewares, &mut twice);
+        let transports = &mut self.merged.http.servers_transports;
+        adopt("http.serversTransports", transports, http.servers_transports, &mut twice);
+        adopt("tls.options", &mut self.merged.tls.options, tls.options, &mut twice);
+        adopt("tls.stores", &mut self.merged.tls.stores, tls.stores, &mut twice);
+        self.merged.tls.certificates.extend(tls.certificates);
+        self.warnings.extend(twice.into_iter().map(|key| ConfigError {
+            at: Some(Position::whole(path.display().to_string())),
+            path: key,
+            message: "is defined in an earlier file too; that one is used".to_owned(),
+        }));
+    }
+
+    fn finish(mut self, files: Vec<PathBuf>) -> Loaded {
+        let referenced = references::files(&self.merged);
+        for path in &referenced {
+            // A file that cannot be read is the business of whoever needs it; here it only must count as a change.
+            std::fs::read(path).ok().hash(&mut self.hasher);
+        }
+        let outcome = if self.errors.is_empty() {
+            let config = Arc::new(self.merged);
+            Ok(Fragment { provider: NAME, config, warnings: self.warnings })
+        } else {
+            Err(ConfigErrors(self.errors))
+        };
+        Loaded {
+            outcome,
+            files: files.into_iter().chain(referenced).collect(),
+            fingerprint: self.hasher.finish(),
+            has_empty_file: self.has_empty_file,
+        }
+    }
+}
+
+fn adopt<T>(block: &str, into: &mut BTreeMap<String, T>, from: BTreeMap<String, T>, twice: &mut Vec<String>) {
+    for (name, object) in from {
+        match into.entry(name) {
+            Entry::Occupied(first) => twice.push(format!("{block}.{}", first.key())),
+            Entry::Vacant(free) => {
+                free.insert(object);
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if metadata.len() > LARGEST_FILE {
+        return Err(format!("larger than {LARGEST_FILE} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+/// The file itself, or the configuration files below a folder in name order.
+fn list(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !std::fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    walk(path, 0, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
+fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if depth > DEEPEST_FOLDER {
+        return Err(std::io::Error::other("folders are nested too deeply"));
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Kubernetes mounts a ConfigMap as links into `..data`, itself a link: the links beside it are what counts.
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."));
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        if hidden {
+            continue;
+        }
+        if metadata.is_dir() {
+            walk(&path, depth + 1, files)?;
+        } else if path
+            .extension()
+            .is_some_and(|ending| ["toml", "yaml", "yml"].iter().any(|known| ending == *known))
+        {
+            files.push(path);
+        }
+        if files.len() > MOST_FILES {
+            return Err(std::io::Error::other(format!("more than {MOST_FILES} files")));
+        }
+    }
+    Ok(())
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

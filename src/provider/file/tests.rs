@@ -1,0 +1,143 @@
+//! Real files, real changes; every wait is for an event, with a deadline.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn router(rule: &str) -> String {
+    format!("http:\n  routers:\n    r:\n      rule: '{rule}'\n      service: s\n")
+}
+
+struct Running {
+    events: mpsc::Receiver<Event>,
+    reread: Arc<Notify>,
+    _stop: channel::Sender<bool>,
+}
+
+fn start(path: &Path) -> Running {
+    let source = Source { path: path.to_owned(), watch: true, log_template: false };
+    let reread = Arc::new(Notify::new());
+    let provider = FileProvider::new(source, Duration::from_millis(10), Arc::clone(&reread));
+    let (sender, events) = mpsc::channel(4);
+    let (stop, stopped) = channel::channel(false);
+    tokio::spawn(provider.run(sender, stopped));
+    Running { events, reread, _stop: stop }
+}
+
+impl Running {
+    async fn next(&mut self) -> Result<String, String> {
+        let event =
+            tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event").expect("a sender");
+        let fragment = event.outcome.map_err(|errors| errors.to_string())?;
+        Ok(fragment.config.http.routers.get("r").map(|r| r.value.rule.clone()).unwrap_or_default())
+    }
+}
+
+#[tokio::test]
+async fn saves_of_every_kind_are_seen() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("dynamic.yml");
+    fs::write(&file, router("Path(`/0`)")).unwrap();
+    let mut running = start(&file);
+    assert_eq!(running.next().await.unwrap(), "Path(`/0`)");
+
+    fs::write(&file, router("Path(`/1`)")).unwrap();
+    assert_eq!(running.next().await.unwrap(), "Path(`/1`)");
+
+    let beside = folder.path().join(".dynamic.yml.swp");
+    fs::write(&beside, router("Path(`/2`)")).unwrap();
+    fs::rename(&beside, &file).unwrap();
+    assert_eq!(running.next().await.unwrap(), "Path(`/2`)");
+
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, router("Path(`/3`)")).unwrap();
+    loop {
+        match running.next().await {
+            Ok(rule) => break assert_eq!(rule, "Path(`/3`)"),
+            Err(gone) => assert!(gone.contains("No such file"), "{gone}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mounted_config_map_is_followed() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("..one")).unwrap();
+    fs::write(at("..one/dynamic.yml"), router("Path(`/one`)")).unwrap();
+    std::os::unix::fs::symlink("..one", at("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/dynamic.yml", at("dynamic.yml")).unwrap();
+    let mut running = start(folder.path());
+    assert_eq!(running.next().await.unwrap(), "Path(`/one`)");
+
+    fs::create_dir(at("..two")).unwrap();
+    fs::write(at("..two/dynamic.yml"), router("Path(`/two`)")).unwrap();
+    std::os::unix::fs::symlink("..two", at("..data_tmp")).unwrap();
+    fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    assert_eq!(running.next().await.unwrap(), "Path(`/two`)");
+}
+
+#[tokio::test]
+async fn a_broken_file_is_reported_and_a_mended_one_read() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("dynamic.yml");
+    fs::write(&file, router("Path(`/0`)")).unwrap();
+    let mut running = start(&file);
+    running.next().await.unwrap();
+    fs::write(&file, "http:\n  router: {}\n").unwrap();
+    let said = running.next().await.unwrap_err();
+    assert!(said.contains("dynamic.yml:2:3: http: unknown key `router`; did you mean `routers`?"), "{said}");
+    fs::write(&file, router("Path(`/1`)")).unwrap();
+    assert_eq!(running.next().await.unwrap(), "Path(`/1`)");
+}
+
+#[tokio::test]
+async fn referenced_certificates_count_as_changes() {
+    let folder = TempDir::new().unwrap();
+    let certificates = TempDir::new().unwrap();
+    let (cert, key) = (certificates.path().join("tls.crt"), certificates.path().join("tls.key"));
+    fs::write(&cert, "one").unwrap();
+    fs::write(&key, "one").unwrap();
+    let file = folder.path().join("tls.toml");
+    let text = format!("[[tls.certificates]]\ncertFile = {cert:?}\nkeyFile = {key:?}\n");
+    fs::write(&file, text).unwrap();
+    let mut running = start(&file);
+    running.next().await.unwrap();
+    fs::write(&cert, "two").unwrap();
+    running.next().await.unwrap();
+}
+
+#[tokio::test]
+async fn rereading_on_demand_sends_again() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("dynamic.yml");
+    fs::write(&file, router("Path(`/0`)")).unwrap();
+    let mut running = start(&file);
+    running.next().await.unwrap();
+    running.reread.notify_one();
+    assert_eq!(running.next().await.unwrap(), "Path(`/0`)");
+}
+
+#[test]
+fn a_folder_is_merged_in_name_order() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    fs::write(folder.path().join("b.yml"), router("Path(`/b`)")).unwrap();
+    fs::write(folder.path().join("a.toml"), "[http.routers.r]\nrule = \"Path(`/a`)\"\nservice = \"s\"\n")
+        .unwrap();
+    fs::write(folder.path().join("sub/c.yaml"), "http: {services: {s: {loadBalancer: {servers: []}}}}")
+        .unwrap();
+    fs::write(folder.path().join("ignored.txt"), "nonsense: {").unwrap();
+    let loaded = load(&Source { path: folder.path().to_owned(), watch: false, log_template: false });
+    let fragment = loaded.outcome.unwrap();
+    assert_eq!(fragment.config.http.routers["r"].value.rule, "Path(`/a`)");
+    assert!(fragment.config.http.services.contains_key("s"));
+    assert!(
+        fragment.warnings[0].to_string().contains("b.yml: http.routers.r: is defined in an earlier file")
+    );
+}

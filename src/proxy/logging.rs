@@ -1,0 +1,153 @@
+//! Last phase: one record per request, for the access log and the metrics.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Version};
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource};
+
+use super::context::{Ctx, Seen};
+use super::failure::CLIENT_CLOSED_REQUEST;
+use super::snapshot::RouteService;
+use crate::net::ConnInfo;
+use crate::net::forwarded::X_FORWARDED_FOR;
+use crate::observe::{OriginRecord, RequestRecord, TlsRecord};
+
+/// What only the end of a request tells.
+struct End<'a> {
+    status: u16,
+    request_headers: &'a HeaderMap,
+    response_headers: Option<&'a HeaderMap>,
+    request_bytes: u64,
+    response_bytes: u64,
+    origin_bytes: u64,
+}
+
+/// The request is over, one way or the other.
+pub(super) fn finished(session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+    ctx.logged = true;
+    if let Some(error) = error {
+        report(error, ctx);
+    }
+    let written = session.response_written();
+    let end = End {
+        status: ctx
+            .status
+            .or(written.map(|response| response.status.as_u16()))
+            .unwrap_or(CLIENT_CLOSED_REQUEST),
+        request_headers: &session.req_header().headers,
+        response_headers: written.map(|response| &response.headers),
+        request_bytes: session.body_bytes_read() as u64,
+        response_bytes: session.body_bytes_sent() as u64,
+        origin_bytes: session.upstream_body_bytes_received() as u64,
+    };
+    emit(ctx, &end);
+}
+
+/// The request was dropped before it was over: a panic, or a connection cut from under it.
+pub(super) fn abandoned(ctx: &mut Ctx) {
+    ctx.logged = true;
+    let panicking = std::thread::panicking();
+    let headers = HeaderMap::new();
+    let status = if panicking { 500 } else { CLIENT_CLOSED_REQUEST };
+    emit(
+        ctx,
+        &End {
+            status,
+            request_headers: &headers,
+            response_headers: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            origin_bytes: 0,
+        },
+    );
+}
+
+/// One line about a failure; a client that leaves is no failure of ours.
+fn report(error: &Error, ctx: &Ctx) {
+    let router = ctx.route.as_ref().map_or("-", |route| &*route.name);
+    let server = ctx.origin.endpoint.as_ref().map_or("-", |endpoint| &**endpoint.url());
+    let request_id = ctx.request_id();
+    if *error.esource() == ErrorSource::Downstream {
+        tracing::debug!(request_id, router, server, %error, "client failed");
+    } else {
+        tracing::warn!(request_id, router, server, attempts = ctx.origin.attempts, %error, "request failed");
+    }
+}
+
+fn emit(ctx: &Ctx, end: &End<'_>) {
+    let (Some(seen), Some(conn), Some(entry)) = (&ctx.seen, &ctx.conn, &ctx.entry) else { return };
+    let record = record(ctx, seen, conn, end);
+    if let Some(metrics) = &entry.metrics {
+        metrics.record(&record);
+    }
+    let Some(route) = &ctx.route else {
+        return write_access_log(ctx, &record);
+    };
+    for metrics in [&route.metrics, &route.service_metrics].into_iter().flatten() {
+        metrics.record(&record);
+    }
+    let internal = matches!(route.service, RouteService::Internal(_));
+    let wanted = !internal || ctx.shared.access_log.as_ref().is_some_and(|log| log.includes_internals());
+    if route.access_log && wanted {
+        write_access_log(ctx, &record);
+    }
+}
+
+fn write_access_log(ctx: &Ctx, record: &RequestRecord<'_>) {
+    if let Some(log) = &ctx.shared.access_log {
+        log.write(record);
+    }
+}
+
+fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -> RequestRecord<'a> {
+    let trusted = ctx.facts.as_ref().is_some_and(|facts| facts.peer_trusted);
+    RequestRecord {
+        start: ctx.started_at,
+        duration: ctx.started.elapsed(),
+        entry_point: &conn.entry_point,
+        client: conn.peer,
+        forwarded_for: end
+            .request_headers
+            .get(X_FORWARDED_FOR)
+            .filter(|_| trusted)
+            .and_then(|value| value.to_str().ok()),
+        user: ctx.state.user.as_deref(),
+        method: seen.method.as_str(),
+        authority: seen.authority.to_str().unwrap_or_default(),
+        path: seen.uri.path(),
+        query: seen.uri.query(),
+        hide_query: false,
+        version: if seen.version == Version::HTTP_09 { Version::HTTP_10 } else { seen.version },
+        protocol: seen.protocol,
+        tls: conn.tls.as_ref().map(|tls| TlsRecord {
+            version: tls.version,
+            cipher: tls.cipher,
+            client_subject: None,
+        }),
+        request_headers: end.request_headers,
+        request_bytes: end.request_bytes,
+        router: ctx.route.as_ref().map(|route| &*route.name),
+        service: ctx.route.as_ref().map(|route| &*route.service_name),
+        origin: origin(ctx, end),
+        retry_attempts: ctx.origin.attempts.saturating_sub(1),
+        status: end.status,
+        response_headers: end.response_headers,
+        response_bytes: end.response_bytes,
+        grpc_status: ctx.grpc_status,
+        request_id: ctx.request_id(),
+    }
+}
+
+fn origin<'a>(ctx: &'a Ctx, end: &End<'a>) -> Option<OriginRecord<'a>> {
+    let endpoint = ctx.origin.endpoint.as_ref()?;
+    let elapsed = || ctx.origin.started.map_or(Duration::ZERO, |started| started.elapsed());
+    Some(OriginRecord {
+        url: endpoint.url(),
+        addr: endpoint.host_and_port(),
+        status: ctx.origin.status.unwrap_or(end.status),
+        duration: ctx.origin.duration.unwrap_or_else(elapsed),
+        headers: None,
+        bytes: end.origin_bytes,
+    })
+}

@@ -1,0 +1,10 @@
+//! The proxy against scripted servers and raw clients.
+
+mod basics;
+mod bodies;
+mod chain;
+mod failures;
+mod http10;
+mod http2;
+mod tls;
+mod upgrades;

@@ -1,0 +1,80 @@
+//! What outlives a reload.
+
+use std::sync::{Arc, OnceLock};
+
+use super::events::Counted;
+use super::sessions;
+use crate::admin::{Admin, Health};
+use crate::observe::Metrics;
+use crate::oidc::{self, Events, Providers, UsedStates};
+use crate::service;
+use crate::tls;
+
+/// Registries and shared state that every configuration is compiled against.
+pub struct Kept {
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Readiness and what is wrong.
+    pub health: Arc<Health>,
+    /// The internal services.
+    pub admin: Admin,
+    /// Balancer positions and resolved names.
+    pub services: service::Registries,
+    /// Ticket keys, resumable TLS sessions, the self-signed certificate.
+    pub tls: tls::Keep,
+    /// Runs what must outlive its request.
+    pub runtime: tokio::runtime::Handle,
+    oidc: OnceLock<Result<oidc::Deps, String>>,
+    in_memory: bool,
+}
+
+impl Kept {
+    /// Nothing kept yet. Background work runs on `runtime`.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+        admin: Admin,
+        services: service::Registries,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        let (tls, oidc) = (tls::Keep::default(), OnceLock::new());
+        Self { metrics, health, admin, services, tls, runtime, oidc, in_memory: false }
+    }
+
+    /// Keeps sessions in memory only, for a configuration that is tried out.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        Self { in_memory: true, ..self }
+    }
+
+    /// Sessions, OpenID providers and events. The session store is opened when the first OIDC
+    /// middleware asks; whoever uses none gets no file.
+    ///
+    /// # Errors
+    /// The store cannot be opened at all.
+    pub fn oidc(&self) -> Result<&oidc::Deps, String> {
+        self.oidc.get_or_init(|| self.open_oidc()).as_ref().map_err(Clone::clone)
+    }
+
+    /// The sessions, if an OIDC middleware has asked for them.
+    pub fn sessions(&self) -> Option<&oidc::session::Sessions> {
+        self.oidc.get().and_then(|deps| deps.as_ref().ok()).map(|deps| &deps.sessions)
+    }
+
+    fn open_oidc(&self) -> Result<oidc::Deps, String> {
+        let _inside = self.runtime.enter();
+        let sessions = match self.in_memory {
+            true => sessions::in_memory()?,
+            false => sessions::open(&sessions::state_folder()?)?,
+        };
+        drop(sessions.spawn_upkeep());
+        let events: Arc<dyn Events> = Arc::new(Counted(Arc::clone(&self.metrics)));
+        Ok(oidc::Deps {
+            sessions,
+            providers: Arc::new(Providers::new(Arc::clone(&events), self.runtime.clone())),
+            used: Arc::new(UsedStates::default()),
+            events,
+            runtime: self.runtime.clone(),
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! Middlewares by name, compiled once and shared by the routers that use them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::kept::Kept;
+use super::names::{hint, qualify};
+use crate::config::dynamic::DynamicConfig;
+use crate::config::middleware::Middleware as Config;
+use crate::config::validate::is_native_plugin;
+use crate::config::value::Node;
+use crate::config::{ConfigError, ConfigErrors, Decoder, StaticConfig};
+use crate::middleware::{Chain, Lookup, Middleware, Oidc, flatten};
+use crate::oidc::Policy;
+use crate::oidc::settings::{self, Dialect};
+
+/// What a name stands for.
+enum Compiled {
+    /// Names of other middlewares.
+    Chain(Vec<String>),
+    /// A middleware.
+    Single(Arc<Middleware>),
+    /// One that does not work, with the reason.
+    Broken(String),
+}
+
+/// Every middleware of a configuration.
+pub struct Middlewares(BTreeMap<String, Compiled>);
+
+impl Middlewares {
+    /// Compiles them; what does not work is reported in `errors` and breaks only the routers that use it.
+    pub fn compile(
+        dynamic: &DynamicConfig,
+        provider: &str,
+        fixed: &StaticConfig,
+        kept: &Kept,
+        errors: &mut Vec<ConfigError>,
+    ) -> Self {
+        let mut table = BTreeMap::new();
+        for (name, located) in &dynamic.http.middlewares {
+            let qualified = qualify(name, provider);
+            let compiled = match one(&qualified, &located.value, fixed, kept, errors) {
+                Ok(compiled) => compiled,
+                Err(message) => {
+                    errors.push(ConfigError {
+                        at: Some(located.at.clone()),
+                        path: format!("http.middlewares.{name}"),
+                        message: message.clone(),
+                    });
+                    Compiled::Broken(message)
+                }
+            };
+            table.insert(qualified, compiled);
+        }
+        Self(table)
+    }
+
+    /// The chain of these names, as written by `provider`.
+    ///
+    /// # Errors
+    /// A name that nobody defines, a cycle, or a middleware that does not work.
+    pub fn chain(&self, names: &[String], provider: &str) -> Result<Chain, String> {
+        let lookup = |name: &str| match self.0.get(name) {
+            Some(Compiled::Chain(inner)) => Lookup::Chain(inner),
+            Some(_) => Lookup::Single,
+            None => Lookup::Unknown,
+        };
+        let flat =
+            flatten(names, provider, &lookup).map_err(|message| self.with_hint(names, provider, message))?;
+        let resolved = flat.iter().map(|name| match self.0.get(name) {
+            Some(Compiled::Single(middleware)) => Ok(Arc::clone(middleware)),
+            Some(Compiled::Broken(reason)) => Err(format!("middleware `{name}` does not work: {reason}")),
+            _ => Err(format!("middleware `{name}` does not exist")),
+        });
+        Ok(Chain::new(resolved.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    fn with_hint(&self, names: &[String], provider: &str, message: String) -> String {
+        let missing =
+            names.iter().map(|name| qualify(name, provider)).find(|name| !self.0.contains_key(name));
+        match missing {
+            Some(name) => format!("{message}{}", hint(&name, self.0.keys().map(String::as_str))),
+            None => message,
+        }
+    }
+}
+
+fn one(
+    name: &str,
+    config: &Config,
+    fixed: &StaticConfig,
+    kept: &Kept,
+    errors: &mut Vec<ConfigError>,
+) -> Result<Compiled, String> {
+    if let Some((block, dialect)) = oidc_block(config, fixed)? {
+        let policy = policy(name, block, dialect, kept, errors)?;
+        return Ok(Compiled::Single(Arc::new(Middleware::Oidc(Oidc::new(policy)))));
+    }
+    match &config.chain {
+        Some(chain) => Ok(Compiled::Chain(chain.middlewares.clone())),
+        None => Middleware::new(config).map(|middleware| Compiled::Single(Arc::new(middleware))),
+    }
+}
+
+/// The OIDC block of a middleware, native or written for the plugin.
+fn oidc_block<'a>(config: &'a Config, fixed: &StaticConfig) -> Result<Option<(&'a Node, Dialect)>, String> {
+    if let Some(block) = &config.oidc {
+        return Ok(Some((block, Dialect::Native)));
+    }
+    let Some(plugins) = &config.plugin else { return Ok(None) };
+    let mut plugins = plugins.iter();
+    match (plugins.next(), plugins.next()) {
+        (Some((alias, block)), None) if is_native_plugin(fixed, alias) => Ok(Some((block, Dialect::Plugin))),
+        (Some((alias, _)), None) => {
+            Err(format!("plugin `{alias}` cannot be loaded: only traefikoidc is built in"))
+        }
+        _ => Err("a plugin block names exactly one plugin".to_owned()),
+    }
+}
+
+fn policy(
+    name: &str,
+    block: &Node,
+    dialect: Dialect,
+    kept: &Kept,
+    errors: &mut Vec<ConfigError>,
+) -> Result<Policy, String> {
+    let mut decoder = Decoder::new();
+    let decoded = settings::decode(block, dialect, &mut decoder);
+    let (settings, warnings) = decoder.finish(decoded).map_err(|ConfigErrors(faults)| {
+        let summary = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        // Each fault has a place of its own, which is worth more than the place of the block.
+        errors.extend(faults);
+        summary
+    })?;
+    for warning in warnings {
+        tracing::warn!(middleware = name, "{warning}");
+    }
+    Policy::new(name, settings, kept.oidc()?).map_err(|error| error.to_string())
+}
