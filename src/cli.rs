@@ -3,12 +3,14 @@
 //! Running takes Traefik's flags, whose grammar is the configuration's and not a command line
 //! parser's; only `demo` has options of its own.
 
+mod check;
 mod demo;
 mod run;
 
 use std::process::ExitCode;
 
-
+use crate::admin;
+use crate::config::{self, ConfigErrors, Loaded};
 
 const USAGE: &str = "\
 Portcullis: an edge reverse proxy with OpenID Connect built in.
@@ -26,12 +28,11 @@ Static configuration comes from a file, else from flags, else from TRAEFIK_... v
 /// Runs the command that `arguments` (without the program's name) ask for.
 pub fn main(arguments: Vec<String>) -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        eprintln!("another cryptography provider is already installed");
+        eprintln!("portcullis: another cryptography provider is already installed");
         return ExitCode::FAILURE;
     }
-    let command = arguments.first().map(String::as_str).unwrap_or_default();
     let rest = || arguments.get(1..).unwrap_or_default().to_vec();
-    match command {
+    match arguments.first().map(String::as_str).unwrap_or_default() {
         "version" | "--version" => {
             println!("Portcullis {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -40,9 +41,24 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
             print!("{USAGE}");
             ExitCode::SUCCESS
         }
-        
-        
+        "check" => check::main(load(&rest())),
+        "healthcheck" => with(load(&rest()), |loaded| admin::healthcheck_command(&loaded.config)),
         "demo" => demo::main(&rest()),
-        _ => ExitCode::SUCCESS,
+        _ => with(load(&arguments), |loaded| run::serve(arguments.clone(), loaded, None)),
+    }
+}
+
+fn load(arguments: &[String]) -> Result<Loaded, ConfigErrors> {
+    let variables: Vec<(String, String)> = std::env::vars().collect();
+    config::load_static(arguments, &variables)
+}
+
+fn with(loaded: Result<Loaded, ConfigErrors>, command: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
+    match loaded {
+        Ok(loaded) => command(loaded),
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,1 +1,24 @@
-//! (being laid out)
+//! Listeners and connections: from `accept` to a stream on which HTTP is spoken.
+//!
+//! [`Supervisor`] keeps the listeners that configuration asks for. Each accepted connection is
+//! taken through the PROXY header and the TLS handshake (`establish`), wrapped in a stream that
+//! enforces deadlines and limits (`io`), and handed to Pingora with its `ConnInfo` (`app`).
+
+mod app;
+mod bind;
+mod connection;
+mod establish;
+mod io;
+mod listener;
+mod open;
+mod settings;
+mod supervisor;
+
+#[cfg(test)]
+mod tests;
+
+pub use bind::{BindError, ListenerSource};
+pub use io::RejectReason;
+pub use open::{ConnectionEvents, NoEvents};
+pub use settings::{Http2, KeepAlive, ProxyTrust, Settings, Timeouts};
+pub use supervisor::{DrainOutcome, ListenerSpec, ReconcileError, Supervisor};

@@ -17,7 +17,6 @@ pub mod gate;
 mod grant;
 pub mod id_token;
 pub mod identity_headers;
-mod jar;
 pub mod jwks;
 mod login;
 mod logout;
@@ -51,10 +50,11 @@ use smallvec::SmallVec;
 
 use crate::net::{LocalResponse, Scheme};
 
+pub use callback::CallbackQuery;
 pub use cause::Cause;
+pub use cookie::CookieEdit;
 pub use events::{Events, NoEvents};
 pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
-pub use jar::CookieEdit;
 pub use policy::{Deps, Policy, PolicyError};
 pub use provider::Providers;
 pub use settings::Settings;

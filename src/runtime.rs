@@ -14,8 +14,8 @@ mod routers;
 mod services;
 mod sessions;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -107,7 +107,10 @@ impl Runtime {
             }
         };
         if outcome.is_err() {
-            tracing::error!(provider = event.provider, "configuration refused; the previous one stays in force");
+            tracing::error!(
+                provider = event.provider,
+                "configuration refused; the previous one stays in force"
+            );
             self.kept.metrics.config_refused();
         }
         self.outcomes.send_replace(Some(outcome));
@@ -136,10 +139,12 @@ impl Runtime {
             cn: expiry.common_name.clone(),
             serial: expiry.serial.clone(),
             sans: expiry.sans.clone(),
-            not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(expiry.not_after).unwrap_or(0)),
+            not_after: SystemTime::UNIX_EPOCH
+                + Duration::from_secs(u64::try_from(expiry.not_after).unwrap_or(0)),
         });
         self.kept.metrics.set_certificates(expiries.collect());
-        let routers: usize = snapshot.entry_points.values().map(|e| e.plain.routes.len() + e.tls.routes.len()).sum();
+        let routers: usize =
+            snapshot.entry_points.values().map(|e| e.plain.routes.len() + e.tls.routes.len()).sum();
         let generation = snapshot.generation;
         // TLS first: a new router must not be reachable under old options.
         let old_tls = self.tls.swap(Arc::new(tls));
@@ -148,7 +153,8 @@ impl Runtime {
         tokio::task::spawn_blocking(move || drop((old, old_tls)));
         self.kept.metrics.config_applied(SystemTime::now());
         self.kept.health.configuration_live();
-        let status = format!("configuration {generation}: {routers} routers, {} items with errors", errors.len());
+        let status =
+            format!("configuration {generation}: {routers} routers, {} items with errors", errors.len());
         tracing::info!("{status}");
         status
     }

@@ -12,8 +12,6 @@ mod options;
 mod snapshot;
 mod store;
 
-#[cfg(test)]
-mod tests;
 
 pub use certificate::{CertificateError, Expiry};
 pub use names::{cipher_name, version_name};

@@ -24,7 +24,7 @@ fn config() -> StaticConfig {
 fn admin(config: &StaticConfig) -> Admin {
     let metrics = Arc::new(Metrics::new(Some(&Prometheus::default())).unwrap());
     let health = Arc::new(Health::new(Arc::clone(&metrics), UNIX_EPOCH + Duration::from_secs(1)));
-    let log = Arc::new(Log::detached(metrics.log_lines_dropped("process")).unwrap());
+    let log = Arc::new(Log::silent(metrics.log_lines_dropped("process")).unwrap());
     Admin::new(config, health, metrics, log)
 }
 

@@ -60,13 +60,9 @@ pub fn main(arguments: &[String]) -> ExitCode {
         }
     };
     let file = format!("--configFile={}", prepared.static_config_path.display());
-    let loaded = match config::load_static(&[file], &[]) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let greeting = prepared.greeting();
-    super::run::serve(loaded, Some(Box::new(move || println!("{greeting}"))))
+    let arguments = vec![file];
+    super::with(config::load_static(&arguments, &[]), |loaded| {
+        let greeting = prepared.greeting();
+        super::run::serve(arguments.clone(), loaded, Some(Box::new(move || println!("{greeting}"))))
+    })
 }

@@ -40,7 +40,12 @@ fn parts<'a>(exchange: &'a Exchange<'_>) -> RequestParts<'a> {
     RequestParts {
         method: &request.method,
         scheme: exchange.facts.scheme,
-        authority: request.uri.authority().map(|authority| authority.as_str()).or_else(host).unwrap_or_default(),
+        authority: request
+            .uri
+            .authority()
+            .map(|authority| authority.as_str())
+            .or_else(host)
+            .unwrap_or_default(),
         path: request.uri.path(),
         query: request.uri.query(),
         headers: &request.headers,
@@ -63,11 +68,10 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
     if identity.strip_authorization {
         request.remove_header(&AUTHORIZATION);
     }
-    if let CookieEdit::Replace(values) = identity.cookie {
-        request.remove_header(&COOKIE);
-        for value in values {
-            set_header!(request, append_header, COOKIE, value);
-        }
+    match identity.cookie {
+        CookieEdit::Keep => {}
+        CookieEdit::Drop => drop(request.remove_header(&COOKIE)),
+        CookieEdit::Replace(value) => set_header!(request, insert_header, COOKIE, value),
     }
     for (name, value) in identity.headers.iter() {
         set_header!(request, insert_header, name, value.clone());

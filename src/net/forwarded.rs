@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
+use super::Scheme;
 use super::cidr::{CidrError, IpSet};
 use super::headers::{is_alias_name, same_name};
 
@@ -86,14 +87,13 @@ impl Trust {
     }
 }
 
-/// Whether the outside of the client's connection is HTTPS, as `X-Forwarded-Proto` says or, without
-/// it, the connection itself. Read it only after untrusted headers are gone.
-pub fn outside_is_https(headers: &HeaderMap, tls: bool) -> bool {
-    match headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes) {
-        Some(proto) if proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss") => true,
-        Some(proto) if proto.eq_ignore_ascii_case(b"http") || proto.eq_ignore_ascii_case(b"ws") => false,
-        _ => tls,
-    }
+/// The outside scheme of the client's connection, as `X-Forwarded-Proto` says or, without it, the
+/// connection itself. Read it only after untrusted headers are gone.
+pub fn outside_scheme(headers: &HeaderMap, tls: bool) -> Scheme {
+    headers
+        .get(X_FORWARDED_PROTO)
+        .and_then(|proto| Scheme::from_forwarded_proto(proto.as_bytes()))
+        .unwrap_or_else(|| Scheme::of_connection(tls))
 }
 
 /// `X-Forwarded-Proto` for a client that sent none.
@@ -107,14 +107,14 @@ pub fn proto(tls: bool, websocket: bool) -> HeaderValue {
 }
 
 /// `X-Forwarded-Port` for a client that sent none: the port of `authority`, else the scheme's.
-pub fn port(authority: &str, https: bool) -> HeaderValue {
+pub fn port(authority: &str, scheme: Scheme) -> HeaderValue {
     let host_end = authority.rfind(']').map_or(0, |at| at + 1);
     let written = authority.get(host_end..).and_then(|rest| rest.rsplit_once(':')).map(|(_, port)| port);
     match written.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())) {
         Some("443") => HeaderValue::from_static("443"),
         Some("80") => HeaderValue::from_static("80"),
         Some(port) => HeaderValue::from_str(port).unwrap_or_else(|_| HeaderValue::from_static("80")),
-        None => HeaderValue::from_static(if https { "443" } else { "80" }),
+        None => HeaderValue::from_static(if scheme == Scheme::Https { "443" } else { "80" }),
     }
 }
 
@@ -170,16 +170,16 @@ mod tests {
 
     #[test]
     fn ports_come_from_the_host_or_the_scheme() {
-        for (authority, https, expected) in [
-            ("a.test", true, "443"),
-            ("a.test", false, "80"),
-            ("a.test:8443", true, "8443"),
-            ("[::1]", true, "443"),
-            ("[::1]:81", false, "81"),
-            ("a.test:", false, "80"),
-            ("a.test:x", true, "443"),
+        for (authority, scheme, expected) in [
+            ("a.test", Scheme::Https, "443"),
+            ("a.test", Scheme::Http, "80"),
+            ("a.test:8443", Scheme::Https, "8443"),
+            ("[::1]", Scheme::Https, "443"),
+            ("[::1]:81", Scheme::Http, "81"),
+            ("a.test:", Scheme::Http, "80"),
+            ("a.test:x", Scheme::Https, "443"),
         ] {
-            assert_eq!(port(authority, https), expected, "{authority}");
+            assert_eq!(port(authority, scheme), expected, "{authority}");
         }
     }
 
@@ -197,12 +197,13 @@ mod tests {
     #[test]
     fn the_outside_scheme_is_the_header_then_the_connection() {
         let mut headers = HeaderMap::new();
-        assert!(outside_is_https(&headers, true) && !outside_is_https(&headers, false));
+        assert_eq!(outside_scheme(&headers, true), Scheme::Https);
+        assert_eq!(outside_scheme(&headers, false), Scheme::Http);
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("wss"));
-        assert!(outside_is_https(&headers, false));
+        assert_eq!(outside_scheme(&headers, false), Scheme::Https);
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-        assert!(!outside_is_https(&headers, true));
+        assert_eq!(outside_scheme(&headers, true), Scheme::Http);
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("gopher"));
-        assert!(outside_is_https(&headers, true));
+        assert_eq!(outside_scheme(&headers, true), Scheme::Https);
     }
 }

@@ -31,6 +31,29 @@ pub fn connection_names(headers: &HeaderMap, member: &str) -> bool {
     connection_members(headers).any(|named| named.eq_ignore_ascii_case(member))
 }
 
+/// What a member of `Connection` is to a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nomination {
+    /// `close`, `keep-alive`, `upgrade`: about the connection itself.
+    Option,
+    /// A header that may be taken off.
+    Header,
+    /// Taking it off would change whom the request is for or whom it comes from.
+    Protected,
+}
+
+/// Judges a member of `Connection`.
+pub fn nomination(member: &str) -> Nomination {
+    let is = |name: &&str| member.eq_ignore_ascii_case(name);
+    if ["close", "keep-alive", "upgrade"].iter().any(is) {
+        Nomination::Option
+    } else if ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"].iter().any(is) {
+        Nomination::Protected
+    } else {
+        Nomination::Header
+    }
+}
+
 /// Whether a header belongs to one connection only and never crosses a proxy. `Connection`,
 /// `Upgrade` and `Transfer-Encoding` are not in the list: the HTTP engine owns them.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {

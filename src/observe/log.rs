@@ -125,6 +125,8 @@ pub struct Log {
     filter: reload::Handle<Targets, Registry>,
     level: Mutex<Level>,
     sink: Sink,
+    /// The subscriber of a silent log, in which its filter lives.
+    unused: Option<tracing::Dispatch>,
 }
 
 impl Log {
@@ -144,14 +146,14 @@ impl Log {
         Ok(log)
     }
 
-    /// A log that nothing is written to, for tests of what changes it.
-    #[cfg(test)]
-    pub(crate) fn detached(dropped: IntCounter) -> Result<Self, LogError> {
+    /// A log that nothing is written to, for a configuration that is only tried out.
+    ///
+    /// # Errors
+    /// The null device cannot be opened.
+    pub fn silent(dropped: IntCounter) -> Result<Self, LogError> {
         let config = telemetry::Log { file_path: Some("/dev/null".into()), ..Default::default() };
         let (log, subscriber) = Self::build(&config, dropped)?;
-        // Kept for ever, for its filter lives in it.
-        std::mem::forget(tracing::Dispatch::new(subscriber));
-        Ok(log)
+        Ok(Self { unused: Some(tracing::Dispatch::new(subscriber)), ..log })
     }
 
     fn build(
@@ -176,7 +178,7 @@ impl Log {
             Box::new(lines.with_ansi(colour).event_format(Common::local(colour)))
         };
         let subscriber = Registry::default().with(filter).with(lines);
-        Ok((Self { filter: handle, level: Mutex::new(level), sink }, subscriber))
+        Ok((Self { filter: handle, level: Mutex::new(level), sink, unused: None }, subscriber))
     }
 
     /// The level now.

@@ -228,25 +228,19 @@ impl ServerUp {
 pub struct ConnectionGauge(IntGauge);
 
 impl ConnectionGauge {
-    /// Counts one connection until the guard is dropped.
-    pub fn open(&self) -> OpenConnection {
+    /// Counts one connection until [`Self::closed`] is called.
+    pub fn opened(&self) {
         self.0.inc();
-        OpenConnection(self.0.clone())
+    }
+
+    /// The end of a connection that [`Self::opened`] counted.
+    pub fn closed(&self) {
+        self.0.dec();
     }
 
     /// Connections open now.
     pub fn current(&self) -> i64 {
         self.0.get()
-    }
-}
-
-/// A connection that is open as long as this lives.
-#[derive(Debug)]
-pub struct OpenConnection(IntGauge);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

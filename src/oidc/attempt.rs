@@ -16,7 +16,7 @@ use super::seal::{Seal, SealError};
 const SEED: usize = 32;
 
 /// Characters of the state that name the attempt's cookie; the others are its secret.
-const NAME: usize = 8;
+pub(super) const NAME: usize = 8;
 
 /// A login attempt.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,8 +81,8 @@ impl Attempt {
         constant_time::verify_slices_are_equal(self.state().as_bytes(), state.as_bytes()).is_ok()
     }
 
-    /// What follows the prefix in the name of the cookie for `state`; `None` if no state looks so.
-    pub fn cookie_suffix(state: &str) -> Option<&str> {
+    /// The id in the name of the cookie for `state`; `None` if no state looks so.
+    pub fn cookie_id(state: &str) -> Option<&str> {
         let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         (state.len() == 32 && state.bytes().all(legal)).then(|| state.get(..NAME)).flatten()
     }
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(Attempt::open(&seal, "other", &value), None);
         assert!(attempt.has_state(&attempt.state()));
         assert!(!attempt.has_state(&attempt.nonce()));
-        assert_eq!(Attempt::cookie_suffix(&attempt.state()), attempt.state().get(..8));
+        assert_eq!(Attempt::cookie_id(&attempt.state()), attempt.state().get(..8));
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn odd_states_name_no_cookie() {
         for state in ["", "short", "; Path=/; x=y; aaaaaaaaaaaaaaaa", &"a".repeat(31), &"é".repeat(16)] {
-            assert_eq!(Attempt::cookie_suffix(state), None, "{state}");
+            assert_eq!(Attempt::cookie_id(state), None, "{state}");
         }
     }
 }

@@ -17,7 +17,7 @@ use super::metadata::Metadata;
 use super::policy::Policy;
 use super::session::{Lookup, SessionRecord};
 use super::token_endpoint::{self, Tokens};
-use super::{RequestParts, jar, page};
+use super::{RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest query of a callback. Codes of some providers have two thousand characters.
@@ -71,13 +71,15 @@ impl CallbackQuery {
 struct Progress {
     /// The attempt's cookie, to be removed whatever comes.
     spent_cookie: Option<String>,
+    /// Where the attempt was going, which is where another one starts.
+    target: Option<String>,
 }
 
 impl Policy {
     /// Answers a request to the callback path.
     pub(super) async fn callback(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
         if request.method != Method::GET {
-            let refusal = self.refuse(request, &Cause::Method, SmallVec::new());
+            let refusal = self.refuse(request, &Cause::Method, "/", SmallVec::new());
             return refusal.with_header(ALLOW, HeaderValue::from_static("GET"));
         }
         let mut progress = Progress::default();
@@ -85,9 +87,9 @@ impl Policy {
             Ok(response) => response,
             Err(cause) => {
                 self.core.events.callback_failed(&self.core.name, cause.label());
-                let https = self.is_https(request);
-                let cookies = progress.spent_cookie.and_then(|name| self.jar.remove(&name, https));
-                self.refuse(request, &cause, cookies.into_iter().collect())
+                let cookies = progress.spent_cookie.and_then(|name| self.clear_cookie(request, &name));
+                let again = progress.target.as_deref().unwrap_or("/");
+                self.refuse(request, &cause, again, cookies.into_iter().collect())
             }
         }
     }
@@ -105,6 +107,7 @@ impl Policy {
             None if self.used.contains(state) => return self.second_use(request, "/", now).await,
             None => return Err(Cause::NoAttempt),
         };
+        progress.target = Some(attempt.target().to_owned());
         if attempt.is_over(now, self.core.settings.login_max_age) {
             progress.spent_cookie = Some(cookie);
             return Err(Cause::AttemptExpired);
@@ -122,13 +125,18 @@ impl Policy {
     }
 
     fn find_attempt(&self, request: &RequestParts<'_>, state: &str) -> Option<(String, Attempt)> {
-        let name = format!("{}{}", self.jar.login(self.is_https(request)), Attempt::cookie_suffix(state)?);
-        let attempt = Attempt::open(&self.attempts, &name, jar::one(request.headers, &name)?)?;
+        let name = self.cookies.login_name(self.is_https(request), Attempt::cookie_id(state)?);
+        let attempt = Attempt::open(&self.attempts, &name, self.one_cookie(request, &name)?)?;
         attempt.has_state(state).then_some((name, attempt))
     }
 
     /// An answer that comes again, as by the back button: with a session it leads where it did.
-    async fn second_use(&self, request: &RequestParts<'_>, target: &str, now: SystemTime) -> Result<LocalResponse, Cause> {
+    async fn second_use(
+        &self,
+        request: &RequestParts<'_>,
+        target: &str,
+        now: SystemTime,
+    ) -> Result<LocalResponse, Cause> {
         match self.find_session(request, now).await {
             Lookup::Live(_) => page::redirect(target).ok_or(Cause::Internal("the target is no header value")),
             _ => Err(Cause::AlreadyUsed),
@@ -144,7 +152,8 @@ impl Policy {
     ) -> Result<Tokens, Cause> {
         let (settings, fetch) = (&self.core.settings, self.core.provider.fetch());
         let redirect_uri = self.redirect_uri(request);
-        Ok(token_endpoint::exchange_code(settings, metadata, fetch, code, &attempt.verifier(), &redirect_uri).await?)
+        Ok(token_endpoint::exchange_code(settings, metadata, fetch, code, &attempt.verifier(), &redirect_uri)
+            .await?)
     }
 
     async fn new_record(
@@ -191,27 +200,33 @@ impl Policy {
     ) -> Result<LocalResponse, Cause> {
         // A new id at every login; what the browser had before is worth nothing afterwards.
         let old = self.find_session(request, now).await;
-        let (id, entry) = self.sessions.create(record).await.map_err(|error| Cause::Store(error.to_string()))?;
-        if let Lookup::Live(old) = old {
-            if let Err(error) = self.sessions.end(&old).await {
-                tracing::warn!(session = ?old.key(), %error, "the session before this login is ended in memory only");
-            }
+        let (id, entry) =
+            self.sessions.create(record).await.map_err(|error| Cause::Store(error.to_string()))?;
+        if let Lookup::Live(old) = old
+            && let Err(error) = self.sessions.end(&old).await
+        {
+            tracing::warn!(session = ?old.key(), %error, "the session before this login is ended in memory only");
         }
         let https = self.is_https(request);
-        let age = self.core.settings.session.max_age.as_secs();
+        let age = self.core.settings.session.max_age;
         let principal = self.principal(&entry).await?;
-        self.core.events.login_succeeded(&self.core.name);
+        match principal.verdict {
+            Ok(()) => self.core.events.login_succeeded(&self.core.name),
+            Err(_) => self.core.events.login_denied(&self.core.name),
+        }
         tracing::info!(
             policy = %self.core.name, user = %principal.user, session = ?entry.key(), request_id = request.request_id,
             client = %request.client, "logged in"
         );
         let mut response = match principal.verdict {
-            Ok(()) => page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?,
+            Ok(()) => {
+                page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?
+            }
             Err(denial) => self.deny(request, denial, &principal.user),
         };
         let cookies = [
-            self.jar.set(self.jar.session(https), &id.to_text(), age, https),
-            self.jar.remove(cookie, https),
+            self.set_cookie(request, self.cookies.session_name(https), &id.to_text(), age),
+            self.clear_cookie(request, cookie),
             self.count_round(request, now),
         ];
         for cookie in cookies.into_iter().flatten() {
@@ -251,10 +266,14 @@ mod tests {
 
     #[test]
     fn each_parameter_once() {
-        let query = CallbackQuery::parse("code=a%20b&state=s&session_state=x&session_state=y&iss=https%3A%2F%2Fi").unwrap();
+        let query =
+            CallbackQuery::parse("code=a%20b&state=s&session_state=x&session_state=y&iss=https%3A%2F%2Fi")
+                .unwrap();
         assert_eq!(query.code.as_deref(), Some("a b"));
         assert_eq!(query.iss.as_deref(), Some("https://i"));
-        for twice in ["code=a&code=a", "state=a&state=b", "iss=a&iss=a", "error=a&error=a", "st%61te=a&state=b"] {
+        for twice in
+            ["code=a&code=a", "state=a&state=b", "iss=a&iss=a", "error=a&error=a", "st%61te=a&state=b"]
+        {
             assert!(CallbackQuery::parse(twice).is_err(), "{twice}");
         }
         assert!(CallbackQuery::parse(&"a".repeat(MAX_QUERY + 1)).is_err());

@@ -93,14 +93,20 @@ impl Cause {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Callback(_) | Self::NoAttempt | Self::AttemptExpired | Self::AlreadyUsed => StatusCode::BAD_REQUEST,
-            Self::Provider { .. } | Self::Issuer | Self::IdToken(TokenError::Nonce) => StatusCode::BAD_REQUEST,
+            Self::Callback(_) | Self::NoAttempt | Self::AttemptExpired | Self::AlreadyUsed => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Provider { .. } | Self::Issuer | Self::IdToken(TokenError::Nonce) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Grant(GrantError::InvalidGrant) => StatusCode::BAD_REQUEST,
             Self::Unavailable | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Grant(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
-            Self::Grant(_) | Self::NoIdToken | Self::IdToken(_) | Self::AccessToken(_) | Self::UserInfo(_) => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Grant(_)
+            | Self::NoIdToken
+            | Self::IdToken(_)
+            | Self::AccessToken(_)
+            | Self::UserInfo(_) => StatusCode::BAD_GATEWAY,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

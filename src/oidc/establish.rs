@@ -118,7 +118,11 @@ fn without_userinfo(
 }
 
 /// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
-async fn check_access_token(settings: &Settings, provider: &Provider, token: &SecretString) -> Result<(), Cause> {
+async fn check_access_token(
+    settings: &Settings,
+    provider: &Provider,
+    token: &SecretString,
+) -> Result<(), Cause> {
     let token = token.expose_secret();
     if token.matches('.').count() != 2 {
         return Ok(());
@@ -134,7 +138,8 @@ async fn check_access_token(settings: &Settings, provider: &Provider, token: &Se
 
 /// The claims of the session's last ID token.
 fn stored_claims(record: &SessionRecord) -> Claims {
-    id_token::claims_of_stored(record.id_token.expose_secret()).unwrap_or_else(|| Claims::new(record.claims.clone()))
+    id_token::claims_of_stored(record.id_token.expose_secret())
+        .unwrap_or_else(|| Claims::new(record.claims.clone()))
 }
 
 /// The claims of the session that did not come from its ID token.

@@ -4,11 +4,14 @@
 ///
 /// `policy` is the name of the middleware, `provider` the issuer.
 pub trait Events: Send + Sync {
-    /// A login was started, or not.
+    /// A browser was sent to the provider.
     fn login_started(&self, _policy: &str) {}
 
-    /// A callback ended in a session.
+    /// A callback ended in a session of a user who may pass.
     fn login_succeeded(&self, _policy: &str) {}
+
+    /// A callback ended in a session of a user who may not pass here.
+    fn login_denied(&self, _policy: &str) {}
 
     /// A callback failed; `reason` is one of [`crate::oidc::Cause::label`]'s.
     fn callback_failed(&self, _policy: &str, _reason: &'static str) {}
@@ -19,8 +22,8 @@ pub trait Events: Send + Sync {
     /// A session was ended by its user.
     fn logged_out(&self, _policy: &str) {}
 
-    /// A refresh ended: `ok`, `found` (another process was faster), `rejected` (the session ended)
-    /// or `unavailable`.
+    /// A refresh ended: `renewed`, `reused` (another process was faster), `invalid_grant`, `rejected`
+    /// (the new tokens are not acceptable) or `unavailable`.
     fn refreshed(&self, _provider: &str, _outcome: &'static str) {}
 
     /// The provider can be used, or cannot.

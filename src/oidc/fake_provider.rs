@@ -41,7 +41,9 @@ impl SigningKey {
         full.as_object_mut().unwrap().retain(|_, v| !v.is_null());
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", encode(&full), encode(&Value::Object(claims.clone())));
-        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, jsonwebtoken::Algorithm::ES256).unwrap();
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, jsonwebtoken::Algorithm::ES256)
+                .unwrap();
         format!("{message}.{signature}")
     }
 }
@@ -200,7 +202,11 @@ async fn jwks(State(script): Shared) -> Response {
     axum::Json(script.jwks.clone().unwrap_or(json!({ "keys": keys }))).into_response()
 }
 
-async fn token(State(script): Shared, headers: HeaderMap, Form(form): Form<HashMap<String, String>>) -> Response {
+async fn token(
+    State(script): Shared,
+    headers: HeaderMap,
+    Form(form): Form<HashMap<String, String>>,
+) -> Response {
     let delay = script.lock().unwrap().token_delay;
     tokio::time::sleep(delay).await;
     let mut script = script.lock().unwrap();
@@ -212,13 +218,17 @@ async fn token(State(script): Shared, headers: HeaderMap, Form(form): Form<HashM
     }
     let refused = || (StatusCode::BAD_REQUEST, axum::Json(json!({"error": "invalid_grant"}))).into_response();
     let nonce = match form.get("grant_type").map(String::as_str) {
-        Some("authorization_code") => match script.codes.remove(form.get("code").map_or("", String::as_str)) {
-            Some(nonce) => Some(nonce),
-            None => return refused(),
-        },
+        Some("authorization_code") => {
+            match script.codes.remove(form.get("code").map_or("", String::as_str)) {
+                Some(nonce) => Some(nonce),
+                None => return refused(),
+            }
+        }
         _ => {
             let token = form.get("refresh_token").cloned().unwrap_or_default();
-            let Some(at) = script.refresh_tokens.iter().position(|known| *known == token) else { return refused() };
+            let Some(at) = script.refresh_tokens.iter().position(|known| *known == token) else {
+                return refused();
+            };
             script.refresh_tokens.remove(at);
             count(&mut script, "refreshed");
             None
@@ -230,9 +240,20 @@ async fn token(State(script): Shared, headers: HeaderMap, Form(form): Form<HashM
 fn answer(script: &mut Script, nonce: Option<String>) -> Value {
     script.serial += 1;
     let access_token = format!("access-{}", script.serial);
-    let now = script.clock.as_ref().map_or_else(SystemTime::now, |clock| clock.now()).duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = script
+        .clock
+        .as_ref()
+        .map_or_else(SystemTime::now, |clock| clock.now())
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let mut claims = script.claims.clone();
-    claims.extend(json!({"iss": script.issuer, "aud": "client", "iat": now, "exp": now + 300}).as_object().unwrap().clone());
+    claims.extend(
+        json!({"iss": script.issuer, "aud": "client", "iat": now, "exp": now + 300})
+            .as_object()
+            .unwrap()
+            .clone(),
+    );
     if let Some(nonce) = nonce {
         claims.insert("nonce".into(), json!(nonce));
     }
@@ -241,8 +262,10 @@ fn answer(script: &mut Script, nonce: Option<String>) -> Value {
     if let Some(change) = &script.change {
         change(&mut claims);
     }
-    let id_token = script.id_token.clone().unwrap_or_else(|| script.keys[0].sign(script.header.clone(), &claims));
-    let mut answer = json!({"access_token": access_token, "token_type": "bearer", "expires_in": script.expires_in});
+    let id_token =
+        script.id_token.clone().unwrap_or_else(|| script.keys[0].sign(script.header.clone(), &claims));
+    let mut answer =
+        json!({"access_token": access_token, "token_type": "bearer", "expires_in": script.expires_in});
     if !script.no_id_token {
         answer["id_token"] = json!(id_token);
     }

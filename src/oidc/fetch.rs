@@ -86,11 +86,11 @@ pub enum TrustError {
 }
 
 impl Fetch {
-    /// A client with the trust of `settings`.
+    /// A client with the trust of `settings`; `ca_file` is what [`read_authorities`] gave.
     ///
     /// # Errors
     /// [`TrustError`]: an unreadable or empty certificate authority; there is no fallback.
-    pub fn new(settings: &ProviderSettings) -> Result<Self, TrustError> {
+    pub fn new(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Self, TrustError> {
         let reach = Reach::new(settings.allow_private);
         let time = settings.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
         let mut builder = Client::builder()
@@ -101,7 +101,7 @@ impl Fetch {
             .dns_resolver(reach.clone())
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
-        let authorities = authorities(settings)?;
+        let authorities = authorities(settings, ca_file)?;
         if settings.insecure_skip_verify {
             builder = builder.tls_danger_accept_invalid_certs(true);
         } else if !authorities.is_empty() {
@@ -168,7 +168,17 @@ fn chain(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-fn authorities(settings: &ProviderSettings) -> Result<Vec<Certificate>, TrustError> {
+/// The content of `caCertPath`.
+///
+/// # Errors
+/// [`TrustError::Unreadable`].
+pub fn read_authorities(settings: &ProviderSettings) -> Result<Option<Vec<u8>>, TrustError> {
+    let Some(path) = &settings.ca_path else { return Ok(None) };
+    let unreadable = |source| TrustError::Unreadable { path: path.display().to_string(), source };
+    std::fs::read(path).map(Some).map_err(unreadable)
+}
+
+fn authorities(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Vec<Certificate>, TrustError> {
     let mut certificates = Vec::new();
     let mut add = |name: &'static str, pem: &[u8]| {
         let bundle = Certificate::from_pem_bundle(pem).map_err(|_| TrustError::Unusable(name))?;
@@ -181,10 +191,8 @@ fn authorities(settings: &ProviderSettings) -> Result<Vec<Certificate>, TrustErr
     for pem in &settings.ca_pem {
         add("caCertPEM", pem.as_bytes())?;
     }
-    if let Some(path) = &settings.ca_path {
-        let pem = std::fs::read(path)
-            .map_err(|source| TrustError::Unreadable { path: path.display().to_string(), source })?;
-        add("caCertPath", &pem)?;
+    if let Some(pem) = ca_file {
+        add("caCertPath", pem)?;
     }
     Ok(certificates)
 }

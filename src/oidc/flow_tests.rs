@@ -18,10 +18,10 @@ use super::clock::{Clock, ManualClock};
 use super::fake_provider::FakeProvider;
 use super::session::{MemoryStore, Sessions};
 use super::settings::{Dialect, decode};
-use super::{Decision, Deps, Identity, NoEvents, Policy, Providers, RequestParts, Scheme, Settings, UsedStates};
+use super::{Decision, Deps, Identity, NoEvents, Policy, Providers, RequestParts, Settings, UsedStates};
 use crate::config::Decoder;
 use crate::config::value::{Entry, Node, Position, Value};
-use crate::net::LocalResponse;
+use crate::net::{LocalResponse, Scheme};
 
 pub(super) const KEY: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const NAVIGATE: &[(&str, &str)] = &[("sec-fetch-mode", "navigate"), ("accept", "text/html")];
@@ -55,8 +55,13 @@ pub(super) fn block(lines: &[(&str, &str)]) -> Node {
 /// The plugin's block for a provider, with `more` options.
 pub(super) fn settings(issuer: &str, more: &[(&str, &str)]) -> Settings {
     let mut lines = vec![
-        ("providerURL", issuer), ("clientID", "client"), ("clientSecret", "secret/+ä"), ("sessionEncryptionKey", KEY),
-        ("callbackURL", "/cb"), ("logoutURL", "/logout"), ("forceHTTPS", "false"),
+        ("providerURL", issuer),
+        ("clientID", "client"),
+        ("clientSecret", "secret/+ä"),
+        ("sessionEncryptionKey", KEY),
+        ("callbackURL", "/cb"),
+        ("logoutURL", "/logout"),
+        ("forceHTTPS", "false"),
     ];
     lines.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
     lines.extend(more);
@@ -146,14 +151,25 @@ impl Outcome {
 }
 
 impl Browser {
-    pub(super) async fn send(&mut self, world: &World, policy: &Policy, method: &str, target: &str, headers: &[(&str, &str)]) -> Outcome {
-        let mut map: HeaderMap =
-            headers.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect();
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pub(super) async fn send(
+        &mut self,
+        world: &World,
+        policy: &Policy,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Outcome {
+        let mut map: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect();
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if !cookies.is_empty() {
             map.insert(COOKIE, cookies.join("; ").parse().unwrap());
         }
-        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let method: Method = method.parse().unwrap();
         let request = RequestParts {
             method: &method,
@@ -168,8 +184,12 @@ impl Browser {
         };
         let decision = policy.decide(&request, world.clock.now()).await;
         let set_cookies: Vec<String> = match &decision {
-            Decision::Respond(response) => response.headers.get_all(SET_COOKIE).iter().map(|v| v.to_str().unwrap().to_owned()).collect(),
-            Decision::Forward(identity) => identity.set_cookies.iter().map(|v| v.to_str().unwrap().to_owned()).collect(),
+            Decision::Respond(response) => {
+                response.headers.get_all(SET_COOKIE).iter().map(|v| v.to_str().unwrap().to_owned()).collect()
+            }
+            Decision::Forward(identity) => {
+                identity.set_cookies.iter().map(|v| v.to_str().unwrap().to_owned()).collect()
+            }
         };
         set_cookies.iter().for_each(|cookie| self.store(cookie));
         if let Decision::Respond(response) = &decision {

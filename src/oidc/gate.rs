@@ -106,8 +106,8 @@ impl Gate {
 
     fn has_role_or_group(&self, claims: &Claims) -> bool {
         let allowed = |name: &&str| !name.is_empty() && self.roles_and_groups.iter().any(|a| a == name);
-        claims.strings(&self.role_claim).iter().any(|n| allowed(n))
-            || claims.strings(&self.group_claim).iter().any(|n| allowed(n))
+        claims.strings(&self.role_claim).iter().any(allowed)
+            || claims.strings(&self.group_claim).iter().any(allowed)
     }
 
     /// Claims that a verdict depends on.

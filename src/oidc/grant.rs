@@ -25,7 +25,8 @@ impl RefreshGrant for Core {
             return transient("the OpenID provider was never reached");
         };
         let started = Instant::now();
-        let tokens = token_endpoint::refresh(&self.settings, &metadata, self.provider.fetch(), refresh_token).await;
+        let tokens =
+            token_endpoint::refresh(&self.settings, &metadata, self.provider.fetch(), refresh_token).await;
         let tokens = match tokens {
             Ok(tokens) => tokens,
             Err(error) => return self.failed(&error),
@@ -33,7 +34,13 @@ impl RefreshGrant for Core {
         let now = self.clock.now();
         // The old refresh token is spent: what else is asked must not use up the time that is left.
         let left = MAX_TIME.saturating_sub(started.elapsed() + MARGIN);
-        let context = Context { settings: &self.settings, provider: &self.provider, metadata: &metadata, patience: left, now };
+        let context = Context {
+            settings: &self.settings,
+            provider: &self.provider,
+            metadata: &metadata,
+            patience: left,
+            now,
+        };
         let established = establish(context, &tokens, None, Some(record)).await;
         match established {
             Ok(established) => GrantResult::Renewed(Box::new(self.renewed(tokens, established, now))),
@@ -52,8 +59,9 @@ impl RefreshGrant for Core {
 
     fn landed(&self, outcome: &FlightOutcome) {
         let outcome = match outcome {
-            FlightOutcome::Renewed => "ok",
-            FlightOutcome::Found => "found",
+            FlightOutcome::Renewed => "renewed",
+            FlightOutcome::Found => "reused",
+            FlightOutcome::Ended("invalid_grant") => "invalid_grant",
             FlightOutcome::Ended(_) => "rejected",
             FlightOutcome::Failed(_) => "unavailable",
         };
@@ -68,7 +76,8 @@ impl Core {
             GrantError::InvalidGrant => GrantResult::Invalid,
             GrantError::Rejected(_) => transient("the provider rejects the client"),
             GrantError::NotSent(_) | GrantError::Request(_) => transient("the provider cannot be reached"),
-            GrantError::NotAnAnswer { .. } => transient("the answer holds no tokens"),
+            GrantError::Status(_) => transient("the provider answers with an error status"),
+            GrantError::Malformed => transient("the answer holds no tokens"),
             GrantError::NoAnswer(FetchError::TooLong) => transient("the answer is too long"),
             GrantError::NoAnswer(_) => GrantResult::Unknown,
         }

@@ -122,7 +122,12 @@ pub async fn verify_signature(token: &str, provider: &Provider) -> Result<Signed
 ///
 /// # Errors
 /// [`TokenError`], the first rule that it breaks.
-pub async fn validate(token: &str, provider: &Provider, expected: Expected<'_>, now: SystemTime) -> Result<IdToken, TokenError> {
+pub async fn validate(
+    token: &str,
+    provider: &Provider,
+    expected: Expected<'_>,
+    now: SystemTime,
+) -> Result<IdToken, TokenError> {
     refuse_other_kinds(token)?;
     let signed = verify_signature(token, provider).await?;
     check_claims(&signed, expected, now)
@@ -151,10 +156,10 @@ fn check_claims(signed: &Signed, expected: Expected<'_>, now: SystemTime) -> Res
             return Err(TokenError::Nonce);
         }
     }
-    if let (Some(hash), Some(token)) = (claims.members().get("at_hash"), expected.access_token) {
-        if hash.as_str() != Some(access_token_hash(token, signed.algorithm).as_str()) {
-            return Err(TokenError::AccessTokenHash);
-        }
+    if let (Some(hash), Some(token)) = (claims.members().get("at_hash"), expected.access_token)
+        && hash.as_str() != Some(access_token_hash(token, signed.algorithm).as_str())
+    {
+        return Err(TokenError::AccessTokenHash);
     }
     Ok(IdToken { claims: signed.claims.clone(), expiry })
 }
@@ -222,7 +227,9 @@ fn access_token_hash(token: &str, algorithm: Algorithm) -> String {
 fn refuse_other_kinds(token: &str) -> Result<(), TokenError> {
     let header = header_of(token.split('.').next().unwrap_or_default())?;
     match header.get("typ").map(|typ| typ.as_str().unwrap_or("?").to_ascii_lowercase()) {
-        Some(typ) if typ.trim_start_matches("application/").contains('+') || typ == "?" => Err(TokenError::Type(shorten(&typ))),
+        Some(typ) if typ.trim_start_matches("application/").contains('+') || typ == "?" => {
+            Err(TokenError::Type(shorten(&typ)))
+        }
         _ => Ok(()),
     }
 }
@@ -292,6 +299,3 @@ impl<'a> Parsed<'a> {
         serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
     }
 }
-
-#[cfg(test)]
-mod tests;

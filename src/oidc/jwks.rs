@@ -43,12 +43,17 @@ impl KeySet {
             keys: Vec<serde_json::Value>,
         }
         let document: Document = serde_json::from_slice(json).map_err(|_| KeySetError::Malformed)?;
-        let keys: Vec<_> = document.keys.into_iter().filter_map(VerifyKey::from_json).take(MAX_KEYS).collect();
+        let keys: Vec<_> =
+            document.keys.into_iter().filter_map(VerifyKey::from_json).take(MAX_KEYS).collect();
         if keys.is_empty() { Err(KeySetError::Empty) } else { Ok(Self(keys)) }
     }
 
     /// Keys that may verify a token with this header: those named `kid`, or all if it names none.
-    pub fn candidates<'a>(&'a self, kid: Option<&'a str>, algorithm: Algorithm) -> impl Iterator<Item = &'a DecodingKey> {
+    pub fn candidates<'a>(
+        &'a self,
+        kid: Option<&'a str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'a DecodingKey> {
         /// A token without a key id is tried against this many keys.
         const MAX_TRIES: usize = 8;
         self.0
@@ -76,7 +81,8 @@ impl VerifyKey {
         let jwk: Jwk = serde_json::from_value(value).ok()?;
         let common = &jwk.common;
         let for_signatures = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature));
-        let may_verify = common.key_operations.as_ref().is_none_or(|ops| ops.contains(&KeyOperations::Verify));
+        let may_verify =
+            common.key_operations.as_ref().is_none_or(|ops| ops.contains(&KeyOperations::Verify));
         if !for_signatures || !may_verify {
             return None;
         }
@@ -88,8 +94,14 @@ impl VerifyKey {
 
 /// What the key may verify: its `alg`, where it fits the key, else all of its kind.
 fn algorithms(jwk: &Jwk) -> Option<&'static [Algorithm]> {
-    const RSA: &[Algorithm] =
-        &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
+    const RSA: &[Algorithm] = &[
+        Algorithm::RS256,
+        Algorithm::RS384,
+        Algorithm::RS512,
+        Algorithm::PS256,
+        Algorithm::PS384,
+        Algorithm::PS512,
+    ];
     let of_kind: &'static [Algorithm] = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => RSA,
         AlgorithmParameters::EllipticCurve(ec) => match ec.curve {
@@ -103,7 +115,9 @@ fn algorithms(jwk: &Jwk) -> Option<&'static [Algorithm]> {
     };
     match jwk.common.key_algorithm {
         None => Some(of_kind),
-        Some(alg) => of_kind.iter().position(|a| KeyAlgorithm::from(*a) == alg).and_then(|at| of_kind.get(at..=at)),
+        Some(alg) => {
+            of_kind.iter().position(|a| KeyAlgorithm::from(*a) == alg).and_then(|at| of_kind.get(at..=at))
+        }
     }
 }
 

@@ -7,12 +7,12 @@ use openidconnect::core::CoreAuthenticationFlow;
 use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
 use smallvec::SmallVec;
 
-use super::attempt::{Attempt, seconds};
+use super::attempt::{self, Attempt, seconds};
 use super::cause::Cause;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::settings::Settings;
-use super::{RequestParts, jar, page, return_target, token_endpoint};
+use super::{RequestParts, page, return_target, token_endpoint};
 use crate::net::LocalResponse;
 
 /// How long a login waits for the very first discovery.
@@ -30,8 +30,17 @@ const ROUND_TIME: u64 = 60;
 
 /// Parameters of the authorization request that configuration cannot set.
 pub(super) const OURS: &[&str] = &[
-    "response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
-    "code_challenge_method", "request", "request_uri",
+    "response_type",
+    "response_mode",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
 ];
 
 impl Policy {
@@ -42,7 +51,7 @@ impl Policy {
                 self.core.events.login_started(&self.core.name);
                 response
             }
-            Err(cause) => self.refuse(request, &cause, SmallVec::new()),
+            Err(cause) => self.refuse(request, &cause, "/", SmallVec::new()),
         }
     }
 
@@ -51,10 +60,13 @@ impl Policy {
             return Err(Cause::Loop);
         }
         let metadata = self.core.provider.metadata_within(PATIENCE).await.ok_or(Cause::Unavailable)?;
-        let attempt = Attempt::new(self.target(request), now).map_err(|_| Cause::Internal("no random numbers"))?;
+        let attempt =
+            Attempt::new(self.target(request), now).map_err(|_| Cause::Internal("no random numbers"))?;
         let (attempt, cookies) = self.keep_attempt(request, attempt, now)?;
-        let location = authorization_url(&self.core.settings, &metadata, &attempt, &self.redirect_uri(request))?;
-        let mut response = page::redirect(&location).ok_or(Cause::Internal("the authorization URL is no header value"))?;
+        let location =
+            authorization_url(&self.core.settings, &metadata, &attempt, &self.redirect_uri(request))?;
+        let mut response =
+            page::redirect(&location).ok_or(Cause::Internal("the authorization URL is no header value"))?;
         for cookie in cookies {
             response = response.with_header(http::header::SET_COOKIE, cookie);
         }
@@ -68,7 +80,10 @@ impl Policy {
             return_target::is_strict(value).then(|| value.to_owned())
         };
         let believed = self.core.settings.trust_forwarded_uri && request.peer_trusted;
-        let target = believed.then(forwarded).flatten().unwrap_or_else(|| return_target::remember(request.path, request.query));
+        let target = believed
+            .then(forwarded)
+            .flatten()
+            .unwrap_or_else(|| return_target::remember(request.path, request.query));
         let path = target.split('?').next().unwrap_or_default();
         let own = [&self.core.settings.callback_path, &self.core.settings.logout_path];
         if own.iter().any(|own| *own == path) { "/".to_owned() } else { target }
@@ -88,25 +103,30 @@ impl Policy {
         now: SystemTime,
     ) -> Result<(Attempt, SmallVec<[HeaderValue; 2]>), Cause> {
         let https = self.is_https(request);
-        let prefix = self.jar.login(https);
         let mut live = Vec::new();
         let mut cookies = SmallVec::new();
-        for (name, value) in jar::starting(request.headers, prefix) {
-            match Attempt::open(&self.attempts, name, value) {
+        for (id, value) in
+            self.cookies.logins(request.headers, https).filter(|(id, _)| id.len() == attempt::NAME)
+        {
+            let name = self.cookies.login_name(https, id);
+            match Attempt::open(&self.attempts, &name, value) {
                 Some(attempt) if !attempt.is_over(now, self.core.settings.login_max_age) => {
-                    live.push((attempt.started(), name, name.len() + value.len() + 3));
+                    let bytes = name.len() + value.len() + 3;
+                    live.push((attempt.started(), name, bytes));
                 }
-                _ => cookies.extend(self.jar.remove(name, https)),
+                _ => cookies.extend(self.clear_cookie(request, &name)),
             }
         }
-        live.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        live.sort_unstable_by_key(|(started, _, _)| std::cmp::Reverse(*started));
         for (_, name, _) in live.iter().skip(MOST_ATTEMPTS - 1) {
-            cookies.extend(self.jar.remove(name, https));
+            cookies.extend(self.clear_cookie(request, name));
         }
         live.truncate(MOST_ATTEMPTS - 1);
 
-        let name = format!("{prefix}{}", Attempt::cookie_suffix(&attempt.state()).unwrap_or_default());
-        let seal = |attempt: &Attempt| attempt.seal(&self.attempts, &name).map_err(|_| Cause::Internal("sealing failed"));
+        let name = self.cookies.login_name(https, Attempt::cookie_id(&attempt.state()).unwrap_or_default());
+        let seal = |attempt: &Attempt| {
+            attempt.seal(&self.attempts, &name).map_err(|_| Cause::Internal("sealing failed"))
+        };
         let used: usize = live.iter().map(|(_, _, bytes)| bytes).sum();
         let (mut attempt, mut value) = (attempt.clone(), seal(&attempt)?);
         if used + name.len() + value.len() + 3 > MOST_BYTES {
@@ -116,17 +136,17 @@ impl Policy {
         let mut total = used + name.len() + value.len() + 3;
         while total > MOST_BYTES {
             let Some((_, oldest, bytes)) = live.pop() else { break };
-            cookies.extend(self.jar.remove(oldest, https));
+            cookies.extend(self.clear_cookie(request, &oldest));
             total -= bytes;
         }
-        let age = self.core.settings.login_max_age.as_secs();
-        cookies.extend(self.jar.set(&name, &value, age, https));
+        cookies.extend(self.set_cookie(request, &name, &value, self.core.settings.login_max_age));
         Ok((attempt, cookies))
     }
 
     /// How often this browser has logged in within the last minute.
     fn rounds(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<Rounds> {
-        let value = jar::one(request.headers, self.jar.rounds(self.is_https(request)))?;
+        let name = self.rounds_name(request);
+        let value = self.one_cookie(request, &name)?;
         let (count, since) = value.split_once('.')?;
         let rounds = Rounds { count: count.parse().ok()?, since: since.parse().ok()? };
         (rounds.since <= seconds(now) && seconds(now) < rounds.since + ROUND_TIME).then_some(rounds)
@@ -135,9 +155,13 @@ impl Policy {
     /// The cookie that counts one more login.
     pub(super) fn count_round(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<HeaderValue> {
         let before = self.rounds(request, now).unwrap_or(Rounds { count: 0, since: seconds(now) });
-        let https = self.is_https(request);
         let value = format!("{}.{}", before.count.saturating_add(1).min(MOST_ROUNDS), before.since);
-        self.jar.set(self.jar.rounds(https), &value, ROUND_TIME, https)
+        self.set_cookie(request, &self.rounds_name(request), &value, Duration::from_secs(ROUND_TIME))
+    }
+
+    /// The name of the cookie that counts logins. Attempts have longer ids.
+    pub(super) fn rounds_name(&self, request: &RequestParts<'_>) -> String {
+        self.cookies.login_name(self.is_https(request), "rounds")
     }
 }
 
@@ -148,17 +172,32 @@ struct Rounds {
 }
 
 /// The authorization request (Core, section 3.1.2.1; RFC 7636).
-fn authorization_url(settings: &Settings, metadata: &Metadata, attempt: &Attempt, redirect_uri: &str) -> Result<String, Cause> {
+fn authorization_url(
+    settings: &Settings,
+    metadata: &Metadata,
+    attempt: &Attempt,
+    redirect_uri: &str,
+) -> Result<String, Cause> {
     let client = token_endpoint::client(settings, metadata)?;
-    let redirect = RedirectUrl::new(redirect_uri.to_owned()).map_err(|_| Cause::Internal("the redirect URI is no URL"))?;
+    let redirect = RedirectUrl::new(redirect_uri.to_owned())
+        .map_err(|_| Cause::Internal("the redirect URI is no URL"))?;
     let client = client.disable_openid_scope().set_redirect_uri(redirect);
     let (state, nonce) = (CsrfToken::new(attempt.state()), Nonce::new(attempt.nonce()));
     let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(attempt.verifier()));
-    let offline = settings.offline_access && metadata.offers_offline_access() && !settings.scopes.iter().any(|s| s == "offline_access");
+    let offline = settings.offline_access
+        && metadata.offers_offline_access()
+        && !settings.scopes.iter().any(|s| s == "offline_access");
     let mut request = client
         .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)
         .set_pkce_challenge(challenge)
-        .add_scopes(settings.scopes.iter().cloned().chain(offline.then(|| "offline_access".to_owned())).map(Scope::new));
+        .add_scopes(
+            settings
+                .scopes
+                .iter()
+                .cloned()
+                .chain(offline.then(|| "offline_access".to_owned()))
+                .map(Scope::new),
+        );
     let audience = settings.audience.as_ref().filter(|audience| **audience != settings.client_id);
     let mut named: Vec<&str> = OURS.to_vec();
     for (name, value) in [("audience", audience), ("resource", settings.resource.as_ref())] {

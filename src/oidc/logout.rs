@@ -1,7 +1,7 @@
 //! Logout that the user asks for (OpenID Connect RP-Initiated Logout 1.0).
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,20 +14,21 @@ use super::policy::Policy;
 use super::request_kind::{RequestKind, is_cross_site};
 use super::session::{Lookup, SessionRecord};
 use super::settings::PostLogout;
-use super::{RequestParts, jar, page};
+use super::{RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest ID token that is sent as a hint: with more, the URL is too long for many servers.
 const MAX_HINT: usize = 4_096;
 
-/// How long a logout may take before its return is not recognised any more, in seconds.
-const RETURN_TIME: u64 = 600;
+/// How long a logout may take before its return is not recognised any more.
+const RETURN_TIME: Duration = Duration::from_secs(600);
 
 impl Policy {
     /// Answers a request to the logout path.
     pub(super) async fn logout(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
         if ![Method::GET, Method::HEAD, Method::POST].contains(request.method) {
-            let refusal = page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "log out by GET or POST");
+            let refusal =
+                page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "log out by GET or POST");
             return refusal.with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
         }
         if is_cross_site(request.headers, request.authority) {
@@ -80,7 +81,12 @@ impl Policy {
     }
 
     /// Sends the browser on, without its session.
-    fn leave(&self, request: &RequestParts<'_>, metadata: Option<&Metadata>, record: Option<SessionRecord>) -> LocalResponse {
+    fn leave(
+        &self,
+        request: &RequestParts<'_>,
+        metadata: Option<&Metadata>,
+        record: Option<SessionRecord>,
+    ) -> LocalResponse {
         let https = self.is_https(request);
         let state = new_state();
         let (landing, ours) = self.landing(request);
@@ -88,15 +94,19 @@ impl Policy {
         // Without a round by the provider only our own page needs the state, to be told from `/`.
         let comes_back = ours && (endpoint.is_some() || self.core.settings.post_logout.is_none());
         let location = match endpoint {
-            Some(endpoint) => end_session_url(endpoint, &self.core.settings.client_id, record, &landing, &state),
+            Some(endpoint) => {
+                end_session_url(endpoint, &self.core.settings.client_id, record, &landing, &state)
+            }
             None if comes_back => format!("{landing}?state={state}"),
             None => landing,
         };
         let mut response = page::redirect(&location).unwrap_or_else(|| self.signed_out(request));
         let cookies = [
-            self.jar.remove(self.jar.session(https), https),
-            self.jar.remove(self.jar.rounds(https), https),
-            comes_back.then(|| self.jar.set(self.jar.logout(https), &state, RETURN_TIME, https)).flatten(),
+            self.clear_cookie(request, self.cookies.session_name(https)),
+            self.clear_cookie(request, &self.rounds_name(request)),
+            comes_back
+                .then(|| self.set_cookie(request, &self.logout_name(request), &state, RETURN_TIME))
+                .flatten(),
         ];
         for cookie in cookies.into_iter().flatten() {
             response = response.with_header(SET_COOKIE, cookie);
@@ -126,8 +136,8 @@ impl Policy {
         if request.path != path {
             return None;
         }
-        let https = self.is_https(request);
-        let expected = jar::one(request.headers, self.jar.logout(https)).filter(|state| !state.is_empty())?;
+        let name = self.logout_name(request);
+        let expected = self.one_cookie(request, &name).filter(|state| !state.is_empty())?;
         let (_, state) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state")?;
         aws_lc_rs::constant_time::verify_slices_are_equal(state.as_bytes(), expected.as_bytes()).ok()?;
         let response = match &self.core.settings.post_logout {
@@ -135,10 +145,15 @@ impl Policy {
             Some(_) if rest.is_empty() => page::redirect(path)?,
             Some(_) => page::redirect(landing)?,
         };
-        Some(match self.jar.remove(self.jar.logout(https), https) {
+        Some(match self.clear_cookie(request, &name) {
             Some(cookie) => response.with_header(SET_COOKIE, cookie),
             None => response,
         })
+    }
+
+    /// The name of the cookie of a logout under way. Attempts have longer ids.
+    fn logout_name(&self, request: &RequestParts<'_>) -> String {
+        self.cookies.login_name(self.is_https(request), "logout")
     }
 
     fn signed_out(&self, request: &RequestParts<'_>) -> LocalResponse {
@@ -153,9 +168,18 @@ impl Policy {
     }
 }
 
-fn end_session_url(mut endpoint: url::Url, client_id: &str, record: Option<SessionRecord>, landing: &str, state: &str) -> String {
+fn end_session_url(
+    mut endpoint: url::Url,
+    client_id: &str,
+    record: Option<SessionRecord>,
+    landing: &str,
+    state: &str,
+) -> String {
     let mut query = endpoint.query_pairs_mut();
-    let hint = record.as_ref().map(|record| record.id_token.expose_secret()).filter(|hint| !hint.is_empty() && hint.len() <= MAX_HINT);
+    let hint = record
+        .as_ref()
+        .map(|record| record.id_token.expose_secret())
+        .filter(|hint| !hint.is_empty() && hint.len() <= MAX_HINT);
     if let Some(hint) = hint {
         query.append_pair("id_token_hint", hint);
     }

@@ -85,7 +85,12 @@ impl Metadata {
     ///
     /// # Errors
     /// [`MetadataError`].
-    pub async fn read(json: &[u8], issuer: &str, settings: &ProviderSettings, reach: &Reach) -> Result<Self, MetadataError> {
+    pub async fn read(
+        json: &[u8],
+        issuer: &str,
+        settings: &ProviderSettings,
+        reach: &Reach,
+    ) -> Result<Self, MetadataError> {
         let document: Document =
             serde_json::from_slice(json).map_err(|error| MetadataError::Malformed(error.to_string()))?;
         if !same_issuer(issuer, &document.issuer) {
@@ -133,7 +138,8 @@ impl Metadata {
         if let Some(method) = configured {
             return method;
         }
-        let lists = |name: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == name));
+        let lists =
+            |name: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == name));
         match () {
             () if !has_secret => ClientAuth::Public,
             () if lists("client_secret_post") => ClientAuth::SecretPost,
@@ -151,7 +157,9 @@ impl Metadata {
 
 /// Exactly equal, but for one slash at the end that only one of them has.
 fn same_issuer(configured: &str, found: &str) -> bool {
-    configured == found || configured.strip_suffix('/') == Some(found) || found.strip_suffix('/') == Some(configured)
+    configured == found
+        || configured.strip_suffix('/') == Some(found)
+        || found.strip_suffix('/') == Some(configured)
 }
 
 #[cfg(test)]
@@ -167,13 +175,25 @@ mod tests {
         });
         change(&mut document);
         let settings = ProviderSettings::default();
-        Metadata::read(document.to_string().as_bytes(), "https://203.0.113.1/realm", &settings, &Reach::new(false)).await
+        Metadata::read(
+            document.to_string().as_bytes(),
+            "https://203.0.113.1/realm",
+            &settings,
+            &Reach::new(false),
+        )
+        .await
     }
 
     #[test]
     fn well_known_place() {
-        assert_eq!(discovery_url("https://x/").unwrap().as_str(), "https://x/.well-known/openid-configuration");
-        assert_eq!(discovery_url("https://x/r").unwrap().as_str(), "https://x/r/.well-known/openid-configuration");
+        assert_eq!(
+            discovery_url("https://x/").unwrap().as_str(),
+            "https://x/.well-known/openid-configuration"
+        );
+        assert_eq!(
+            discovery_url("https://x/r").unwrap().as_str(),
+            "https://x/r/.well-known/openid-configuration"
+        );
     }
 
     #[tokio::test]
@@ -181,15 +201,31 @@ mod tests {
         assert!(read(|_| {}).await.is_ok());
         let slash = read(|d| d["issuer"] = json!("https://203.0.113.1/realm/")).await.unwrap();
         assert_eq!(slash.issuer, "https://203.0.113.1/realm/");
-        for other in ["https://203.0.113.1/realm//", "https://203.0.113.1/Realm", "https://evil", "https://203.0.113.1/realm/x"] {
-            assert!(matches!(read(|d| d["issuer"] = json!(other)).await, Err(MetadataError::Issuer { .. })), "{other}");
+        for other in [
+            "https://203.0.113.1/realm//",
+            "https://203.0.113.1/Realm",
+            "https://evil",
+            "https://203.0.113.1/realm/x",
+        ] {
+            assert!(
+                matches!(read(|d| d["issuer"] = json!(other)).await, Err(MetadataError::Issuer { .. })),
+                "{other}"
+            );
         }
     }
 
     #[tokio::test]
     async fn endpoints_are_checked() {
-        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "end_session_endpoint"] {
-            for url in ["https://169.254.169.254/", "https://127.0.0.1/", "http://203.0.113.1/", "https://[::1]/"] {
+        for name in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+            "userinfo_endpoint",
+            "end_session_endpoint",
+        ] {
+            for url in
+                ["https://169.254.169.254/", "https://127.0.0.1/", "http://203.0.113.1/", "https://[::1]/"]
+            {
                 let result = read(|d| d[name] = json!(url)).await;
                 assert!(matches!(result, Err(MetadataError::Endpoint { .. })), "{name} {url}: {result:?}");
             }
@@ -199,7 +235,8 @@ mod tests {
 
     #[tokio::test]
     async fn client_authentication_by_what_is_listed() {
-        let with = |methods: serde_json::Value| read(move |d| d["token_endpoint_auth_methods_supported"] = methods);
+        let with =
+            |methods: serde_json::Value| read(move |d| d["token_endpoint_auth_methods_supported"] = methods);
         let auth = |m: &Metadata, secret| m.client_auth(None, secret);
         assert_eq!(auth(&read(|_| {}).await.unwrap(), true), ClientAuth::SecretPost);
         let basic = with(json!(["client_secret_basic"])).await.unwrap();

@@ -21,9 +21,11 @@ code{font-family:ui-monospace,monospace}\
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
     let hash = base64::engine::general_purpose::STANDARD.encode(hash);
-    let policy =
-        format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
-    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy)
+        .unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
 });
 
 /// A page. All texts are escaped; `request_id` lets the reader name the incident.
@@ -52,7 +54,10 @@ impl Page<'_> {
             main.push_str(&format!("<p><a href=\"{}\">{}</a></p>", escape(target), escape(text)));
         }
         if !self.request_id.is_empty() {
-            main.push_str(&format!("<p class=\"id\">Reference: <code>{}</code></p>", escape(self.request_id)));
+            main.push_str(&format!(
+                "<p class=\"id\">Reference: <code>{}</code></p>",
+                escape(self.request_id)
+            ));
         }
         let html = format!(
             "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -120,7 +125,11 @@ mod tests {
         let response = page.response();
         let html = String::from_utf8(response.body.to_vec()).unwrap();
         assert!(!html.contains("<script") && !html.contains("<img"));
-        assert!(html.contains("href=\"/a?b=&quot;c&amp;d\"") && html.contains("id-1") && html.contains("lang=\"en\""));
+        assert!(
+            html.contains("href=\"/a?b=&quot;c&amp;d\"")
+                && html.contains("id-1")
+                && html.contains("lang=\"en\"")
+        );
         assert_eq!(response.headers["cache-control"], "no-store");
         let policy = response.headers["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));

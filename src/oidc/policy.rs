@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::cause::Cause;
 use super::claims::Claims;
 use super::clock::Clock;
+use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
 use super::gate::Denial;
@@ -21,9 +22,8 @@ use super::seal::{Seal, SealError};
 use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
 use super::used::UsedStates;
-use super::{Decision, Identity, RequestParts, Scheme, jar, page};
-use crate::net::LocalResponse;
-use jar::Jar;
+use super::{Decision, Identity, RequestParts, page};
+use crate::net::{LocalResponse, Scheme};
 
 /// What all policies share, and what survives a reload.
 #[derive(Clone)]
@@ -49,6 +49,9 @@ pub enum PolicyError {
     /// The session key cannot be used.
     #[error("sessionEncryptionKey: {0}")]
     Key(#[from] KeyError),
+    /// The cookies cannot be made as configured.
+    #[error(transparent)]
+    Cookie(#[from] CookieError),
     /// The crypto library refuses.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -58,7 +61,8 @@ pub enum PolicyError {
 pub struct Policy {
     pub(super) core: Arc<Core>,
     pub(super) sessions: Sessions,
-    pub(super) jar: Jar,
+    pub(super) cookies: Cookies,
+    own: OwnCookies,
     pub(super) attempts: Seal,
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
@@ -110,8 +114,11 @@ impl Policy {
             settings,
         });
         let settings = &core.settings;
+        let names = &settings.cookies;
+        let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?;
         Ok(Self {
-            jar: Jar::new(&settings.cookies),
+            own: OwnCookies::new([cookies.prefix()])?,
+            cookies,
             attempts: Seal::new(&settings.key, "login attempt", &scope_name)?,
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
@@ -153,10 +160,10 @@ impl Policy {
     /// The session of the request, with good tokens.
     async fn session_of(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
         let Some(id) = self.session_id(request) else { return Found::None };
-        if let Some(entry) = self.sessions.lookup_cached(&id, &self.core.scope, now) {
-            if let Some(Freshness::Valid | Freshness::ValidRefreshing) = fresh_now(&entry, now, &self.refresh) {
-                return Found::Session(entry);
-            }
+        if let Some(entry) = self.sessions.lookup_cached(&id, &self.core.scope, now)
+            && let Some(Freshness::Valid | Freshness::ValidRefreshing) = fresh_now(&entry, now, &self.refresh)
+        {
+            return Found::Session(entry);
         }
         let entry = match self.sessions.lookup(&id, &self.core.scope, now).await {
             Lookup::Live(entry) => entry,
@@ -171,7 +178,7 @@ impl Policy {
     }
 
     fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {
-        jar::one(request.headers, self.jar.session(self.is_https(request))).and_then(SessionId::parse)
+        self.one_cookie(request, self.cookies.session_name(self.is_https(request))).and_then(SessionId::parse)
     }
 
     /// The session of the request, whether its tokens are good or not.
@@ -185,7 +192,7 @@ impl Policy {
     async fn authorise(&self, request: &RequestParts<'_>, entry: &SessionEntry) -> Decision {
         let principal = match self.principal(entry).await {
             Ok(principal) => principal,
-            Err(cause) => return Decision::Respond(self.refuse(request, &cause, SmallVec::new())),
+            Err(cause) => return Decision::Respond(self.refuse(request, &cause, "/", SmallVec::new())),
         };
         if let Err(denial) = principal.verdict {
             return Decision::Respond(self.deny(request, denial, &principal.user));
@@ -196,7 +203,7 @@ impl Policy {
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),
             set_cookies: SmallVec::new(),
-            cookie: self.jar.strip(request.headers),
+            cookie: self.stripped(request),
             strip_authorization: !self.core.settings.forward_authorization,
         })
     }
@@ -211,7 +218,8 @@ impl Policy {
             return Ok(principal);
         }
         let principal = Arc::new(if self.templates_need_tokens {
-            let record = self.sessions.record(entry).await.map_err(|error| Cause::Store(error.to_string()))?;
+            let record =
+                self.sessions.record(entry).await.map_err(|error| Cause::Store(error.to_string()))?;
             let record = record.ok_or_else(|| Cause::Store("the session has just ended".to_owned()))?;
             let tokens = TemplateTokens { access_token: record.access_token, id_token: record.id_token };
             self.rules.judge(&Claims::new(record.claims), Some(&tokens))
@@ -223,6 +231,36 @@ impl Policy {
         Ok(principal)
     }
 
+    /// The cookies for the service: those that are not ours.
+    fn stripped(&self, request: &RequestParts<'_>) -> CookieEdit {
+        self.own.edit(request.headers)
+    }
+
+    /// The value of a cookie; `None` also if it comes twice, for nobody can tell which is ours.
+    pub(super) fn one_cookie<'r>(&self, request: &RequestParts<'r>, name: &'r str) -> Option<&'r str> {
+        let mut values = cookie::values(request.headers, name);
+        let value = values.next()?;
+        values.next().is_none().then_some(value)
+    }
+
+    /// A `Set-Cookie` value with the policy's attributes; its name and value are made by us.
+    pub(super) fn set_cookie(
+        &self,
+        request: &RequestParts<'_>,
+        name: &str,
+        value: &str,
+        age: Duration,
+    ) -> Option<HeaderValue> {
+        let mut header = self.cookies.set(name, value, Some(age), self.is_https(request)).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
+    /// A `Set-Cookie` value that removes a cookie.
+    pub(super) fn clear_cookie(&self, request: &RequestParts<'_>, name: &str) -> Option<HeaderValue> {
+        self.cookies.clear(name, self.is_https(request)).ok()
+    }
+
     fn anonymous(&self, request: &RequestParts<'_>) -> Identity {
         Identity {
             headers: Arc::clone(&self.no_headers),
@@ -230,7 +268,7 @@ impl Policy {
             strip: Arc::clone(&self.strip),
             user: None,
             set_cookies: SmallVec::new(),
-            cookie: self.jar.strip(request.headers),
+            cookie: self.stripped(request),
             strip_authorization: false,
         }
     }
@@ -261,9 +299,12 @@ impl Policy {
         );
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let response = if RequestKind::wants_page(request.headers) {
-            let paragraphs = ["Your login cannot be renewed at the moment. You are still logged in; please try again shortly."];
+            let paragraphs = [
+                "Your login cannot be renewed at the moment. You are still logged in; please try again shortly.",
+            ];
             let title = "Temporarily unavailable";
-            page::Page { status, title, paragraphs: &paragraphs, link: None, request_id: request.request_id }.response()
+            page::Page { status, title, paragraphs: &paragraphs, link: None, request_id: request.request_id }
+                .response()
         } else {
             page::json(status, "temporarily_unavailable", "the session cannot be renewed at the moment")
         };
@@ -292,18 +333,30 @@ impl Policy {
         .response()
     }
 
-    /// The answer to a failure, with its log line.
-    pub(super) fn refuse(&self, request: &RequestParts<'_>, cause: &Cause, cookies: SmallVec<[HeaderValue; 2]>) -> LocalResponse {
+    /// The answer to a failure, with its log line; `again` is where another try starts.
+    pub(super) fn refuse(
+        &self,
+        request: &RequestParts<'_>,
+        cause: &Cause,
+        again: &str,
+        cookies: SmallVec<[HeaderValue; 2]>,
+    ) -> LocalResponse {
         tracing::warn!(
             policy = %self.core.name, issuer = self.core.provider.issuer(), %cause, reason = cause.label(),
             request_id = request.request_id, client = %request.client, "OIDC request refused"
         );
         let explanation = cause.explanation();
         let mut response = if RequestKind::wants_page(request.headers) {
-            let link = cause.can_retry().then_some(("Try again", "/"));
+            let link = cause.can_retry().then_some(("Try again", again));
             let paragraphs = [explanation.as_str()];
-            page::Page { status: cause.status(), title: cause.title(), paragraphs: &paragraphs, link, request_id: request.request_id }
-                .response()
+            page::Page {
+                status: cause.status(),
+                title: cause.title(),
+                paragraphs: &paragraphs,
+                link,
+                request_id: request.request_id,
+            }
+            .response()
         } else {
             page::json(cause.status(), cause.code(), &explanation)
         };

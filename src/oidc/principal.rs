@@ -63,7 +63,8 @@ impl Rules {
     pub fn judge(&self, claims: &Claims, tokens: Option<&TemplateTokens>) -> Principal {
         let user: Arc<str> = claims.identifier(&self.identifier_claim).unwrap_or_default().into();
         let mut headers = Vec::new();
-        let mut add = |name: HeaderName, value: Option<HeaderValue>| headers.extend(value.map(|value| (name, value)));
+        let mut add =
+            |name: HeaderName, value: Option<HeaderValue>| headers.extend(value.map(|value| (name, value)));
         add(X_FORWARDED_USER, single(&user));
         if !self.minimal {
             add(X_USER_GROUPS, list(claims.strings(&self.group_claim)));
@@ -71,7 +72,8 @@ impl Rules {
             add(X_AUTH_REQUEST_USER, single(&user));
         }
         for (name, template) in &self.templates {
-            let (access, id) = tokens.map_or(("", ""), |t| (t.access_token.expose_secret(), t.id_token.expose_secret()));
+            let (access, id) =
+                tokens.map_or(("", ""), |t| (t.access_token.expose_secret(), t.id_token.expose_secret()));
             let text = template.render(Source { claims, access_token: access, id_token: id });
             add(name.clone(), text.as_deref().and_then(rendered).map(|value| sensitive(value, template)));
         }

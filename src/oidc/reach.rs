@@ -159,8 +159,11 @@ async fn resolve(url: &Url) -> Result<Vec<IpAddr>, ReachError> {
         Host::Ipv4(v4) => Ok(vec![IpAddr::V4(v4)]),
         Host::Ipv6(v6) => Ok(vec![IpAddr::V6(v6)]),
         Host::Domain(name) => {
-            let addresses: Vec<IpAddr> =
-                tokio::net::lookup_host((name, 0)).await.map_err(|_| unresolved())?.map(|address| address.ip()).collect();
+            let addresses: Vec<IpAddr> = tokio::net::lookup_host((name, 0))
+                .await
+                .map_err(|_| unresolved())?
+                .map(|address| address.ip())
+                .collect();
             if addresses.is_empty() { Err(unresolved()) } else { Ok(addresses) }
         }
     }
@@ -196,8 +199,17 @@ mod tests {
     #[tokio::test]
     async fn inner_addresses_are_refused_unless_the_issuer_is_there() {
         let reach = Reach::new(false);
-        let inner = ["https://127.0.0.1/t", "https://10.1.2.3/t", "https://169.254.169.254/t", "https://[::1]/t", "https://[fe80::1]/t",
-            "https://[::ffff:127.0.0.1]/t", "https://0.0.0.0/t", "https://100.64.0.1/t", "https://[fd00::1]/t"];
+        let inner = [
+            "https://127.0.0.1/t",
+            "https://10.1.2.3/t",
+            "https://169.254.169.254/t",
+            "https://[::1]/t",
+            "https://[fe80::1]/t",
+            "https://[::ffff:127.0.0.1]/t",
+            "https://0.0.0.0/t",
+            "https://100.64.0.1/t",
+            "https://[fd00::1]/t",
+        ];
         for inner in inner {
             assert!(matches!(reach.check(&url(inner)).await, Err(ReachError::Refused { .. })), "{inner}");
             assert!(reach.check_front(&url(inner)).await.is_err(), "{inner}");

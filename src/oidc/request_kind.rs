@@ -66,7 +66,7 @@ fn has_authority(source: &str, authority: &str) -> bool {
 }
 
 fn navigates(headers: &HeaderMap) -> bool {
-    if headers.contains_key(UPGRADE) || accepts(headers, "text/event-stream") {
+    if headers.contains_key(UPGRADE) {
         return false;
     }
     match text(headers, &SEC_FETCH_MODE) {
@@ -83,7 +83,7 @@ fn navigates(headers: &HeaderMap) -> bool {
 fn looks_like_navigation(headers: &HeaderMap) -> bool {
     let script = text(headers, &X_REQUESTED_WITH).is_some_and(|v| v.eq_ignore_ascii_case("XMLHttpRequest"))
         || text(headers, &CONTENT_TYPE).is_some_and(|v| media_type(v).ends_with("json"));
-    if script {
+    if script || accepts(headers, "text/event-stream") {
         return false;
     }
     !headers.contains_key(ACCEPT)
@@ -172,7 +172,9 @@ mod tests {
             ("GET", &[("accept", "text/event-stream")], Api),
             ("GET", &[("accept", "text/html, text/event-stream")], Api),
             ("GET", &[("accept", "text/html"), ("upgrade", "websocket"), ("connection", "upgrade")], Api),
-            ("GET", &[("sec-fetch-mode", "navigate"), ("accept", "text/event-stream")], Api),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("accept", "text/event-stream")], Navigation),
+            ("GET", &[("sec-fetch-mode", "cors"), ("accept", "text/event-stream")], Api),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("upgrade", "websocket")], Api),
         ];
         for (method, headers, expected) in cases {
             assert_eq!(kind(method, headers), *expected, "{method} {headers:?}");

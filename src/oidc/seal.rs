@@ -23,7 +23,8 @@ impl Seal {
     /// # Errors
     /// [`SealError`].
     pub fn new(secret: &SecretString, purpose: &str, scope: &str) -> Result<Self, SealError> {
-        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis oidc 1").extract(secret.expose_secret().as_bytes());
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis oidc 1")
+            .extract(secret.expose_secret().as_bytes());
         // The length keeps the two parts apart.
         let length = u64::try_from(purpose.len()).unwrap_or(u64::MAX).to_be_bytes();
         let info: [&[u8]; 3] = [&length, purpose.as_bytes(), scope.as_bytes()];
@@ -40,7 +41,11 @@ impl Seal {
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| SealError)?;
         let mut text = plain.to_vec();
         self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to.as_bytes()), &mut text)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(bound_to.as_bytes()),
+                &mut text,
+            )
             .map_err(|_| SealError)?;
         let mut sealed = nonce.to_vec();
         sealed.extend_from_slice(&text);

@@ -171,3 +171,7 @@ impl Settings {
         self.headers.iter().any(|(_, template)| template.needs_tokens())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
+    CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
+    CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken,
+    CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AccessToken, AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, EmptyAdditionalClaims, EndpointNotSet,
-    EndpointSet, HttpRequest, HttpResponse, IdToken, IssuerUrl, JsonWebKeySet, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl,
-    RefreshToken, RequestTokenError, Scope, StandardErrorResponse, TokenResponse, TokenUrl,
+    AccessToken, AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret,
+    EmptyAdditionalClaims, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdToken, IssuerUrl,
+    JsonWebKeySet, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
+    Scope, StandardErrorResponse, TokenResponse, TokenUrl,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -47,12 +49,12 @@ pub enum GrantError {
     /// The grant may have been taken, but there is no usable answer.
     #[error("{0}")]
     NoAnswer(FetchError),
-    /// A status or a body that is no token answer.
-    #[error("HTTP status {status} without a token answer")]
-    NotAnAnswer {
-        /// Status.
-        status: u16,
-    },
+    /// A status that is no answer of a token endpoint.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// A body that is no answer of a token endpoint.
+    #[error("the answer holds neither tokens nor an error")]
+    Malformed,
     /// A URL or parameter of ours is unusable.
     #[error("the request cannot be made: {0}")]
     Request(String),
@@ -70,6 +72,7 @@ impl GrantError {
 #[derive(Deserialize, Serialize)]
 pub(super) struct Answer {
     access_token: AccessToken,
+    #[serde(default = "bearer")]
     token_type: CoreTokenType,
     #[serde(default, deserialize_with = "lenient_seconds")]
     expires_in: Option<u64>,
@@ -109,10 +112,21 @@ impl OAuth2TokenResponse for Answer {
     }
 }
 
-type CoreIdToken =
-    IdToken<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+type CoreIdToken = IdToken<
+    EmptyAdditionalClaims,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm,
+>;
 
-impl TokenResponse<EmptyAdditionalClaims, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm> for Answer {
+impl
+    TokenResponse<
+        EmptyAdditionalClaims,
+        CoreGenderClaim,
+        CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm,
+    > for Answer
+{
     fn id_token(&self) -> Option<&CoreIdToken> {
         None
     }
@@ -144,15 +158,17 @@ pub(super) type OidcClient = Client<
 /// # Errors
 /// If the issuer is not a URL, which discovery has ruled out.
 pub(super) fn client(settings: &Settings, metadata: &Metadata) -> Result<OidcClient, GrantError> {
-    let issuer = IssuerUrl::new(metadata.issuer.clone()).map_err(|error| GrantError::Request(error.to_string()))?;
+    let issuer =
+        IssuerUrl::new(metadata.issuer.clone()).map_err(|error| GrantError::Request(error.to_string()))?;
     let method = metadata.client_auth(settings.client_auth, settings.client_secret.is_some());
-    let client = Client::new(ClientId::new(settings.client_id.clone()), issuer, JsonWebKeySet::new(Vec::new()))
-        .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
-        .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
-        .set_auth_type(match method {
-            ClientAuth::SecretBasic => AuthType::BasicAuth,
-            ClientAuth::SecretPost | ClientAuth::Public => AuthType::RequestBody,
-        });
+    let client =
+        Client::new(ClientId::new(settings.client_id.clone()), issuer, JsonWebKeySet::new(Vec::new()))
+            .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
+            .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
+            .set_auth_type(match method {
+                ClientAuth::SecretBasic => AuthType::BasicAuth,
+                ClientAuth::SecretPost | ClientAuth::Public => AuthType::RequestBody,
+            });
     Ok(match &settings.client_secret {
         Some(secret) if method != ClientAuth::Public => {
             client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
@@ -174,7 +190,8 @@ pub async fn exchange_code(
     redirect_uri: &str,
 ) -> Result<Tokens, GrantError> {
     let client = client(settings, metadata)?;
-    let redirect = RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| GrantError::Request(error.to_string()))?;
+    let redirect =
+        RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| GrantError::Request(error.to_string()))?;
     let once = || async {
         let mut request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
@@ -195,7 +212,12 @@ pub async fn exchange_code(
 ///
 /// # Errors
 /// [`GrantError`].
-pub async fn refresh(settings: &Settings, metadata: &Metadata, fetch: &Fetch, token: &SecretString) -> Result<Tokens, GrantError> {
+pub async fn refresh(
+    settings: &Settings,
+    metadata: &Metadata,
+    fetch: &Fetch,
+    token: &SecretString,
+) -> Result<Tokens, GrantError> {
     let client = client(settings, metadata)?;
     let token = RefreshToken::new(token.expose_secret().to_owned());
     let mut request = client.exchange_refresh_token(&token);
@@ -209,13 +231,18 @@ pub async fn refresh(settings: &Settings, metadata: &Metadata, fetch: &Fetch, to
 ///
 /// # Errors
 /// [`GrantError`].
-pub async fn revoke(settings: &Settings, metadata: &Metadata, fetch: &Fetch, token: &SecretString) -> Result<(), GrantError> {
+pub async fn revoke(
+    settings: &Settings,
+    metadata: &Metadata,
+    fetch: &Fetch,
+    token: &SecretString,
+) -> Result<(), GrantError> {
     let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(()) };
     let request = revocation(settings, metadata, endpoint, token)?;
     let answer = fetch.call(request).await.map_err(GrantError::NoAnswer)?;
     match answer.status.as_u16() {
         200 => Ok(()),
-        status => Err(GrantError::NotAnAnswer { status }),
+        status => Err(GrantError::Status(status)),
     }
 }
 
@@ -232,7 +259,9 @@ fn revocation(
         .header(http::header::ACCEPT, "application/json");
     let secret = settings.client_secret.as_ref().map(|secret| secret.expose_secret()).unwrap_or_default();
     match metadata.client_auth(settings.client_auth, settings.client_secret.is_some()) {
-        ClientAuth::SecretBasic => request = request.header(http::header::AUTHORIZATION, basic(&settings.client_id, secret)),
+        ClientAuth::SecretBasic => {
+            request = request.header(http::header::AUTHORIZATION, basic(&settings.client_id, secret))
+        }
         ClientAuth::SecretPost => {
             form.append_pair("client_id", &settings.client_id).append_pair("client_secret", secret);
         }
@@ -284,25 +313,40 @@ async fn send(fetch: &Fetch, request: HttpRequest) -> Result<HttpResponse, Trans
     Ok(response)
 }
 
-fn finish(result: Result<Answer, RequestTokenError<Transport, StandardErrorResponse<CoreErrorResponseType>>>) -> Result<Tokens, GrantError> {
+fn finish(
+    result: Result<Answer, RequestTokenError<Transport, StandardErrorResponse<CoreErrorResponseType>>>,
+) -> Result<Tokens, GrantError> {
     let answer = result.map_err(|error| match error {
         RequestTokenError::ServerResponse(response) => match response.error() {
             CoreErrorResponseType::InvalidGrant => GrantError::InvalidGrant,
-            other => GrantError::Rejected(other.as_ref().chars().filter(|c| c.is_ascii_graphic()).take(64).collect()),
+            other => GrantError::Rejected(
+                other.as_ref().chars().filter(|c| c.is_ascii_graphic()).take(64).collect(),
+            ),
         },
-        RequestTokenError::Request(Transport::Fetch(error @ (FetchError::Connect(_) | FetchError::Reach(_)))) => {
-            GrantError::NotSent(error)
-        }
+        RequestTokenError::Request(Transport::Fetch(
+            error @ (FetchError::Connect(_) | FetchError::Reach(_)),
+        )) => GrantError::NotSent(error),
         RequestTokenError::Request(Transport::Fetch(error)) => GrantError::NoAnswer(error),
-        RequestTokenError::Request(Transport::Status(status)) => GrantError::NotAnAnswer { status },
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => GrantError::NotAnAnswer { status: 200 },
+        RequestTokenError::Request(Transport::Status(status)) => GrantError::Status(status),
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => GrantError::Malformed,
     })?;
+    if !answer.token_type.as_ref().eq_ignore_ascii_case("bearer") {
+        return Err(GrantError::Rejected("a token_type that is not Bearer".to_owned()));
+    }
     Ok(Tokens {
         access_token: SecretString::from(answer.access_token.secret().as_str()),
-        refresh_token: answer.refresh_token.map(|token| SecretString::from(token.secret().as_str())).filter(|t| !t.expose_secret().is_empty()),
+        refresh_token: answer
+            .refresh_token
+            .map(|token| SecretString::from(token.secret().as_str()))
+            .filter(|t| !t.expose_secret().is_empty()),
         id_token: answer.id_token.map(SecretString::from).filter(|token| !token.expose_secret().is_empty()),
         expires_in: answer.expires_in.map(Duration::from_secs),
     })
+}
+
+/// What a missing `token_type` means: nobody uses another one without being asked to.
+fn bearer() -> CoreTokenType {
+    CoreTokenType::Bearer
 }
 
 /// Seconds as a number or, as some providers do, as text; anything else is "not said".

@@ -77,7 +77,12 @@ pub async fn fetch(
 }
 
 /// A signed answer has `iss` and `aud` too (section 5.3.2); where they are, they must be right.
-async fn signed(provider: &Provider, metadata: &Metadata, token: &str, client_id: &str) -> Result<Claims, UserInfoError> {
+async fn signed(
+    provider: &Provider,
+    metadata: &Metadata,
+    token: &str,
+    client_id: &str,
+) -> Result<Claims, UserInfoError> {
     let claims = id_token::verify_signature(token, provider).await?.claims;
     if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(metadata.issuer.as_str())) {
         return Err(TokenError::Issuer.into());

@@ -18,7 +18,7 @@ use super::sanity::{self, Refusal, refuse, text};
 use super::snapshot::EntryPoint;
 use super::{response, upgrade};
 use crate::middleware::Facts;
-use crate::net::{ConnInfo, Scheme, canonical_host, forwarded};
+use crate::net::{ConnInfo, canonical_host, forwarded};
 use crate::observe::Protocol;
 use crate::router::RequestView;
 use crate::service::Use;
@@ -72,6 +72,8 @@ fn configure(session: &mut Session, ctx: &mut Ctx, conn: &ConnInfo, entry: &Entr
     session.set_pipelining_enabled(!tunnel);
     session.set_read_timeout(if tunnel { None } else { entry.body_idle_timeout });
     if session.req_header().version < Version::HTTP_11 {
+        // HTTP/1.0 knows no interim answers (RFC 9110, section 15.2).
+        session.set_ignore_info_resp(true);
         session.downstream_modules_ctx = ctx.shared.http10_modules.build_ctx();
     }
 }
@@ -105,6 +107,8 @@ fn judge(
     let peer = conn.peer.ip();
     let trusted = entry.trust.trusts(peer);
     sanity::headers(request, entry, trusted)?;
+    sanity::connection(request, entry)?;
+    sanity::join_cookies(request);
     match upgrade::wanted(&request.headers, request.version) {
         Some(wanted) => ctx.wanted = wanted,
         None => sanity::drop_upgrade(request),
@@ -132,14 +136,21 @@ fn forward(
     let host = has(request, forwarded::X_FORWARDED_HOST);
     insert(request, real_ip, "X-Real-Ip", || client.clone());
     insert(request, proto, "X-Forwarded-Proto", || forwarded::proto(tls, websocket));
-    let https = forwarded::outside_is_https(&request.headers, tls);
-    insert(request, port, "X-Forwarded-Port", || forwarded::port(authority.to_str().unwrap_or_default(), https));
+    let scheme = forwarded::outside_scheme(&request.headers, tls);
+    insert(request, port, "X-Forwarded-Port", || {
+        forwarded::port(authority.to_str().unwrap_or_default(), scheme)
+    });
     insert(request, host, "X-Forwarded-Host", || authority.clone());
     insert(request, false, "X-Forwarded-Server", || shared.hostname.clone());
     client
 }
 
-fn insert(request: &mut RequestHeader, present: bool, name: &'static str, value: impl FnOnce() -> HeaderValue) {
+fn insert(
+    request: &mut RequestHeader,
+    present: bool,
+    name: &'static str,
+    value: impl FnOnce() -> HeaderValue,
+) {
     if !present {
         // Name and value are valid; only a header map that is full refuses, and then the request
         // is at the engine's limit of 256 headers anyway.
@@ -149,11 +160,10 @@ fn insert(request: &mut RequestHeader, present: bool, name: &'static str, value:
 
 fn facts(request: &RequestHeader, conn: &ConnInfo, entry: &EntryPoint, trusted: bool) -> Facts {
     let tls = conn.tls.is_some();
-    let https = forwarded::outside_is_https(&request.headers, tls);
     Facts {
         client: conn.peer,
         tls,
-        scheme: if https { Scheme::Https } else { Scheme::Http },
+        scheme: forwarded::outside_scheme(&request.headers, tls),
         entry_point: Arc::clone(&entry.name),
         peer_trusted: trusted,
         request_id: new_request_id(),

@@ -43,7 +43,8 @@ impl Edge {
     ///
     /// `hostname` is the machine's name, which services see as `X-Forwarded-Server`.
     pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, access_log: Option<Arc<AccessLog>>, hostname: &str) -> Self {
-        let hostname = HeaderValue::from_str(hostname).unwrap_or_else(|_| HeaderValue::from_static("portcullis"));
+        let hostname =
+            HeaderValue::from_str(hostname).unwrap_or_else(|_| HeaderValue::from_static("portcullis"));
         let http10_modules = early::http10_modules();
         Self { shared: Arc::new(Shared { snapshot, access_log, hostname, http10_modules }) }
     }

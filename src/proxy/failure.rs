@@ -7,7 +7,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::context::Ctx;
-use super::respond::respond;
+use super::respond::{linger, respond};
 use crate::net::LocalResponse;
 
 /// Times that a request may be tried, over all addresses of its server.
@@ -125,6 +125,8 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Ctx) 
             session.set_keepalive(None);
             if let Err(write) = respond(session, ctx, page(status)).await {
                 tracing::debug!(request_id = ctx.request_id(), error = %write, "the client left before its error page");
+            } else if *error.esource() != ErrorSource::Downstream {
+                linger(session).await;
             }
             status
         }
@@ -145,11 +147,37 @@ mod tests {
     use super::*;
 
     const EVERY_TYPE: [ErrorType; 31] = [
-        ConnectTimedout, ConnectRefused, ConnectNoRoute, TLSWantX509Lookup, TLSHandshakeFailure,
-        TLSHandshakeTimedout, InvalidCert, HandshakeError, ConnectError, BindError, AcceptError, SocketError,
-        ConnectProxyFailure, InvalidHTTPHeader, H1Error, H2Error, H2Downgrade, InvalidH2, ReadError, WriteError,
-        ReadTimedout, WriteTimedout, ConnectionClosed, HTTPStatus(503), FileOpenError, FileReadError,
-        FileWriteError, InternalError, UnknownError, Custom("x"), CustomCode("x", 7),
+        ConnectTimedout,
+        ConnectRefused,
+        ConnectNoRoute,
+        TLSWantX509Lookup,
+        TLSHandshakeFailure,
+        TLSHandshakeTimedout,
+        InvalidCert,
+        HandshakeError,
+        ConnectError,
+        BindError,
+        AcceptError,
+        SocketError,
+        ConnectProxyFailure,
+        InvalidHTTPHeader,
+        H1Error,
+        H2Error,
+        H2Downgrade,
+        InvalidH2,
+        ReadError,
+        WriteError,
+        ReadTimedout,
+        WriteTimedout,
+        ConnectionClosed,
+        HTTPStatus(503),
+        FileOpenError,
+        FileReadError,
+        FileWriteError,
+        InternalError,
+        UnknownError,
+        Custom("x"),
+        CustomCode("x", 7),
     ];
 
     #[test]

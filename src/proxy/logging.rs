@@ -31,7 +31,10 @@ pub(super) fn finished(session: &mut Session, error: Option<&Error>, ctx: &mut C
     }
     let written = session.response_written();
     let end = End {
-        status: ctx.status.or(written.map(|response| response.status.as_u16())).unwrap_or(CLIENT_CLOSED_REQUEST),
+        status: ctx
+            .status
+            .or(written.map(|response| response.status.as_u16()))
+            .unwrap_or(CLIENT_CLOSED_REQUEST),
         request_headers: &session.req_header().headers,
         response_headers: written.map(|response| &response.headers),
         request_bytes: session.body_bytes_read() as u64,
@@ -47,14 +50,17 @@ pub(super) fn abandoned(ctx: &mut Ctx) {
     let panicking = std::thread::panicking();
     let headers = HeaderMap::new();
     let status = if panicking { 500 } else { CLIENT_CLOSED_REQUEST };
-    emit(ctx, &End {
-        status,
-        request_headers: &headers,
-        response_headers: None,
-        request_bytes: 0,
-        response_bytes: 0,
-        origin_bytes: 0,
-    });
+    emit(
+        ctx,
+        &End {
+            status,
+            request_headers: &headers,
+            response_headers: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            origin_bytes: 0,
+        },
+    );
 }
 
 /// One line about a failure; a client that leaves is no failure of ours.

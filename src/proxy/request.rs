@@ -1,15 +1,17 @@
 //! Second phase: the middleware chain, and answers that need no server.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use http::StatusCode;
 use pingora::Result;
 use pingora::proxy::Session;
 
 use super::context::Ctx;
 use super::early::not_found;
-use super::respond::respond;
-use super::sanity::text;
+use super::respond::{linger, respond};
+use super::sanity::{refuse, text};
 use super::snapshot::{Route, RouteService};
 use crate::middleware::{Exchange, Flow};
 use crate::net::LocalResponse;
@@ -17,13 +19,19 @@ use crate::net::internal::InternalRequest;
 
 /// Runs the chain. True when the answer is written and the request goes no further.
 pub(super) async fn run(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-    match decide(session, ctx).await {
-        Some(answer) => {
-            respond(session, ctx, answer).await?;
-            Ok(true)
+    // A panic costs this request alone, and the client learns of it.
+    let decided = AssertUnwindSafe(decide(session, ctx)).catch_unwind().await;
+    let answer = match decided {
+        Ok(None) => return Ok(false),
+        Ok(Some(answer)) => answer,
+        Err(_) => {
+            tracing::error!(request_id = ctx.request_id(), "a middleware or an internal service panicked");
+            *refuse(StatusCode::INTERNAL_SERVER_ERROR)
         }
-        None => Ok(false),
-    }
+    };
+    respond(session, ctx, answer).await?;
+    linger(session).await;
+    Ok(true)
 }
 
 /// The answer of our own, if there is one; otherwise a server has been picked.

@@ -3,7 +3,9 @@
 use std::any::Any;
 
 use async_trait::async_trait;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{StatusCode, Version};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -18,7 +20,11 @@ use crate::net::headers::{connection_members, is_hop_by_hop};
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A header from the service.
-pub(super) fn from_service(session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn from_service(
+    session: &mut Session,
+    response: &mut ResponseHeader,
+    ctx: &mut Ctx,
+) -> Result<()> {
     let switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if response.status.is_informational() && !switching {
         return Ok(());
@@ -31,7 +37,8 @@ pub(super) fn from_service(session: &mut Session, response: &mut ResponseHeader,
         // The tunnel may be silent for as long as it likes.
         session.set_read_timeout(None);
     } else {
-        strip_hop_by_hop(response);
+        let trailers = response.version == Version::HTTP_2 && session.is_http2();
+        strip_hop_by_hop(response, trailers);
     }
     through_chain(session.req_header(), ctx, response);
     if ctx.conn.as_ref().is_some_and(|conn| conn.control.is_closing()) {
@@ -51,15 +58,16 @@ pub(super) fn through_chain(request: &RequestHeader, ctx: &Ctx, response: &mut R
 }
 
 /// Headers of the connection between us and the service (RFC 9110, section 7.6.1). The engine
-/// writes `Connection` and `Transfer-Encoding` itself.
-fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    let mut unwanted = SmallVec::<[HeaderName; 4]>::new();
-    for name in response.headers.keys().filter(|name| is_hop_by_hop(name) || **name == UPGRADE) {
-        // A challenge of a proxy behind us is for us, but clients behind a chain of proxies need it.
-        if *name != http::header::PROXY_AUTHENTICATE {
-            unwanted.push(name.clone());
-        }
-    }
+/// writes `Connection` and `Transfer-Encoding` itself. `trailers`: they reach the client, so their
+/// announcement may too.
+fn strip_hop_by_hop(response: &mut ResponseHeader, trailers: bool) {
+    let belongs_to_connection = |name: &&HeaderName| match **name {
+        TRAILER => !trailers,
+        UPGRADE => true,
+        _ => is_hop_by_hop(name),
+    };
+    let mut unwanted: SmallVec<[HeaderName; 4]> =
+        response.headers.keys().filter(belongs_to_connection).cloned().collect();
     if response.headers.contains_key(CONNECTION) {
         let named = connection_members(&response.headers).filter_map(|name| name.parse::<HeaderName>().ok());
         unwanted.extend(named.filter(|name| *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH));
@@ -140,7 +148,7 @@ mod tests {
         ] {
             response.append_header(name, value).unwrap();
         }
-        strip_hop_by_hop(&mut response);
+        strip_hop_by_hop(&mut response, false);
         let mut left: Vec<_> = response.headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["transfer-encoding", "x-outer"]);

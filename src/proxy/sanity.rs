@@ -1,7 +1,7 @@
 //! Requests made sane before anything is decided on them: what the router judges is, byte for
 //! byte, what the service receives.
 
-use http::header::{ALLOW, CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{ALLOW, CONNECTION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
 use smallvec::SmallVec;
@@ -9,7 +9,9 @@ use smallvec::SmallVec;
 use super::snapshot::{AliasHeaders, EntryPoint};
 use crate::net::LocalResponse;
 use crate::net::forwarded::{self, Forwarding};
-use crate::net::headers::{is_alias_name, same_name};
+use crate::net::headers::{
+    Nomination, connection_members, connection_names, is_alias_name, nomination, same_name,
+};
 use crate::net::path::Target;
 use crate::oidc::identity_headers::IDENTITY_HEADERS;
 
@@ -28,7 +30,7 @@ pub(super) fn text(status: StatusCode, body: &'static str) -> LocalResponse {
         .with_header(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
 }
 
-/// Methods and targets that are not proxied: `CONNECT`, and `*`.
+/// What is not proxied: `CONNECT`, `*`, and expectations that nobody knows.
 pub(super) fn method(request: &RequestHeader) -> Result<(), Refusal> {
     if request.method == Method::CONNECT {
         // RFC 9110, section 15.6.2, as Traefik does; an HTTP/2 stream gets the answer for a method
@@ -45,13 +47,20 @@ pub(super) fn method(request: &RequestHeader) -> Result<(), Refusal> {
         // A question about the server as a whole (RFC 9110, section 9.3.7), answered as Go does.
         return Err(Box::new(LocalResponse::new(StatusCode::OK)));
     }
-    Ok(())
+    match request.headers.get(EXPECT) {
+        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            // RFC 9110, section 10.1.1, as Go does.
+            Err(refuse(StatusCode::EXPECTATION_FAILED))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `431` for a header that is larger than `limit` bytes, counted as HTTP/1.1 would write it.
 pub(super) fn size(request: &RequestHeader, limit: usize) -> Result<(), Refusal> {
     // Names, values, `: ` and the line end; the request line with its two spaces and version.
-    let fields: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let fields: usize =
+        request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let line = request.method.as_str().len() + request.raw_path().len() + 12;
     if fields + line > limit {
         return Err(refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
@@ -97,7 +106,9 @@ pub(super) fn replace_target(request: &mut RequestHeader, origin_form: &str) -> 
             request.set_uri(uri);
             Ok(())
         }
-        Err(error) => pingora::Error::e_because(pingora::ErrorType::InvalidHTTPHeader, "request target", error),
+        Err(error) => {
+            pingora::Error::e_because(pingora::ErrorType::InvalidHTTPHeader, "request target", error)
+        }
     }
 }
 
@@ -168,6 +179,63 @@ fn judge(name: &str, aliases: AliasHeaders, trusted: bool) -> Verdict {
     }
 }
 
+/// Takes off the headers that the client's `Connection` names, before any middleware looks.
+///
+/// The engine would do so on the way to the service, that is after the chain: a client could have
+/// it remove what a middleware has set, an identity header for instance. Afterwards `Connection`
+/// names only `Upgrade` and headers that the entry point lets middlewares see.
+///
+/// # Errors
+/// 400 for a name that is none, or that a client must not take off.
+pub(super) fn connection(request: &mut RequestHeader, entry: &EntryPoint) -> Result<(), Refusal> {
+    if connection_members(&request.headers).all(|member| nomination(member) == Nomination::Option) {
+        return Ok(());
+    }
+    let mut unwanted = SmallVec::<[HeaderName; 4]>::new();
+    let mut left = SmallVec::<[&str; 4]>::new();
+    if connection_names(&request.headers, "upgrade") {
+        left.push("Upgrade");
+    }
+    for member in connection_members(&request.headers) {
+        let name: HeaderName = match nomination(member) {
+            Nomination::Option => continue,
+            Nomination::Protected => return Err(refuse(StatusCode::BAD_REQUEST)),
+            Nomination::Header => member.parse().map_err(|_| refuse(StatusCode::BAD_REQUEST))?,
+        };
+        if let Some(kept) = entry.connection_headers.iter().find(|kept| **kept == name) {
+            left.push(kept.as_str());
+        } else if forwarded::classify(name.as_str()) == Forwarding::Other {
+            unwanted.push(name);
+        }
+    }
+    let left = left.join(", ");
+    for name in &unwanted {
+        request.remove_header(name);
+    }
+    request.remove_header(&CONNECTION);
+    if !left.is_empty() {
+        // Joined from header names, so it is a header value.
+        let _ = request.insert_header(CONNECTION, left);
+    }
+    Ok(())
+}
+
+/// Puts the cookies of an HTTP/2 request, which may come in many fields, into one (RFC 9113,
+/// section 8.2.3): services and middlewares read the first only.
+pub(super) fn join_cookies(request: &mut RequestHeader) {
+    let mut fields = request.headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (fields.next(), fields.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for field in std::iter::once(second).chain(fields) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(field.as_bytes());
+    }
+    // Joined from header values, so it is one.
+    if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+        let _ = request.insert_header(COOKIE, joined);
+    }
+}
+
 /// Removes an `Upgrade` that is not passed on.
 pub(super) fn drop_upgrade(request: &mut RequestHeader) {
     request.remove_header(&UPGRADE);
@@ -227,9 +295,19 @@ mod tests {
 
     #[test]
     fn identity_headers_go_in_every_spelling() {
-        for name in ["X-Forwarded-User", "x_forwarded_user", "X.Forwarded.User", "X-User_Groups", "x-auth-request.user"] {
+        for name in [
+            "X-Forwarded-User",
+            "x_forwarded_user",
+            "X.Forwarded.User",
+            "X-User_Groups",
+            "x-auth-request.user",
+        ] {
             for trusted in [true, false] {
-                assert_eq!(judge(&name.to_lowercase(), AliasHeaders::Keep, trusted), Verdict::Remove, "{name}");
+                assert_eq!(
+                    judge(&name.to_lowercase(), AliasHeaders::Keep, trusted),
+                    Verdict::Remove,
+                    "{name}"
+                );
             }
         }
     }
@@ -251,6 +329,42 @@ mod tests {
     }
 
     #[test]
+    fn a_client_cannot_have_headers_of_middlewares_removed() {
+        let mut entry = EntryPoint::new("web");
+        entry.connection_headers = vec![HeaderName::from_static("x-seen")];
+        let mut named = request(
+            Version::HTTP_11,
+            b"/",
+            &[
+                ("Connection", "keep-alive, X-User-Groups, X-Hop, X-Real-Ip"),
+                ("Connection", "X-Seen, upgrade"),
+                ("X-Hop", "1"),
+                ("X-Seen", "1"),
+                ("X-Real-Ip", "192.0.2.1"),
+            ],
+        );
+        connection(&mut named, &entry).unwrap();
+        assert_eq!(named.headers[CONNECTION], "Upgrade, x-seen");
+        assert!(!named.headers.contains_key("x-hop"));
+        assert!(named.headers.contains_key("x-seen") && named.headers.contains_key("x-real-ip"));
+        let mut usual = request(Version::HTTP_11, b"/", &[("Connection", "keep-alive")]);
+        connection(&mut usual, &entry).unwrap();
+        assert_eq!(usual.headers[CONNECTION], "keep-alive");
+        for member in ["Host", "X-Forwarded-For", "a b", "\"x\""] {
+            let mut bad = request(Version::HTTP_11, b"/", &[("Connection", member)]);
+            assert_eq!(status(connection(&mut bad, &entry)), 400, "{member}");
+        }
+    }
+
+    #[test]
+    fn cookies_of_several_fields_become_one() {
+        let mut many =
+            request(Version::HTTP_2, b"/", &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut many);
+        assert_eq!(many.headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
     fn methods_that_are_not_proxied() {
         let mut connect = request(Version::HTTP_11, b"a.test:443", &[]);
         connect.set_method(Method::CONNECT);
@@ -261,6 +375,8 @@ mod tests {
         options.set_method(Method::OPTIONS);
         assert_eq!(status(method(&options)), 200);
         assert!(method(&request(Version::HTTP_11, b"/", &[])).is_ok());
+        assert!(method(&request(Version::HTTP_11, b"/", &[("Expect", "100-Continue")])).is_ok());
+        assert_eq!(status(method(&request(Version::HTTP_11, b"/", &[("Expect", "tea")]))), 417);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HeaderName;
 use thiserror::Error;
 
 use crate::config::entry_point as config;
@@ -37,6 +38,8 @@ pub struct EntryPoint {
     pub trust: Trust,
     /// Whether the peer is appended to `X-Forwarded-For`.
     pub append_forwarded_for: bool,
+    /// Headers that a client may name in `Connection` and that middlewares still see.
+    pub connection_headers: Vec<HeaderName>,
     /// How request targets are normalised.
     pub path: PathPolicy,
     /// Escapes that a path may hold; any other is a 400 once a router matched.
@@ -64,6 +67,7 @@ impl EntryPoint {
             tls: Routes::default(),
             trust: Trust::default(),
             append_forwarded_for: true,
+            connection_headers: Vec::new(),
             path: PathPolicy::default(),
             encoded_characters: EncodedCharacters::ALL,
             alias_headers: AliasHeaders::Keep,
@@ -87,6 +91,7 @@ impl EntryPoint {
         Ok(Self {
             trust: Trust::new(headers.insecure, &headers.trusted_ips)?,
             append_forwarded_for: !headers.not_append_x_forwarded_for,
+            connection_headers: names(&headers.connection)?,
             path: PathPolicy {
                 sanitize: http.sanitize_path,
                 encode_query_semicolons: http.encode_query_semicolons,
@@ -119,9 +124,17 @@ pub enum EntryPointError {
     /// `forwardedHeaders.trustedIPs`.
     #[error("forwardedHeaders.trustedIPs: {0}")]
     TrustedIps(#[from] CidrError),
+    /// `forwardedHeaders.connection`.
+    #[error("forwardedHeaders.connection: `{0}` is not a header name")]
+    Connection(String),
     /// `http.aliasHeadersStrategy`.
     #[error("http.aliasHeadersStrategy: `{0}` is not one of keep, delete, reject")]
     AliasHeaders(String),
+}
+
+fn names(written: &[String]) -> Result<Vec<HeaderName>, EntryPointError> {
+    let parse = |name: &String| name.parse().map_err(|_| EntryPointError::Connection(name.clone()));
+    written.iter().map(parse).collect()
 }
 
 /// Routers of one kind: the index, and the routes that its answers number.

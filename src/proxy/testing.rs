@@ -19,9 +19,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Edge, EntryPoint, Route, RouteService, Routes, Snapshot, http_proxy};
 use crate::config::dynamic::{LoadBalancer, Server, ServersTransport};
-use crate::middleware::Chain;
+use crate::config::middleware as config;
+use crate::middleware::{Chain, Middleware};
 use crate::net::internal::InternalService;
-use crate::net::{ConnControl, ConnInfo};
+use crate::net::{ConnControl, ConnInfo, TlsInfo};
 use crate::observe::{AccessLog, Metrics};
 use crate::router::{RouteSpec, Router, Rule};
 use crate::service::dns::Names;
@@ -180,7 +181,10 @@ impl Answer {
 }
 
 pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().filter_map(|line| line.split_once(": ")).find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v)
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(n, _)| n.eq_ignore_ascii_case(name))
+        .map(|(_, v)| v)
 }
 
 /// A proxy in front of one service.
@@ -193,6 +197,9 @@ pub(super) struct Setup {
     names: Vec<(String, Vec<IpAddr>)>,
     internal: Option<InternalService>,
     broken: bool,
+    chain: Chain,
+    tls: Option<&'static str>,
+    tls_route: bool,
 }
 
 impl Setup {
@@ -206,6 +213,9 @@ impl Setup {
             names: Vec::new(),
             internal: None,
             broken: false,
+            chain: Chain::default(),
+            tls: None,
+            tls_route: false,
         }
     }
 
@@ -219,6 +229,23 @@ impl Setup {
 
     pub(super) fn broken(mut self) -> Self {
         self.broken = true;
+        self
+    }
+
+    pub(super) fn middlewares(mut self, configs: &[config::Middleware]) -> Self {
+        self.chain = Chain::new(configs.iter().map(|config| Arc::new(Middleware::new(config).unwrap())));
+        self
+    }
+
+    /// Connections claim to be TLS, made under these TLS options; the route is for TLS then.
+    pub(super) fn tls(mut self, options: &'static str) -> Self {
+        self.tls = Some(options);
+        self
+    }
+
+    /// The route is for TLS, connections are plain.
+    pub(super) fn tls_route_on_plain(mut self) -> Self {
+        self.tls_route = true;
         self
     }
 
@@ -257,7 +284,7 @@ impl Setup {
         registries.names().asked(PATIENCE).await;
         let route = Route {
             name: "all@file".into(),
-            chain: Chain::default(),
+            chain: self.chain.clone(),
             service,
             service_name: "app@file".into(),
             broken: self.broken.then(|| "a test".to_owned()),
@@ -272,10 +299,14 @@ impl Setup {
             provider_rank: 0,
         };
         self.entry.metrics = metrics.entry_point("web");
-        self.entry.plain = Routes { router: Router::build(vec![spec]), routes: vec![Arc::new(route)] };
+        let routes = Routes { router: Router::build(vec![spec]), routes: vec![Arc::new(route)] };
+        match self.tls.is_some() || self.tls_route {
+            true => self.entry.tls = routes,
+            false => self.entry.plain = routes,
+        }
         let entry = Arc::new(self.entry);
         let snapshot = Snapshot { generation: 1, entry_points: [(Arc::from("web"), entry)].into() };
-        Proxy::start(snapshot, metrics).await
+        Proxy::start(snapshot, metrics, self.tls).await
     }
 
     fn service(&self, registries: &Registries) -> Service {
@@ -300,7 +331,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    async fn start(snapshot: Snapshot, metrics: Metrics) -> Self {
+    async fn start(snapshot: Snapshot, metrics: Metrics, tls: Option<&'static str>) -> Self {
         // The first provider installed is the process's; every test may be the first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let edge = Edge::new(Arc::new(ArcSwap::from_pointee(snapshot)), None::<Arc<AccessLog>>, "edge-1");
@@ -311,7 +342,7 @@ impl Proxy {
         tokio::spawn(async move {
             loop {
                 let (stream, peer) = listener.accept().await.unwrap();
-                let app = Arc::new(App::new(Arc::clone(&proxy), peer, addr));
+                let app = Arc::new(App::new(Arc::clone(&proxy), peer, addr, tls));
                 let watch = watch.clone();
                 tokio::spawn(async move { app.process_new(Box::new(L4Stream::from(stream)), &watch).await });
             }
@@ -357,10 +388,31 @@ struct App {
 }
 
 impl App {
-    fn new(proxy: Arc<HttpProxy<Edge>>, peer: SocketAddr, local: SocketAddr) -> Self {
+    fn new(
+        proxy: Arc<HttpProxy<Edge>>,
+        peer: SocketAddr,
+        local: SocketAddr,
+        tls: Option<&'static str>,
+    ) -> Self {
+        let tls = tls.map(|options| TlsInfo {
+            sni: None,
+            alpn: None,
+            version: "1.3",
+            cipher: "TLS_AES_256_GCM_SHA384",
+            client_cert: None,
+            options_name: options.into(),
+        });
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        let conn = ConnInfo { entry_point: "web".into(), peer, socket_peer: peer, local, tls: None, h2: false, control: ConnControl::default() };
+        let conn = ConnInfo {
+            entry_point: "web".into(),
+            peer,
+            socket_peer: peer,
+            local,
+            tls,
+            h2: false,
+            control: ConnControl::default(),
+        };
         Self { proxy, conn: Arc::new(conn), options }
     }
 }

@@ -2,7 +2,9 @@
 
 mod basics;
 mod bodies;
+mod chain;
 mod failures;
 mod http10;
 mod http2;
+mod tls;
 mod upgrades;

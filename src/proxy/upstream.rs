@@ -102,9 +102,14 @@ fn keep_only_upgrade(request: &mut RequestHeader) -> Result<()> {
 /// connection; it is put back where trailers really arrive (HTTP/2) and where gRPC asks.
 fn restore_te(session: &Session, request: &mut RequestHeader) -> Result<()> {
     let client = session.req_header();
-    let grpc = client.headers.get(CONTENT_TYPE).is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"));
-    let asked = client.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"))
-        && !connection_members(&client.headers).any(|name| name.eq_ignore_ascii_case("te"));
+    let grpc = client
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"));
+    let asked =
+        client.headers.get(TE).and_then(|te| te.to_str().ok()).is_some_and(|te| {
+            te.split(',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case("trailers"))
+        });
     if grpc || (asked && request.version == Version::HTTP_2) {
         request.insert_header(TE, HeaderValue::from_static("trailers"))?;
     } else if request.version == Version::HTTP_2 {

@@ -5,6 +5,10 @@
 //! residual expression. This needs no expansion to disjunctive normal form, so no rule can blow the index up, and it
 //! is right for every rule: at worst the cover is "anything" and the residual is the whole rule.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use super::matcher::{HostPattern, Matcher};
 use super::rule::Expr;
 
@@ -12,7 +16,7 @@ use super::rule::Expr;
 const MAX_ENTRIES: usize = 1024;
 
 /// A key of the path level.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum PathKey {
     Exact(Box<str>),
     Prefix(Box<str>),
@@ -76,13 +80,9 @@ fn cover<K: Rank>(expr: &Expr, key: fn(&Matcher) -> Option<K>) -> Option<Vec<K>>
         Expr::Leaf { negated: true, .. } => None,
         Expr::And(parts) => parts.iter().filter_map(|part| cover(part, key)).min_by_key(Vec::len),
         Expr::Or(parts) => {
-            let mut keys = Vec::new();
+            let (mut keys, mut seen) = (Vec::new(), HashSet::new());
             for part in parts {
-                for key in cover(part, key)? {
-                    if !keys.contains(&key) {
-                        keys.push(key);
-                    }
-                }
+                keys.extend(cover(part, key)?.into_iter().filter(|key| seen.insert(key.clone())));
             }
             Some(keys)
         }
@@ -103,26 +103,26 @@ fn proves_all<K>(parts: &[Expr], key: fn(&Matcher) -> Option<K>) -> bool {
 }
 
 /// Which of two covers of the same size is the more selective; smaller is better.
-trait Rank: PartialEq {
-    fn rank(&self) -> (u8, std::cmp::Reverse<usize>);
+trait Rank: Clone + Eq + Hash {
+    fn rank(&self) -> (u8, Reverse<usize>);
 }
 
 impl Rank for HostPattern {
-    fn rank(&self) -> (u8, std::cmp::Reverse<usize>) {
+    fn rank(&self) -> (u8, Reverse<usize>) {
         match self {
-            Self::Exact(host) => (0, std::cmp::Reverse(host.len())),
-            Self::OneLabel(parent) => (1, std::cmp::Reverse(parent.len())),
-            Self::Any => (2, std::cmp::Reverse(0)),
+            Self::Exact(host) => (0, Reverse(host.len())),
+            Self::OneLabel(parent) => (1, Reverse(parent.len())),
+            Self::Any => (2, Reverse(0)),
         }
     }
 }
 
 impl Rank for PathKey {
-    fn rank(&self) -> (u8, std::cmp::Reverse<usize>) {
+    fn rank(&self) -> (u8, Reverse<usize>) {
         match self {
-            Self::Exact(path) => (0, std::cmp::Reverse(path.len())),
-            Self::Prefix(prefix) => (1, std::cmp::Reverse(prefix.len())),
-            Self::Any => (2, std::cmp::Reverse(0)),
+            Self::Exact(path) => (0, Reverse(path.len())),
+            Self::Prefix(prefix) => (1, Reverse(prefix.len())),
+            Self::Any => (2, Reverse(0)),
         }
     }
 }

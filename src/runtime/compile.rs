@@ -89,7 +89,8 @@ fn build(
         plain,
         tls,
         trust,
-        append_forwarded_for: !forwarded.not_append_x_forwarded_for && !fixed.global.not_append_x_forwarded_for,
+        append_forwarded_for: !forwarded.not_append_x_forwarded_for
+            && !fixed.global.not_append_x_forwarded_for,
         path: PathPolicy {
             sanitize: config.http.sanitize_path,
             encode_query_semicolons: config.http.encode_query_semicolons,
@@ -156,7 +157,10 @@ fn build_tls(
     let named = |name: &String| if name == "default" { name.clone() } else { qualify(name, provider) };
     let inputs = tls::Inputs {
         certificates: section.certificates.iter().map(|certificate| &certificate.value).collect(),
-        default_certificate: section.stores.get("default").and_then(|store| store.value.default_certificate.as_ref()),
+        default_certificate: section
+            .stores
+            .get("default")
+            .and_then(|store| store.value.default_certificate.as_ref()),
         options: section.options.iter().map(|(name, options)| (named(name), &options.value)).collect(),
         hosts: table.hosts.clone(),
     };

@@ -19,7 +19,7 @@ impl Events for Counted {
         self.0.oidc().callback_failed(reason);
     }
 
-    fn denied(&self, middleware: &str) {
+    fn login_denied(&self, middleware: &str) {
         self.0.oidc().login(middleware, LoginOutcome::Denied);
     }
 
@@ -29,8 +29,9 @@ impl Events for Counted {
 
     fn refreshed(&self, issuer: &str, outcome: &'static str) {
         let outcome = match outcome {
-            "ok" => RefreshOutcome::Renewed,
-            "found" => RefreshOutcome::Reused,
+            "renewed" => RefreshOutcome::Renewed,
+            "reused" => RefreshOutcome::Reused,
+            "invalid_grant" => RefreshOutcome::InvalidGrant,
             "rejected" => RefreshOutcome::Rejected,
             _ => RefreshOutcome::Unavailable,
         };

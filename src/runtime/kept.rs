@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use super::events::Counted;
 use super::sessions;
 use crate::admin::{Admin, Health};
-use crate::oidc::{self, Events, Providers, UsedStates};
 use crate::observe::Metrics;
+use crate::oidc::{self, Events, Providers, UsedStates};
 use crate::service;
 use crate::tls;
 
@@ -25,6 +25,7 @@ pub struct Kept {
     /// Runs what must outlive its request.
     pub runtime: tokio::runtime::Handle,
     oidc: OnceLock<Result<oidc::Deps, String>>,
+    in_memory: bool,
 }
 
 impl Kept {
@@ -36,7 +37,14 @@ impl Kept {
         services: service::Registries,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { metrics, health, admin, services, tls: tls::Keep::default(), runtime, oidc: OnceLock::new() }
+        let (tls, oidc) = (tls::Keep::default(), OnceLock::new());
+        Self { metrics, health, admin, services, tls, runtime, oidc, in_memory: false }
+    }
+
+    /// Keeps sessions in memory only, for a configuration that is tried out.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        Self { in_memory: true, ..self }
     }
 
     /// Sessions, OpenID providers and events. The session store is opened when the first OIDC
@@ -55,7 +63,10 @@ impl Kept {
 
     fn open_oidc(&self) -> Result<oidc::Deps, String> {
         let _inside = self.runtime.enter();
-        let sessions = sessions::open(&sessions::state_folder()?)?;
+        let sessions = match self.in_memory {
+            true => sessions::in_memory()?,
+            false => sessions::open(&sessions::state_folder()?)?,
+        };
         drop(sessions.spawn_upkeep());
         let events: Arc<dyn Events> = Arc::new(Counted(Arc::clone(&self.metrics)));
         Ok(oidc::Deps {

@@ -65,7 +65,8 @@ impl Middlewares {
             Some(_) => Lookup::Single,
             None => Lookup::Unknown,
         };
-        let flat = flatten(names, provider, &lookup).map_err(|message| self.with_hint(names, provider, message))?;
+        let flat =
+            flatten(names, provider, &lookup).map_err(|message| self.with_hint(names, provider, message))?;
         let resolved = flat.iter().map(|name| match self.0.get(name) {
             Some(Compiled::Single(middleware)) => Ok(Arc::clone(middleware)),
             Some(Compiled::Broken(reason)) => Err(format!("middleware `{name}` does not work: {reason}")),
@@ -75,7 +76,8 @@ impl Middlewares {
     }
 
     fn with_hint(&self, names: &[String], provider: &str, message: String) -> String {
-        let missing = names.iter().map(|name| qualify(name, provider)).find(|name| !self.0.contains_key(name));
+        let missing =
+            names.iter().map(|name| qualify(name, provider)).find(|name| !self.0.contains_key(name));
         match missing {
             Some(name) => format!("{message}{}", hint(&name, self.0.keys().map(String::as_str))),
             None => message,
@@ -109,7 +111,9 @@ fn oidc_block<'a>(config: &'a Config, fixed: &StaticConfig) -> Result<Option<(&'
     let mut plugins = plugins.iter();
     match (plugins.next(), plugins.next()) {
         (Some((alias, block)), None) if is_native_plugin(fixed, alias) => Ok(Some((block, Dialect::Plugin))),
-        (Some((alias, _)), None) => Err(format!("plugin `{alias}` cannot be loaded: only traefikoidc is built in")),
+        (Some((alias, _)), None) => {
+            Err(format!("plugin `{alias}` cannot be loaded: only traefikoidc is built in"))
+        }
         _ => Err("a plugin block names exactly one plugin".to_owned()),
     }
 }

@@ -119,15 +119,18 @@ impl Table {
         let qualified = qualify(name, provider);
         // As Traefik names the copies of a router on entry points with settings of their own.
         let has_model = !here.middlewares.is_empty() || here.tls.as_ref().is_some();
-        let route_name = if on_several && has_model { format!("{entry_name}-{qualified}") } else { qualified };
+        let route_name =
+            if on_several && has_model { format!("{entry_name}-{qualified}") } else { qualified };
         let service_name = qualify(&config.service, provider);
         let tls = config.tls.as_ref().or(here.tls.as_ref());
         let options = tls.map(|tls| tls.options.as_deref().unwrap_or("default"));
 
         let outer = context.middlewares.chain(&here.middlewares, provider);
-        let chain = outer.and_then(|outer| Ok(outer.then(&context.middlewares.chain(&config.middlewares, provider)?)));
+        let chain = outer
+            .and_then(|outer| Ok(outer.then(&context.middlewares.chain(&config.middlewares, provider)?)));
         let service = service(&service_name, context);
-        let with_options = options.map_or(Ok(()), |options| self.options(options, provider, rule, entry_name));
+        let with_options =
+            options.map_or(Ok(()), |options| self.options(options, provider, rule, entry_name));
         let (chain, service, broken) = match (chain, service, with_options) {
             (Ok(chain), Ok(service), Ok(())) => (chain, service, None),
             (Err(reason), ..) | (_, Err(reason), _) | (.., Err(reason)) => {
@@ -140,7 +143,7 @@ impl Table {
             metrics: context.metrics.router(&route_name, &service_name).filter(|_| counted),
             service_metrics: context.metrics.service(&service_name).filter(|_| counted),
             name: route_name.into(),
-            chain: chain,
+            chain,
             service,
             service_name: service_name.into(),
             broken: broken.clone(),
@@ -161,7 +164,9 @@ impl Table {
         let hosts = rule.hosts();
         if hosts.is_empty() && options != "default" {
             // Such a rule would be answered on connections that were made with other options.
-            return Err(format!("tls.options `{name}` needs a rule with Host: options are chosen by server name"));
+            return Err(format!(
+                "tls.options `{name}` needs a rule with Host: options are chosen by server name"
+            ));
         }
         self.hosts.extend(hosts.into_iter().map(|host| HostOptions {
             entry_point: entry_point.to_owned(),
@@ -184,7 +189,10 @@ impl Table {
     }
 }
 
-fn wanted_entry_points<'a>(config: &'a Config, context: &'a Context<'_>) -> (Vec<&'a String>, Vec<&'a String>) {
+fn wanted_entry_points<'a>(
+    config: &'a Config,
+    context: &'a Context<'_>,
+) -> (Vec<&'a String>, Vec<&'a String>) {
     let wanted = if config.entry_points.is_empty() { context.defaults } else { &config.entry_points };
     wanted.iter().partition(|name| context.entry_points.contains_key(*name))
 }

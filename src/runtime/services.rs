@@ -32,7 +32,8 @@ impl Services {
                 None => Err("a service needs one kind, such as `loadBalancer`".to_owned()),
                 Some(balancer) => {
                     let transport = balancer.servers_transport.as_deref();
-                    let transport = transport.map_or(DEFAULT_TRANSPORT.to_owned(), |name| qualify(name, provider));
+                    let transport =
+                        transport.map_or(DEFAULT_TRANSPORT.to_owned(), |name| qualify(name, provider));
                     find(&transports, &transport).and_then(|transport| {
                         Service::compile(&qualified, balancer, transport, &kept.services)
                             .map(Arc::new)
@@ -60,15 +61,11 @@ impl Services {
         match self.0.get(name) {
             Some(Ok(service)) => Ok(Arc::clone(service)),
             Some(Err(reason)) => Err(format!("service `{name}` does not work: {reason}")),
-            None => {
-                Err(format!("service `{name}` does not exist{}", hint(name, self.0.keys().map(String::as_str))))
-            }
+            None => Err(format!(
+                "service `{name}` does not exist{}",
+                hint(name, self.0.keys().map(String::as_str))
+            )),
         }
-    }
-
-    /// Every service that works.
-    pub fn working(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.0.values().filter_map(|service| service.as_ref().ok())
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::oidc::clock::SystemClock;
-use crate::oidc::session::{DEFAULT_CACHED, SessionKeys, Sessions, SqliteStore, random_bytes};
+use crate::oidc::session::{
+    DEFAULT_CACHED, MemoryStore, SessionKeys, SessionStore, Sessions, SqliteStore, random_bytes,
+};
 
 /// The file of the default store.
 const FILE: &str = "sessions.sqlite";
@@ -17,11 +19,23 @@ const FILE: &str = "sessions.sqlite";
 pub fn open(folder: &Path) -> Result<Sessions, String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let store = SqliteStore::open(folder.join(FILE)).map_err(|error| error.to_string())?;
+    over(Arc::new(store))
+}
+
+/// Sessions that end with the process.
+///
+/// # Errors
+/// No random numbers.
+pub fn in_memory() -> Result<Sessions, String> {
+    over(Arc::new(MemoryStore::new(DEFAULT_CACHED)))
+}
+
+fn over(store: Arc<dyn SessionStore>) -> Result<Sessions, String> {
     // Each policy looks at the sessions with its own secret; this one opens nothing.
     let nobody: [u8; 32] = random_bytes().map_err(|error| error.to_string())?;
     let secret: String = nobody.iter().map(|byte| format!("{byte:02x}")).collect();
     let keys = SessionKeys::new(&[secret.into()]).map_err(|error| error.to_string())?;
-    Sessions::new(Arc::new(store), Arc::new(keys), Arc::new(SystemClock), DEFAULT_CACHED)
+    Sessions::new(store, Arc::new(keys), Arc::new(SystemClock), DEFAULT_CACHED)
         .map_err(|error| error.to_string())
 }
 

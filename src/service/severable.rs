@@ -65,7 +65,9 @@ impl L4Connect for Severable {
         let connected = match self.dial {
             Some(limit) => match tokio::time::timeout(limit, connect).await {
                 Ok(connected) => connected,
-                Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, format!("connecting to {address}")),
+                Err(_) => {
+                    return Error::e_explain(ErrorType::ConnectTimedout, format!("connecting to {address}"));
+                }
             },
             None => connect.await,
         };

@@ -111,10 +111,8 @@ pub(super) fn certified_key(
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, CertificateError> {
     let name = || display(key).to_owned();
-    let bad = |reason: &dyn std::fmt::Display| CertificateError::Key {
-        name: name(),
-        reason: reason.to_string(),
-    };
+    let bad =
+        |reason: &dyn std::fmt::Display| CertificateError::Key { name: name(), reason: reason.to_string() };
     let private = PrivateKeyDer::from_pem_slice(&load(key)?).map_err(|e| bad(&e))?;
     let signer = provider.key_provider.load_private_key(private).map_err(|e| bad(&e))?;
     let certified = CertifiedKey::new(chain, signer);

@@ -84,8 +84,7 @@ fn verifier(
     roots: RootCertStore,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, OptionsError> {
-    let verified =
-        |roots| WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let verified = |roots| WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     let builder = match demand {
         Demand::Nothing => return Ok(None),
         Demand::Request | Demand::RequireAny => {

@@ -297,7 +297,12 @@ impl Builder {
             };
             let kept = hosts.entry(entry_point.clone()).or_default().entry(host.clone());
             // Once refused, a later router that repeats the first name changes nothing.
-            kept.and_modify(|kept| if choice == Choice::Refused { *kept = Choice::Refused }).or_insert(choice);
+            kept.and_modify(|kept| {
+                if choice == Choice::Refused {
+                    *kept = Choice::Refused
+                }
+            })
+            .or_insert(choice);
         }
         hosts
     }

@@ -26,13 +26,17 @@ async fn login_to_forward() {
     assert!(outcome.identity().strip_authorization);
     assert!(outcome.set_cookies.is_empty(), "an unchanged session sets no cookie");
     let session: Vec<_> = browser.cookies.keys().collect();
-    assert_eq!(session, ["_oidc_raczylo_rounds", "_oidc_raczylo_session"]);
+    assert_eq!(session, ["_oidc_raczylo_login_rounds", "_oidc_raczylo_session"]);
 }
 
 #[tokio::test]
 async fn client_authentication_by_header() {
     let world = World::new().await;
-    world.provider.script().metadata.insert("token_endpoint_auth_methods_supported".into(), json!(["client_secret_basic"]));
+    world
+        .provider
+        .script()
+        .metadata
+        .insert("token_endpoint_auth_methods_supported".into(), json!(["client_secret_basic"]));
     let policy = world.policy(&[]);
     assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302);
     use base64::Engine;
@@ -54,13 +58,20 @@ async fn what_is_refused_before_any_token_call() {
 
     assert_eq!(other.get(&world, &policy, &callback).await.status(), 400, "another browser's attempt");
     assert_eq!(Browser::default().get(&world, &policy, &callback).await.status(), 400, "no cookie");
-    for target in ["/cb", "/cb?", "/cb?code=x", "/cb?state=", "/cb?code=x&state=wrong", "/cb?code=a&code=b&state=x"] {
+    for target in
+        ["/cb", "/cb?", "/cb?code=x", "/cb?state=", "/cb?code=x&state=wrong", "/cb?code=a&code=b&state=x"]
+    {
         assert_eq!(browser.get(&world, &policy, target).await.status(), 400, "{target}");
     }
     let post = browser.send(&world, &policy, "POST", &callback, NAVIGATE).await;
     assert_eq!((post.status(), post.answer().headers["allow"].to_str().unwrap()), (405, "GET"));
-    assert_eq!(browser.get(&world, &policy, &format!("{callback}&state={state}")).await.status(), 400, "state twice");
-    let flipped = format!("{}{}", &callback[..callback.len() - 1], if callback.ends_with('A') { 'B' } else { 'A' });
+    assert_eq!(
+        browser.get(&world, &policy, &format!("{callback}&state={state}")).await.status(),
+        400,
+        "state twice"
+    );
+    let flipped =
+        format!("{}{}", &callback[..callback.len() - 1], if callback.ends_with('A') { 'B' } else { 'A' });
     assert_eq!(browser.get(&world, &policy, &flipped).await.status(), 400, "state changed");
     assert_eq!(world.provider.count("token"), 0);
     // None of this used anything up.
@@ -111,11 +122,16 @@ async fn errors_of_the_provider_are_shown_escaped() {
     let mut browser = Browser::default();
     let callback = browser.start(&world, &policy, "/").await;
     let state = callback.split("state=").nth(1).unwrap();
-    let target = format!("/cb?error=access_denied%3Cscript%3E&error_description=%22%3E%3Cimg%20src=x%3E&state={state}");
+    let target = format!(
+        "/cb?error=access_denied%3Cscript%3E&error_description=%22%3E%3Cimg%20src=x%3E&state={state}"
+    );
     let outcome = browser.get(&world, &policy, &target).await;
     assert_eq!(outcome.status(), 400);
     let body = outcome.body();
-    assert!(body.contains("access_denied&lt;script&gt;") && body.contains("request-1") && !body.contains("<img"), "{body}");
+    assert!(
+        body.contains("access_denied&lt;script&gt;") && body.contains("request-1") && !body.contains("<img"),
+        "{body}"
+    );
     assert!(browser.cookies.is_empty(), "the attempt is over");
     let unbound = Browser::default().get(&world, &policy, "/cb?error=phish&state=x").await;
     assert!(!unbound.body().contains("phish"), "only an answer to us is shown");
@@ -124,13 +140,21 @@ async fn errors_of_the_provider_are_shown_escaped() {
 #[tokio::test]
 async fn issuer_of_the_answer() {
     let world = World::new().await;
-    world.provider.script().metadata.insert("authorization_response_iss_parameter_supported".into(), json!(true));
+    world
+        .provider
+        .script()
+        .metadata
+        .insert("authorization_response_iss_parameter_supported".into(), json!(true));
     let policy = world.policy(&[]);
     let right = format!("&iss={}", urlencoded(&world.provider.issuer));
     for (suffix, status) in [("", 400), ("&iss=https%3A%2F%2Fevil.example", 400), (right.as_str(), 302)] {
         let mut browser = Browser::default();
         let callback = browser.start(&world, &policy, "/").await;
-        assert_eq!(browser.get(&world, &policy, &format!("{callback}{suffix}")).await.status(), status, "{suffix}");
+        assert_eq!(
+            browser.get(&world, &policy, &format!("{callback}{suffix}")).await.status(),
+            status,
+            "{suffix}"
+        );
     }
     assert_eq!(world.provider.count("token"), 1);
 }
@@ -144,7 +168,14 @@ async fn id_tokens_that_are_refused() {
     type Change = fn(&mut Map<String, Value>);
     let cases: &[(&str, Change, u16)] = &[
         ("iss", |c| drop(c.insert("iss".into(), json!("https://evil.example"))), 502),
-        ("iss list", |c| { let iss = c["iss"].clone(); c.insert("iss".into(), json!([iss])); }, 502),
+        (
+            "iss list",
+            |c| {
+                let iss = c["iss"].clone();
+                c.insert("iss".into(), json!([iss]));
+            },
+            502,
+        ),
         ("iss missing", |c| drop(c.remove("iss")), 502),
         ("aud", |c| drop(c.insert("aud".into(), json!("other"))), 502),
         ("aud empty", |c| drop(c.insert("aud".into(), json!([]))), 502),
@@ -155,11 +186,32 @@ async fn id_tokens_that_are_refused() {
         ("exp missing", |c| drop(c.remove("exp")), 502),
         ("exp text", |c| drop(c.insert("exp".into(), json!("9999999999"))), 502),
         ("exp huge", |c| drop(c.insert("exp".into(), json!(1e300))), 502),
-        ("exp past", |c| { let t = c["iat"].as_u64().unwrap(); c.insert("exp".into(), json!(t - 300)); }, 502),
+        (
+            "exp past",
+            |c| {
+                let t = c["iat"].as_u64().unwrap();
+                c.insert("exp".into(), json!(t - 300));
+            },
+            502,
+        ),
         ("iat missing", |c| drop(c.remove("iat")), 502),
-        ("iat future", |c| { let t = c["iat"].as_u64().unwrap(); c.insert("iat".into(), json!(t + 300)); }, 502),
+        (
+            "iat future",
+            |c| {
+                let t = c["iat"].as_u64().unwrap();
+                c.insert("iat".into(), json!(t + 300));
+            },
+            502,
+        ),
         ("iat negative", |c| drop(c.insert("iat".into(), json!(-1))), 502),
-        ("nbf future", |c| { let t = c["iat"].as_u64().unwrap(); c.insert("nbf".into(), json!(t + 300)); }, 502),
+        (
+            "nbf future",
+            |c| {
+                let t = c["iat"].as_u64().unwrap();
+                c.insert("nbf".into(), json!(t + 300));
+            },
+            502,
+        ),
         ("sub missing", |c| drop(c.remove("sub")), 502),
         ("sub empty", |c| drop(c.insert("sub".into(), json!(""))), 502),
         ("sub number", |c| drop(c.insert("sub".into(), json!(7))), 502),
@@ -182,12 +234,26 @@ async fn id_tokens_that_are_refused() {
 async fn id_tokens_that_are_accepted() {
     type Change = fn(&mut Map<String, Value>);
     let cases: &[(&str, Change)] = &[
-        ("aud list with azp", |c| c.extend(json!({"aud": ["client", "other"], "azp": "client"}).as_object().unwrap().clone())),
+        ("aud list with azp", |c| {
+            c.extend(json!({"aud": ["client", "other"], "azp": "client"}).as_object().unwrap().clone())
+        }),
         ("aud list of one", |c| drop(c.insert("aud".into(), json!(["client"])))),
-        ("exp 20 s ago", |c| { let t = c["iat"].as_u64().unwrap(); c.insert("exp".into(), json!(t - 20)); }),
-        ("iat 5 s ahead", |c| { let t = c["iat"].as_u64().unwrap(); c.insert("iat".into(), json!(t + 5)); }),
-        ("nbf 5 s ahead", |c| { let t = c["iat"].as_u64().unwrap(); c.insert("nbf".into(), json!(t + 5)); }),
-        ("fractions", |c| { let t = c["iat"].as_u64().unwrap(); c.insert("iat".into(), json!(t as f64 + 0.5)); }),
+        ("exp 20 s ago", |c| {
+            let t = c["iat"].as_u64().unwrap();
+            c.insert("exp".into(), json!(t - 20));
+        }),
+        ("iat 5 s ahead", |c| {
+            let t = c["iat"].as_u64().unwrap();
+            c.insert("iat".into(), json!(t + 5));
+        }),
+        ("nbf 5 s ahead", |c| {
+            let t = c["iat"].as_u64().unwrap();
+            c.insert("nbf".into(), json!(t + 5));
+        }),
+        ("fractions", |c| {
+            let t = c["iat"].as_u64().unwrap();
+            c.insert("iat".into(), json!(t as f64 + 0.5));
+        }),
         ("no at_hash", |c| drop(c.remove("at_hash"))),
     ];
     let world = World::new().await;
@@ -203,16 +269,26 @@ async fn signatures_and_headers() {
     let world = World::new().await;
     let policy = world.policy(&[]);
     let cases = [
-        ("none", json!({"alg": "none"})), ("HS256", json!({"alg": "HS256"})), ("ES512", json!({"alg": "ES512"})),
-        ("RS256", json!({"alg": "RS256"})), ("no alg", json!({"alg": null})), ("crit", json!({"crit": ["x"]})),
-        ("b64", json!({"b64": false, "crit": ["b64"]})), ("access token", json!({"typ": "at+jwt"})),
-        ("logout token", json!({"typ": "logout+jwt"})), ("kid number", json!({"kid": 5})),
+        ("none", json!({"alg": "none"})),
+        ("HS256", json!({"alg": "HS256"})),
+        ("ES512", json!({"alg": "ES512"})),
+        ("RS256", json!({"alg": "RS256"})),
+        ("no alg", json!({"alg": null})),
+        ("crit", json!({"crit": ["x"]})),
+        ("b64", json!({"b64": false, "crit": ["b64"]})),
+        ("access token", json!({"typ": "at+jwt"})),
+        ("logout token", json!({"typ": "logout+jwt"})),
+        ("kid number", json!({"kid": 5})),
     ];
     for (name, header) in cases {
         world.provider.script().header = header;
         assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "{name}");
     }
-    for (name, header) in [("JWT", json!({"typ": "JWT"})), ("no kid", json!({"kid": null})), ("jku", json!({"jku": "http://127.0.0.1:1/"}))] {
+    for (name, header) in [
+        ("JWT", json!({"typ": "JWT"})),
+        ("no kid", json!({"kid": null})),
+        ("jku", json!({"jku": "http://127.0.0.1:1/"})),
+    ] {
         world.provider.script().header = header;
         assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302, "{name}");
     }
@@ -318,7 +394,11 @@ async fn userinfo_completes_the_claims() {
     world.provider.script().userinfo = (403, json!({}));
     let mut browser = Browser::default();
     assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
-    assert_eq!(browser.get(&world, &policy, "/").await.header("x-forwarded-user").unwrap(), "alice", "sub instead");
+    assert_eq!(
+        browser.get(&world, &policy, "/").await.header("x-forwarded-user").unwrap(),
+        "alice",
+        "sub instead"
+    );
 
     let calls = world.provider.count("userinfo");
     let never = world.policy(&[("userInfo", "never")]);
@@ -335,9 +415,11 @@ async fn userinfo_may_be_signed() {
         let script = world.provider.script();
         script.keys[0].sign(json!({}), claims.as_object().unwrap())
     };
-    let good = sign(json!({"sub": "alice", "email": "signed@x", "aud": "client", "iss": world.provider.issuer}));
+    let good =
+        sign(json!({"sub": "alice", "email": "signed@x", "aud": "client", "iss": world.provider.issuer}));
     let wrong_aud = sign(json!({"sub": "alice", "email": "signed@x", "aud": "other"}));
-    let forged = SigningKey::new("key-1").sign(json!({}), json!({"sub": "alice", "email": "forged@x"}).as_object().unwrap());
+    let forged = SigningKey::new("key-1")
+        .sign(json!({}), json!({"sub": "alice", "email": "forged@x"}).as_object().unwrap());
     for (jwt, user) in [(good, "signed@x"), (wrong_aud, "alice"), (forged, "alice")] {
         world.provider.script().userinfo_jwt = Some(jwt);
         let mut browser = Browser::default();

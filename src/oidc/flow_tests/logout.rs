@@ -31,7 +31,7 @@ async fn to_the_provider_and_back() {
     let page = browser.get(&world, &policy, &format!("/?state={}", parameters["state"])).await;
     assert_eq!(page.status(), 200);
     assert!(page.body().contains("You are logged out"));
-    assert!(!browser.cookies.contains_key("_oidc_raczylo_logout"));
+    assert!(!browser.cookies.contains_key("_oidc_raczylo_login_logout"));
 }
 
 #[tokio::test]
@@ -66,10 +66,15 @@ async fn without_session_discovery_or_endpoint() {
     let policy = world.policy(&[]);
     let mut browser = Browser::default();
     let outcome = browser.get(&world, &policy, "/logout").await;
-    let page = browser.get(&world, &policy, outcome.location().strip_prefix("http://app.example.com").unwrap()).await;
+    let page = browser
+        .get(&world, &policy, outcome.location().strip_prefix("http://app.example.com").unwrap())
+        .await;
     assert_eq!(page.status(), 200);
 
-    let policy = world.policy(&[("postLogoutRedirectURI", "https://www.example.com/bye"), ("oidcEndSessionURL", "https://id.example/out")]);
+    let policy = world.policy(&[
+        ("postLogoutRedirectURI", "https://www.example.com/bye"),
+        ("oidcEndSessionURL", "https://id.example/out"),
+    ]);
     let outcome = Browser::default().get(&world, &policy, "/logout").await;
     assert_eq!(outcome.location(), "https://www.example.com/bye", "no metadata yet");
 }
@@ -79,14 +84,16 @@ async fn another_site_cannot_log_out() {
     let world = World::new().await;
     let policy = world.policy(&[]);
     let mut browser = logged_in(&world, &policy).await;
-    let image = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
+    let image =
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
     let old_image = [("referer", "https://evil.example/x"), ("accept", "image/*")];
     for headers in [image.as_slice(), old_image.as_slice()] {
         assert_eq!(browser.send(&world, &policy, "GET", "/logout", headers).await.status(), 403);
     }
     let form = [("origin", "https://evil.example"), ("accept", "text/html")];
     assert_eq!(browser.send(&world, &policy, "POST", "/logout", &form).await.status(), 403);
-    let link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+    let link =
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
     let asked = browser.send(&world, &policy, "GET", "/logout", &link).await;
     assert_eq!(asked.status(), 200);
     assert!(asked.body().contains("href=\"/logout\""));
@@ -94,7 +101,10 @@ async fn another_site_cannot_log_out() {
     assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
     for site in ["same-origin", "same-site", "none"] {
         let mut browser = browser.clone();
-        assert_eq!(browser.send(&world, &policy, "GET", "/logout", &[("sec-fetch-site", site)]).await.status(), 302);
+        assert_eq!(
+            browser.send(&world, &policy, "GET", "/logout", &[("sec-fetch-site", site)]).await.status(),
+            302
+        );
     }
 }
 

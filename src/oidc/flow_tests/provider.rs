@@ -24,7 +24,9 @@ async fn down_at_start_and_back_without_traffic() {
     let started = Instant::now();
     let outcome = Browser::default().get(&world, &policy, "/").await;
     assert_eq!(outcome.status(), 503);
-    assert!(outcome.answer().headers.contains_key("retry-after") && started.elapsed() < Duration::from_secs(1));
+    assert!(
+        outcome.answer().headers.contains_key("retry-after") && started.elapsed() < Duration::from_secs(1)
+    );
     assert!(Browser::default().get(&world, &policy, "/public").await.identity().user.is_none());
     assert_eq!(Browser::default().send(&world, &policy, "GET", "/", API).await.status(), 401);
     world.provider.listen(address).await;

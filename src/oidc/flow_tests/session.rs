@@ -11,14 +11,28 @@ async fn cookies_that_are_none() {
     let mut browser = Browser::default();
     browser.login(&world, &policy, "/").await;
     let good = browser.cookies[SESSION].clone();
-    let odd = ["", "x", &good[1..], &format!("{good}="), &"A".repeat(43), "\u{1F36A}", &"x".repeat(8000), &format!("{good}; {SESSION}={good}")];
+    let odd = [
+        "",
+        "x",
+        &good[1..],
+        &format!("{good}="),
+        &"A".repeat(43),
+        "\u{1F36A}",
+        &"x".repeat(8000),
+        &format!("{good}; {SESSION}={good}"),
+    ];
     for value in odd {
         let mut browser = Browser::default();
         let header = format!("{SESSION}={value}");
-        let outcome = browser.send(&world, &policy, "GET", "/", &[("cookie", header.as_str()), ("sec-fetch-mode", "cors")]).await;
+        let outcome = browser
+            .send(&world, &policy, "GET", "/", &[("cookie", header.as_str()), ("sec-fetch-mode", "cors")])
+            .await;
         assert_eq!(outcome.status(), 401, "{value}");
     }
-    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.header("x-forwarded-user").unwrap(), "alice@example.com");
+    assert_eq!(
+        browser.send(&world, &policy, "GET", "/", API).await.header("x-forwarded-user").unwrap(),
+        "alice@example.com"
+    );
 }
 
 #[tokio::test]
@@ -95,7 +109,14 @@ async fn gates() {
 async fn templates_and_claim_headers() {
     let world = World::new().await;
     world.provider.script().claims.insert("email".into(), json!("a\r\nX-Admin: 1"));
-    let mut settings = settings(&world.provider.issuer, &[("userIdentifierClaim", "sub"), ("forwardHeaders.X-Mail", "email"), ("forwardHeaders.X-Sub", "sub")]);
+    let mut settings = settings(
+        &world.provider.issuer,
+        &[
+            ("userIdentifierClaim", "sub"),
+            ("forwardHeaders.X-Mail", "email"),
+            ("forwardHeaders.X-Sub", "sub"),
+        ],
+    );
     let template = |text: &str| super::super::template::Template::compile(text, &[]).unwrap();
     settings.headers.push((HeaderName::from_static("x-token"), template("Bearer {{.AccessToken}}")));
     settings.headers.push((HeaderName::from_static("x-none"), template("{{.Claims.picture}}")));
@@ -115,7 +136,11 @@ async fn refresh_by_the_same_rules() {
     let policy = world.policy(&[("allowedRolesAndGroups", "[ops]"), ("userIdentifierClaim", "nickname")]);
     let mut browser = Browser::default();
     browser.login(&world, &policy, "/").await;
-    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.header("x-forwarded-user").unwrap(), "alice", "sub");
+    assert_eq!(
+        browser.send(&world, &policy, "GET", "/", API).await.header("x-forwarded-user").unwrap(),
+        "alice",
+        "sub"
+    );
     // Past the end: one grant, whoever asks.
     world.clock.advance(SECOND * 301);
     let many = (0..50).map(|_| {
@@ -146,9 +171,13 @@ async fn a_refresh_that_fails() {
     assert_eq!(browser.get(&world, &policy, "/").await.status(), 503);
     world.provider.script().token_answer = None;
     world.clock.advance(SECOND * 6);
-    assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some(), "the session was kept");
+    assert!(
+        browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some(),
+        "the session was kept"
+    );
 
-    world.provider.script().token_answer = Some((400, "application/json", r#"{"error":"invalid_grant"}"#.into()));
+    world.provider.script().token_answer =
+        Some((400, "application/json", r#"{"error":"invalid_grant"}"#.into()));
     world.clock.advance(SECOND * 301);
     assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
     assert_eq!(browser.get(&world, &policy, "/").await.status(), 302);

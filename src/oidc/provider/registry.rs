@@ -1,13 +1,12 @@
 //! Providers by identity: what survives a reload of the configuration.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 
 use super::Provider;
 use crate::oidc::events::Events;
-use crate::oidc::fetch::{Fetch, TrustError};
+use crate::oidc::fetch::{Fetch, TrustError, read_authorities};
 use crate::oidc::settings::ProviderSettings;
 
 /// What makes two middlewares share a provider: the issuer, and all that decides whom we trust.
@@ -15,7 +14,7 @@ use crate::oidc::settings::ProviderSettings;
 pub struct ProviderKey {
     issuer: String,
     ca_pem: Vec<String>,
-    ca_path: Option<PathBuf>,
+    ca_file: Option<Vec<u8>>,
     insecure_skip_verify: bool,
     allow_private: bool,
     timeout: Option<std::time::Duration>,
@@ -24,11 +23,11 @@ pub struct ProviderKey {
 }
 
 impl ProviderKey {
-    fn new(issuer: &str, settings: &ProviderSettings) -> Self {
+    fn new(issuer: &str, settings: &ProviderSettings, ca_file: Option<Vec<u8>>) -> Self {
         Self {
             issuer: issuer.to_owned(),
             ca_pem: settings.ca_pem.clone(),
-            ca_path: settings.ca_path.clone(),
+            ca_file,
             insecure_skip_verify: settings.insecure_skip_verify,
             allow_private: settings.allow_private,
             timeout: settings.timeout,
@@ -57,10 +56,10 @@ impl Providers {
     /// [`TrustError`]: its certificate authorities cannot be read.
     pub fn get(&self, issuer: &str, settings: &ProviderSettings) -> Result<Arc<Provider>, TrustError> {
         self.by_key.retain(|_, provider| provider.strong_count() > 0);
-        let key = ProviderKey::new(issuer, settings);
-        // Read the authorities in any case: a file that has become unreadable is named at the
-        // reload that follows, not at the next restart.
-        let fetch = Fetch::new(settings)?;
+        // What the file holds is part of the identity: a reload takes up new authorities.
+        let ca_file = read_authorities(settings)?;
+        let fetch = Fetch::new(settings, ca_file.as_deref())?;
+        let key = ProviderKey::new(issuer, settings, ca_file);
         if let Some(provider) = self.by_key.get(&key).and_then(|weak| weak.upgrade()) {
             return Ok(provider);
         }

@@ -95,8 +95,7 @@ impl Sessions {
         expected: u64,
         record: &SessionRecord,
     ) -> Result<CasOutcome, StoreError> {
-        let ring = self.keys.find(entry.mark).ok_or(StoreError::Crypto)?;
-        let row = seal(ring, &entry.id, &entry.key, record)?;
+        let row = seal(&entry.ring, &entry.id, &entry.key, record)?;
         let swapped = self.inner.store.compare_and_swap(&entry.key, expected, row).await;
         self.inner.note(swapped)
     }

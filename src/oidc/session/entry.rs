@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use smallvec::SmallVec;
 
 use super::id::{ScopeId, SessionId, SessionKey};
-use super::keys::KeyMark;
+use super::keys::RingKey;
 use super::record::{SessionProfile, SessionRecord};
 use crate::oidc::refresh::RefreshSeat;
 
@@ -44,7 +44,8 @@ pub struct SessionEntry {
     pub(super) id: SessionId,
     pub(super) key: SessionKey,
     pub(super) scope: ScopeId,
-    pub(super) mark: KeyMark,
+    /// Of the secret that it was made with.
+    pub(super) ring: Arc<RingKey>,
     state: AtomicU8,
     /// Second of the last request, to evict the idle first.
     seen: AtomicU64,
@@ -56,12 +57,12 @@ pub struct SessionEntry {
 }
 
 impl SessionEntry {
-    pub(super) fn new(id: SessionId, key: SessionKey, mark: KeyMark, record: &SessionRecord) -> Self {
+    pub(super) fn new(id: SessionId, key: SessionKey, ring: Arc<RingKey>, record: &SessionRecord) -> Self {
         Self {
             id,
             key,
             scope: record.scope,
-            mark,
+            ring,
             state: AtomicU8::new(State::Live as u8),
             seen: AtomicU64::new(0),
             profile: ArcSwap::from_pointee(SessionProfile::of(record)),
@@ -227,7 +228,7 @@ mod tests {
         record.generation = 3;
         let ring = keys.newest().unwrap();
         let id = SessionId::random().unwrap();
-        SessionEntry::new(id, ring.session_key(&record.scope, &id), ring.mark(), &record)
+        SessionEntry::new(id, ring.session_key(&record.scope, &id), Arc::clone(ring), &record)
     }
 
     #[test]

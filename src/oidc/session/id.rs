@@ -9,19 +9,22 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// Length of a [`SessionId`] as cookie text.
 pub const SESSION_ID_TEXT: usize = 43;
 
-/// The value of the session cookie: 256 random bits, known to the browser alone.
+/// The value of the session cookie: 192 random bits and a tag of 64, known to the browser alone.
 ///
-/// The store never sees it; see [`SessionKey`].
+/// The tag tells our ids from made-up ones without asking the store; secrecy rests on the random bits. The store
+/// never sees an id; see [`SessionKey`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId([u8; 32]);
 
 impl SessionId {
-    /// A new id from the operating system's generator.
-    ///
-    /// # Errors
-    /// [`RandomError`] if the generator fails; there is no weaker fallback.
-    pub fn random() -> Result<Self, RandomError> {
+    /// An id without a tag, which is nobody's.
+    #[cfg(test)]
+    pub(crate) fn random() -> Result<Self, RandomError> {
         random_bytes().map(Self)
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// Reads a cookie value. Anything but the canonical base64url text of 32 bytes is none.

@@ -5,11 +5,13 @@
 //! And a value cannot be moved or rolled back: its row and its generation are authenticated with it.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{digest, hkdf, hmac};
+use std::sync::Arc;
+
+use aws_lc_rs::{constant_time, digest, hkdf, hmac};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::id::{IndexKey, ScopeId, SessionId, SessionKey, random_bytes};
+use super::id::{IndexKey, RandomError, ScopeId, SessionId, SessionKey, random_bytes};
 
 /// The shortest secret that is taken, in bytes (as the traefikoidc plugin: `sessionEncryptionKey`).
 pub const MIN_SECRET: usize = 32;
@@ -35,7 +37,7 @@ pub enum KeyError {
 ///
 /// Remove an old secret only after the longest session life, else its sessions end.
 pub struct SessionKeys {
-    ring: Vec<RingKey>,
+    ring: Vec<Arc<RingKey>>,
 }
 
 impl SessionKeys {
@@ -47,28 +49,29 @@ impl SessionKeys {
         if secrets.is_empty() {
             return Err(KeyError::Empty);
         }
-        let ring = secrets.iter().map(RingKey::derive).collect::<Result<_, _>>()?;
+        let ring =
+            secrets.iter().map(|secret| RingKey::derive(secret).map(Arc::new)).collect::<Result<_, _>>()?;
         Ok(Self { ring })
     }
 
     /// The key for new sessions.
-    pub(super) fn newest(&self) -> Option<&RingKey> {
+    pub(super) fn newest(&self) -> Option<&Arc<RingKey>> {
         self.ring.first()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &RingKey> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<RingKey>> {
         self.ring.iter()
     }
 
-    /// The member of the ring with this mark.
-    pub(super) fn find(&self, mark: KeyMark) -> Option<&RingKey> {
-        self.ring.iter().find(|key| key.mark == mark)
+    /// Whether this key, or another one of the same secret, is in the ring.
+    pub(super) fn has(&self, key: &RingKey) -> bool {
+        self.ring.iter().any(|member| member.mark == key.mark)
     }
 }
 
 /// Which secret a session belongs to, without telling the secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct KeyMark([u8; 8]);
+pub(super) struct KeyMark([u8; 16]);
 
 /// All that is derived from one secret.
 pub(super) struct RingKey {
@@ -94,8 +97,25 @@ impl RingKey {
         })
     }
 
-    pub(super) fn mark(&self) -> KeyMark {
-        self.mark
+    /// A new session id: random bits and a tag, so that made-up cookies are told from ours without the store.
+    pub(super) fn new_id(&self, scope: &ScopeId) -> Result<SessionId, RandomError> {
+        let random = random_bytes::<24>()?;
+        let mut id = [0; 32];
+        let (bits, tag) = id.split_at_mut(24);
+        bits.copy_from_slice(&random);
+        tag.copy_from_slice(&self.tag(scope, &random));
+        Ok(SessionId::from_bytes(id))
+    }
+
+    /// Whether the id was made with this key for this scope (or guessed: 1 in 2^64).
+    pub(super) fn made(&self, scope: &ScopeId, id: &SessionId) -> bool {
+        let (random, tag) = id.bytes().split_at(24);
+        constant_time::verify_slices_are_equal(&self.tag(scope, random), tag).is_ok()
+    }
+
+    fn tag(&self, scope: &ScopeId, random: &[u8]) -> [u8; 8] {
+        let [a, b, c, d, e, f, g, h, ..] = self.hash(b"tag\0", scope, random);
+        [a, b, c, d, e, f, g, h]
     }
 
     /// The store key of a session.
@@ -244,7 +264,7 @@ mod tests {
         let (a, b) = (a.newest().unwrap(), b.newest().unwrap());
         let id = SessionId::random().unwrap();
         let (one, two) = (ScopeId::new("i", "1"), ScopeId::new("i", "2"));
-        assert_ne!(a.mark(), b.mark());
+        assert_ne!(a.mark, b.mark);
         assert_ne!(a.session_key(&one, &id), b.session_key(&one, &id));
         assert_ne!(a.session_key(&one, &id), a.session_key(&two, &id));
         assert_ne!(a.sid_key(&one, "x"), a.sub_key(&one, "x"));
@@ -253,8 +273,23 @@ mod tests {
     #[test]
     fn the_ring_finds_each_member() {
         let (old, new) = (keys(&[A]), keys(&[B, A]));
-        let mark = old.newest().unwrap().mark();
-        assert!(new.find(mark).is_some());
-        assert_ne!(new.newest().unwrap().mark(), mark);
+        assert!(new.has(old.newest().unwrap()));
+        assert!(!old.has(new.newest().unwrap()));
+    }
+
+    #[test]
+    fn an_id_shows_its_maker() {
+        let (a, b, scope) = (keys(&[A]), keys(&[B]), ScopeId::new("i", "c"));
+        let (a, b) = (a.newest().unwrap(), b.newest().unwrap());
+        let id = a.new_id(&scope).unwrap();
+        assert!(a.made(&scope, &id));
+        assert!(!b.made(&scope, &id));
+        assert!(!a.made(&ScopeId::new("i", "d"), &id));
+        assert_ne!(id, a.new_id(&scope).unwrap());
+        for at in 0..32 {
+            let mut bytes = *id.bytes();
+            bytes[at] ^= 1;
+            assert!(!a.made(&scope, &SessionId::from_bytes(bytes)));
+        }
     }
 }

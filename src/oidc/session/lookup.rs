@@ -68,12 +68,12 @@ impl Sessions {
         mut record: SessionRecord,
     ) -> Result<(SessionId, Arc<SessionEntry>), StoreError> {
         record.generation = 0;
-        let id = SessionId::random().map_err(|RandomError| StoreError::Crypto)?;
         let ring = self.keys.newest().ok_or(StoreError::Crypto)?;
+        let id = ring.new_id(&record.scope).map_err(|RandomError| StoreError::Crypto)?;
         let key = ring.session_key(&record.scope, &id);
         let row = seal(ring, &id, &key, &record)?;
         self.inner.note(self.inner.store.insert(&key, row).await)?;
-        let entry = SessionEntry::new(id, key, ring.mark(), &record);
+        let entry = SessionEntry::new(id, key, Arc::clone(ring), &record);
         entry.touch(unix_millis(record.created) / 1000);
         Ok((id, self.inner.cache.insert(entry)))
     }
@@ -88,8 +88,7 @@ impl Sessions {
             return Ok(Some((*record).clone()));
         }
         let row = self.inner.note(self.inner.store.load(&entry.key).await)?;
-        let ring = self.keys.find(entry.mark);
-        Ok(ring.zip(row).and_then(|(ring, row)| open(ring, &entry.id, &entry.scope, &entry.key, &row)))
+        Ok(row.and_then(|row| open(&entry.ring, &entry.id, &entry.scope, &entry.key, &row)))
     }
 
     /// Ends a session: at once here, durably in the store, within a second in other processes.
@@ -158,12 +157,12 @@ impl Sessions {
 
     /// Whether the entry is of this scope and one of our secrets.
     fn may_open(&self, entry: &SessionEntry, scope: &ScopeId) -> bool {
-        entry.scope == *scope && self.keys.find(entry.mark).is_some()
+        entry.scope == *scope && self.keys.has(&entry.ring)
     }
 
     /// A session that is not in memory.
     async fn load(&self, id: &SessionId, scope: &ScopeId) -> Result<Option<Arc<SessionEntry>>, StoreError> {
-        for ring in self.keys.iter() {
+        for ring in self.keys.iter().filter(|ring| ring.made(scope, id)) {
             let key = ring.session_key(scope, id);
             let upsets = self.inner.upsets();
             let Some(row) = self.inner.note(self.inner.store.load(&key).await)? else {
@@ -173,7 +172,7 @@ impl Sessions {
                 tracing::warn!(session = ?key, "a stored session could not be opened and counts as none");
                 continue;
             };
-            let entry = self.inner.cache.insert(SessionEntry::new(*id, key, ring.mark(), &record));
+            let entry = self.inner.cache.insert(SessionEntry::new(*id, key, Arc::clone(ring), &record));
             if self.inner.upsets() != upsets {
                 entry.turn(State::Live, State::Stale);
             }

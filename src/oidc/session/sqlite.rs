@@ -92,7 +92,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        self.reader.call(|db| rows::count(db)).await
+        self.reader.call(rows::count).await
     }
 
     async fn lease(
@@ -123,8 +123,8 @@ impl SessionStore for SqliteStore {
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        self.reader.call(|db| rows::probe(db)).await?;
-        self.writer.call(|db| rows::probe_write(db)).await
+        self.reader.call(rows::probe).await?;
+        self.writer.call(rows::probe_write).await
     }
 }
 

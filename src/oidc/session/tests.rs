@@ -199,6 +199,9 @@ async fn resident_memory_of_100_000_sessions() {
     let store = Arc::new(SqliteStore::open(folder.path().join("s.db")).unwrap());
     let clock = Arc::new(crate::oidc::clock::ManualClock::new(at(0)));
     let sessions = Sessions::new(store, testing::keys(), clock, DEFAULT_CACHED).unwrap();
+    let policy = PolicyId::next();
+    let names = ["forwarded-user", "user-groups", "user-roles", "auth-request-user", "auth-request-redirect"]
+        .map(|name| http::HeaderName::try_from(format!("x-{name}")).unwrap());
     let before = resident();
     for n in 0..COUNT {
         let mut record = record();
@@ -213,19 +216,9 @@ async fn resident_memory_of_100_000_sessions() {
         record.refresh_token = Some("r".repeat(700).into());
         let (_, entry) = sessions.create(record).await.unwrap();
         // What a policy keeps: five ready headers and a verdict.
-        let headers: Vec<(http::HeaderName, http::HeaderValue)> = [
-            "x-forwarded-user",
-            "x-user-groups",
-            "x-user-roles",
-            "x-auth-request-user",
-            "x-auth-request-redirect",
-        ]
-        .map(|name| {
-            let value = format!("first.last.{n}@example.com");
-            (name.parse().unwrap(), http::HeaderValue::try_from(value).unwrap())
-        })
-        .into();
-        entry.set_memo(PolicyId::next(), 0, Arc::new(headers));
+        let user = http::HeaderValue::try_from(format!("first.last.{n}@example.com")).unwrap();
+        let headers: Arc<[_]> = names.each_ref().map(|name| (name.clone(), user.clone())).into();
+        entry.set_memo(policy, 0, Arc::new(headers));
     }
     let used = resident() - before;
     println!("{} sessions: {} MB resident, {} bytes each", sessions.cached(), used / 1_000_000, used / COUNT);

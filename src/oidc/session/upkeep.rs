@@ -48,9 +48,11 @@ impl Sessions {
     /// Learns what other processes wrote or ended. One short query; nothing is read again before it is needed.
     pub async fn poll_changes(&self) {
         let cursor = *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(changes) = self.inner.note(self.inner.store.changes(cursor).await) else {
+        let Ok(mut changes) = self.inner.note(self.inner.store.changes(cursor).await) else {
             return;
         };
+        // What happened before the first look is not known.
+        changes.lost |= cursor.is_none();
         self.inner.apply(&changes);
         *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes.cursor);
     }
@@ -77,7 +79,7 @@ impl Sessions {
     }
 
     /// Before the process ends: waits at most `limit` for refreshes under way, so that no rotated token is lost, and
-    /// writes what is unsaved. Then every waiter is answered. New refreshes are not begun.
+    /// writes what is unsaved. Then every waiter is answered. Call it when no new requests are accepted.
     pub async fn close(&self, limit: Duration) {
         let mut flights = self.inner.flights.subscribe();
         tokio::select! {

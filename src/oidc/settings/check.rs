@@ -12,7 +12,11 @@ const MAX_SECONDS: i64 = 30 * 365 * 24 * 3600;
 /// by resolving it, before each use.
 pub(super) fn provider_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim()).map_err(|error| format!("is not a URL: {error}"))?;
-    if url.host().is_none() || !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+    if url.host().is_none()
+        || !url.username().is_empty()
+        || url.password().is_some()
+        || url.fragment().is_some()
+    {
         return Err("must be a URL with a host, without user name, password or fragment".to_owned());
     }
     match url.scheme() {
@@ -82,36 +86,19 @@ pub(super) fn resource(text: &str) -> Result<(), String> {
     }
 }
 
-/// A cookie domain: a host name of at least two labels (a leading dot is meaningless and dropped).
-pub(super) fn cookie_domain(text: &str) -> Result<String, String> {
-    let domain = text.trim().trim_start_matches('.').to_ascii_lowercase();
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    if domain.is_empty() || !domain.chars().all(legal) || domain.split('.').any(str::is_empty) {
-        return Err(format!("`{text}` must be a domain such as `example.com`"));
-    }
-    Ok(domain)
-}
-
-/// A cookie name prefix: token characters (RFC 6265, section 4.1.1).
-pub(super) fn cookie_prefix(text: &str) -> Result<String, String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
-        return Err(format!("`{text}` must be 1 to 64 characters that a cookie name may have"));
-    }
-    if text.starts_with("__") {
-        return Err("must not start with `__`: `__Host-` and `__Secure-` are added by themselves".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 /// A key that is long enough and not one that was published.
 pub(super) fn key(text: &str) -> Result<(), String> {
-    const PUBLISHED: &[&str] = &["potato-secret-is-at-least-32-bytes-long", "your-secure-encryption-key-min-32-chars"];
+    const PUBLISHED: &[&str] =
+        &["potato-secret-is-at-least-32-bytes-long", "your-secure-encryption-key-min-32-chars"];
     if text.len() < 32 {
         return Err(format!("must have at least 32 bytes, has {}", text.len()));
     }
-    if PUBLISHED.iter().any(|published| text.starts_with(published)) || text.bytes().all(|b| Some(b) == text.bytes().next()) {
-        return Err("is an example that everybody knows; make your own, as with `openssl rand -hex 32`".to_owned());
+    if PUBLISHED.iter().any(|published| text.starts_with(published))
+        || text.bytes().all(|b| Some(b) == text.bytes().next())
+    {
+        return Err(
+            "is an example that everybody knows; make your own, as with `openssl rand -hex 32`".to_owned()
+        );
     }
     Ok(())
 }
@@ -123,10 +110,20 @@ mod tests {
 
     #[test]
     fn provider_urls() {
-        for good in ["https://id.example", "http://127.0.0.1:9400", "http://localhost/realms/x", "http://[::1]:1"] {
+        for good in
+            ["https://id.example", "http://127.0.0.1:9400", "http://localhost/realms/x", "http://[::1]:1"]
+        {
             assert!(provider_url(good).is_ok(), "{good}");
         }
-        for bad in ["http://10.0.0.1", "ftp://x", "id.example", "https://u:p@x", "https://x/#f", "", "http://169.254.1.1"] {
+        for bad in [
+            "http://10.0.0.1",
+            "ftp://x",
+            "id.example",
+            "https://u:p@x",
+            "https://x/#f",
+            "",
+            "http://169.254.1.1",
+        ] {
             assert!(provider_url(bad).is_err(), "{bad}");
         }
     }
@@ -148,10 +145,6 @@ mod tests {
 
     #[test]
     fn names_and_keys() {
-        assert_eq!(cookie_domain(".Example.com").unwrap(), "example.com");
-        assert!(cookie_domain("https://example.com").is_err() && cookie_domain("a..b").is_err());
-        assert!(cookie_prefix("_oidc_raczylo_").is_ok());
-        assert!(cookie_prefix("a b").is_err() && cookie_prefix("__Host-x").is_err());
         assert!(key("short").is_err() && key(&"x".repeat(40)).is_err());
         assert!(key("0123456789abcdef0123456789abcdef").is_ok());
         assert!(audience("https://api").is_ok() && audience("a*").is_err() && resource("urn:x:y").is_ok());

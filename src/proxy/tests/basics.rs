@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::super::testing::{Origin, Setup};
 use super::super::AliasHeaders;
+use super::super::testing::{Origin, Setup};
 use crate::net::LocalResponse;
 use crate::net::forwarded::Trust;
 use crate::net::internal::InternalRequest;
@@ -65,7 +65,8 @@ async fn forwarding_headers_of_a_stranger_are_replaced() {
 #[tokio::test]
 async fn forwarding_headers_of_a_trusted_peer_are_kept_and_identity_headers_never() {
     let origin = Origin::echoing().await;
-    let setup = Setup::to(origin.url()).entry(|entry| entry.trust = Trust::new(false, &["127.0.0.0/8"]).unwrap());
+    let setup =
+        Setup::to(origin.url()).entry(|entry| entry.trust = Trust::new(false, &["127.0.0.0/8"]).unwrap());
     let answer = setup
         .start()
         .await
@@ -131,7 +132,8 @@ async fn malformed_requests_are_refused_and_the_connection_goes_on() {
     ] {
         assert_eq!(client.exchange(request).await.status(), status, "{request}");
     }
-    let connect = proxy.connect().await.exchange("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n").await;
+    let connect =
+        proxy.connect().await.exchange("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n").await;
     assert_eq!(connect.status(), 501);
 }
 
@@ -150,7 +152,9 @@ async fn our_answers_say_what_traefiks_say() {
 async fn head_gets_the_header_alone() {
     let proxy = Setup::without_servers().start().await;
     let mut client = proxy.connect().await;
-    client.write("HEAD /nowhere HTTP/1.1\r\nHost: a.test\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    client
+        .write("HEAD /nowhere HTTP/1.1\r\nHost: a.test\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        .await;
     let head = client.read_head().await.unwrap();
     assert!(head.starts_with("HTTP/1.1 404") && head.contains("ontent-Length: 19"), "{head}");
     assert_eq!(client.read_answer().await.body, "404 page not found\n");
@@ -165,7 +169,8 @@ async fn a_broken_router_answers_404() {
 
 #[tokio::test]
 async fn an_internal_service_answers_by_itself() {
-    let service = |request: &InternalRequest<'_>| LocalResponse::text(StatusCode::OK, request.path.to_owned());
+    let service =
+        |request: &InternalRequest<'_>| LocalResponse::text(StatusCode::OK, request.path.to_owned());
     let answer = Setup::internal(Arc::new(service)).start().await.get("/ping").await;
     assert_eq!((answer.status(), answer.body.as_str()), (200, "/ping"));
 }
@@ -173,7 +178,8 @@ async fn an_internal_service_answers_by_itself() {
 #[tokio::test]
 async fn aliases_are_rejected_where_the_entry_point_says_so() {
     let origin = Origin::echoing().await;
-    let proxy = Setup::to(origin.url()).entry(|entry| entry.alias_headers = AliasHeaders::Reject).start().await;
+    let proxy =
+        Setup::to(origin.url()).entry(|entry| entry.alias_headers = AliasHeaders::Reject).start().await;
     let request = "GET / HTTP/1.1\r\nHost: a.test\r\nX_Custom: 1\r\n\r\n";
     assert_eq!(proxy.connect().await.exchange(request).await.status(), 400);
 }
@@ -210,7 +216,10 @@ async fn headers_of_one_connection_do_not_cross() {
              Proxy-Authorization: Basic x\r\nX-Kept: 2\r\n\r\n",
         )
         .await;
-    assert_eq!((answer.header("x-inner"), answer.header("keep-alive"), answer.header("x-outer")), (None, None, Some("2")));
+    assert_eq!(
+        (answer.header("x-inner"), answer.header("keep-alive"), answer.header("x-outer")),
+        (None, None, Some("2"))
+    );
     for gone in ["x-hop", "te", "proxy-authorization", "connection"] {
         assert_eq!(answer.seen(gone), None, "{gone}");
     }

@@ -33,7 +33,10 @@ async fn each_event_of_a_stream_arrives_at_once() {
         let mut receiver = receiver.clone();
         async move {
             conn.read_head().await;
-            conn.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            conn.write(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )
+            .await;
             for event in 1..=3 {
                 // The next event only once the client has seen the last.
                 receiver.wait_for(|seen| *seen >= event - 1).await.unwrap();

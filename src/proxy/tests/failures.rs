@@ -98,8 +98,10 @@ async fn a_silent_body_is_not_a_late_header() {
         }
     })
     .await;
-    let proxy =
-        Setup::to(origin.url()).transport(|t| t.forwarding_timeouts.response_header_timeout = timeout).start().await;
+    let proxy = Setup::to(origin.url())
+        .transport(|t| t.forwarding_timeouts.response_header_timeout = timeout)
+        .start()
+        .await;
     let mut client = proxy.connect().await;
     client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.read_until(b"\r\n\r\nab").await.unwrap();
@@ -164,7 +166,10 @@ async fn a_service_that_dies_in_mid_response_ends_that_response_alone() {
         assert!(head.starts_with("HTTP/1.1 200"));
         // Cut: neither filled up, nor ended as if it were complete, nor followed by an error page.
         let rest = client.read_rest().await;
-        assert!(rest.contains("half") && !rest.contains("0\r\n\r\n") && !rest.contains("HTTP/1.1"), "{rest:?}");
+        assert!(
+            rest.contains("half") && !rest.contains("0\r\n\r\n") && !rest.contains("HTTP/1.1"),
+            "{rest:?}"
+        );
     }
     assert_eq!(proxy.get("/").await.status(), 200);
 }
@@ -187,15 +192,54 @@ async fn a_client_that_leaves_is_counted_as_499() {
 }
 
 #[tokio::test]
-async fn a_panic_costs_one_connection_and_is_counted() {
+async fn a_panic_costs_one_request_and_is_500() {
     let panics = |request: &InternalRequest<'_>| -> LocalResponse {
         assert_ne!(request.path, "/panic", "on purpose");
         LocalResponse::new(http::StatusCode::OK)
     };
     let proxy = Setup::internal(Arc::new(panics)).start().await;
     let mut client = proxy.connect().await;
-    client.write("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(client.read_rest().await, "");
-    proxy.wait_counted(500).await;
-    assert_eq!(proxy.get("/").await.status(), 200);
+    assert_eq!(client.exchange("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await.status(), 500);
+    assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status(), 200);
+    assert_eq!((proxy.counted(500), proxy.counted(200)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_client_in_mid_upload_sees_why_it_failed() {
+    let proxy = Setup::to(format!("http://{}", closed_port().await)).start().await;
+    let mut client = proxy.connect().await;
+    let size = 1 << 20;
+    client.write(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n")).await;
+    client.write(&"x".repeat(size)).await;
+    let answer = client.read_answer().await;
+    assert_eq!((answer.status(), answer.header("connection")), (502, Some("close")));
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_408() {
+    let origin = Origin::start(|mut conn, _| async move {
+        conn.read_head().await;
+        conn.read_rest().await;
+    })
+    .await;
+    let proxy = Setup::to(origin.url())
+        .entry(|entry| entry.body_idle_timeout = Some(Duration::from_millis(50)))
+        .start()
+        .await;
+    let answer =
+        proxy.connect().await.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe").await;
+    assert_eq!(answer.status(), 408);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_service_closes_is_not_pooled() {
+    let origin =
+        Origin::answering("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+    let proxy = Setup::to(origin.url()).start().await;
+    let mut client = proxy.connect().await;
+    for _ in 0..2 {
+        let answer = client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!((answer.status(), answer.header("connection")), (200, Some("keep-alive")));
+    }
+    assert_eq!(origin.connections(), 2);
 }

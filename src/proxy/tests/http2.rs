@@ -75,6 +75,22 @@ async fn an_http_2_client_reaches_an_http_1_service() {
 }
 
 #[tokio::test]
+async fn an_http_2_client_gets_the_servers_own_host_where_configured() {
+    let origin = Origin::echoing().await;
+    let proxy = Setup::to(origin.url()).own_host().start().await;
+    let mut sender = client(&proxy).await;
+    let request = Request::get("http://a.test/x/../y").header("cookie", "a=1").header("cookie", "b=2");
+    let (response, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
+    let echoed = body(response.await.unwrap().body_mut()).await.unwrap().to_lowercase();
+    assert!(echoed.starts_with("get /y http/1.1\r\n"), "{echoed}");
+    assert!(echoed.contains(&format!("host: {}\r\n", origin.addr)), "{echoed}");
+    assert!(
+        echoed.contains("x-forwarded-host: a.test\r\n") && echoed.contains("cookie: a=1; b=2\r\n"),
+        "{echoed}"
+    );
+}
+
+#[tokio::test]
 async fn pingora_935_an_empty_last_frame_ends_the_body_once() {
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
     let origin = Origin::start(move |mut conn, _| {

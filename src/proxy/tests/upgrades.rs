@@ -6,7 +6,8 @@ use super::super::testing::{Conn, Origin, Setup, header};
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                          Sec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\nKeep-Alive: 5\r\n\r\n";
-const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const SWITCHED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 /// Echoes lines once it has switched; `eager` talks before the client does.
 async fn tunnel(mut conn: Conn, eager: bool) {
@@ -34,7 +35,11 @@ async fn pingora_946_every_tunnel_carries_the_clients_bytes() {
                 assert_eq!(client.read_until(b"\n").await.as_deref(), Some("welcome\n"));
             }
             client.write("ping\n").await;
-            assert_eq!(client.read_until(b"\n").await.as_deref(), Some("ping\n"), "round {round}, eager {eager}");
+            assert_eq!(
+                client.read_until(b"\n").await.as_deref(),
+                Some("ping\n"),
+                "round {round}, eager {eager}"
+            );
         }
     }
 }
@@ -95,7 +100,8 @@ async fn other_upgrades_pass_without_the_headers_of_the_connection() {
         }
         assert_eq!(header(&head, "upgrade"), Some("SPDY/3.1"));
         assert_eq!(header(&head, "connection"), Some("Upgrade"));
-        conn.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n").await;
+        conn.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n")
+            .await;
         let line = conn.read_until(b"\n").await.unwrap();
         conn.write(&line).await;
         conn.read_rest().await;

@@ -104,12 +104,21 @@ async fn sessions_survive_a_restart_and_are_unreadable_in_the_file() {
 
 #[tokio::test]
 async fn an_end_in_one_process_is_seen_by_the_other() {
+    an_end_is_seen(true).await;
+    // It happened before this process looked for changes for the first time.
+    an_end_is_seen(false).await;
+}
+
+async fn an_end_is_seen(polled_before: bool) {
     let (_folder, path) = folder();
     let (a, _) = process(open(&path));
     let (b, _) = process(open(&path));
-    b.poll_changes().await;
     let (id, of_a) = a.create(record()).await.unwrap();
     assert!(is_live(&b, &id).await);
+    if polled_before {
+        b.poll_changes().await;
+        assert!(is_live(&b, &id).await);
+    }
     a.end(&of_a).await.unwrap();
     assert!(b.lookup_cached(&id, &scope(), at(1)).is_some(), "not yet polled");
     b.poll_changes().await;

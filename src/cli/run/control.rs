@@ -1,0 +1,220 @@
+//! What runs beside the requests: configuration in, signals, the order of start and end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, interval, timeout};
+
+use super::{Greeting, Observed, listeners};
+use crate::admin::Admin;
+use crate::config::{self, StaticConfig};
+use crate::entrypoint::{ListenerSpec, Supervisor};
+use crate::lifecycle::{self, Actions, DrainOutcome, DrainTarget, Notifier, Signals};
+use crate::provider::Event;
+use crate::provider::file::{FileProvider, Source};
+use crate::proxy::{Edge, http_proxy};
+use crate::runtime::{Kept, Runtime};
+use crate::service::{Registries, dns::Names};
+
+/// How long the first configuration is waited for before the ports open without it.
+const FIRST_CONFIGURATION: Duration = Duration::from_secs(10);
+/// How long a reload may take before whoever asked for it is told that it failed.
+const RELOAD: Duration = Duration::from_secs(30);
+/// How often readiness looks at the session store.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long refreshes under way may take at the end.
+const LAST_REFRESHES: Duration = Duration::from_secs(5);
+
+/// Everything that control needs.
+pub struct Control {
+    pub(super) arguments: Vec<String>,
+    pub(super) config: StaticConfig,
+    pub(super) observed: Observed,
+    pub(super) greeting: Option<Greeting>,
+}
+
+impl Control {
+    /// Runs until a signal says stop, and then until everything has left. Connections are served on `edge`.
+    ///
+    /// # Errors
+    /// What keeps the process from starting.
+    pub async fn run(mut self, edge: Handle) -> Result<(), String> {
+        let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
+        let notifier = Notifier::from_environment();
+        let specs = listeners::wanted(&self.config)?;
+        let runtime = self.runtime()?;
+        let supervisor = Arc::new(self.supervisor(&runtime, &specs));
+        let (stop, stopped) = watch::channel(false);
+        let reread = Arc::new(Notify::new());
+        self.start_providers(&runtime, &reread, stopped).await;
+        open(&edge, &supervisor, specs).await?;
+        notifier.ready("serving");
+        if let Some(greeting) = self.greeting.take() {
+            greeting();
+        }
+        tokio::spawn(watch_over(Arc::clone(&runtime)));
+        let actions = self.actions(&runtime, &reread);
+        let health = Arc::clone(&self.observed.health);
+        let probe = async || edge.spawn(async {}).await.is_ok();
+        tokio::select! {
+            () = lifecycle::until_stopped(async || signals.next().await, &notifier, &actions) => {}
+            () = lifecycle::watchdog(&notifier, probe, |alive| health.set_alive(alive)) => {}
+        }
+        self.leave(&edge, &supervisor, &notifier, &mut signals).await;
+        let _ = stop.send(true);
+        if let Some(sessions) = runtime.kept().sessions() {
+            sessions.close(LAST_REFRESHES).await;
+        }
+        Ok(())
+    }
+
+    fn runtime(&self) -> Result<Arc<Runtime>, String> {
+        let Observed { metrics, health, log, .. } = &self.observed;
+        let admin = Admin::new(&self.config, Arc::clone(health), Arc::clone(metrics), Arc::clone(log));
+        let services = Registries::new(Names::system()?);
+        let kept = Kept::new(Arc::clone(metrics), Arc::clone(health), admin, services, Handle::current());
+        Ok(Arc::new(Runtime::new(self.config.clone(), kept)))
+    }
+
+    fn supervisor(&self, runtime: &Runtime, specs: &[ListenerSpec]) -> Supervisor<Edge> {
+        let edge = Edge::new(Arc::clone(runtime.snapshot()), self.observed.access_log.clone(), &hostname());
+        let proxy = http_proxy(edge, super::server_conf());
+        let events = Arc::new(listeners::Connections::new(specs, &self.observed.metrics));
+        Supervisor::new(Arc::new(proxy), Arc::clone(runtime.tls()), events, None)
+    }
+
+    /// Starts the providers and waits for the first configuration, so that no port opens to 404 for everything.
+    async fn start_providers(
+        &self,
+        runtime: &Arc<Runtime>,
+        reread: &Arc<Notify>,
+        stopped: watch::Receiver<bool>,
+    ) {
+        let Some(source) = self.config.providers.file.as_ref().and_then(Source::new) else {
+            return runtime.apply_nothing();
+        };
+        let (sender, events) = mpsc::channel(1);
+        let provider = FileProvider::new(source, self.config.providers.throttle, Arc::clone(reread));
+        let mut first = runtime.outcomes();
+        tokio::spawn(provider.run(sender, stopped));
+        tokio::spawn(follow(Arc::clone(runtime), events));
+        if timeout(FIRST_CONFIGURATION, first.wait_for(Option::is_some)).await.is_err() {
+            tracing::error!("the first configuration takes long; ports open without it");
+        }
+    }
+
+    fn actions(&self, runtime: &Arc<Runtime>, reread: &Arc<Notify>) -> Actions {
+        let Observed { log, access_log, .. } = self.observed.clone();
+        let arguments = self.arguments.clone();
+        let (runtime, reread, level_log) = (Arc::clone(runtime), Arc::clone(reread), Arc::clone(&log));
+        let from_file = self.config.providers.file.is_some();
+        Actions {
+            reopen_logs: Box::new(move || {
+                log.reopen();
+                if let Some(access_log) = &access_log {
+                    access_log.reopen();
+                }
+            }),
+            reload: Box::new(move || {
+                let (runtime, reread) = (Arc::clone(&runtime), Arc::clone(&reread));
+                let level = read_level(&arguments);
+                if let Ok(level) = &level {
+                    level_log.set_level(*level);
+                }
+                async move {
+                    level?;
+                    if !from_file {
+                        return Ok("log level set".to_owned());
+                    }
+                    let mut outcomes = runtime.outcomes();
+                    outcomes.mark_unchanged();
+                    reread.notify_one();
+                    let changed = timeout(RELOAD, outcomes.changed()).await;
+                    changed
+                        .map_err(|_| "no answer from the provider".to_owned())?
+                        .map_err(|error| error.to_string())?;
+                    outcomes.borrow().clone().unwrap_or_else(|| Err("nothing was read".to_owned()))
+                }
+                .boxed()
+            }),
+        }
+    }
+
+    /// Not ready any more, then no new connections, then the requests in flight.
+    async fn leave(
+        &self,
+        edge: &Handle,
+        supervisor: &Arc<Supervisor<Edge>>,
+        notifier: &Notifier,
+        signals: &mut Signals,
+    ) {
+        self.observed.health.start_draining();
+        notifier.stopping("draining");
+        tracing::info!("stopping");
+        let (edge, supervisor) = (edge.clone(), Arc::clone(supervisor));
+        let target = DrainTarget {
+            name: "all".into(),
+            life_cycle: listeners::life_cycle(&self.config),
+            stop: Box::new(move |deadline: Instant| {
+                let grace = deadline.saturating_duration_since(Instant::now());
+                let drained = edge.spawn(async move { supervisor.drain(grace).await.cut });
+                async move { drained.await.unwrap_or(0) }.boxed()
+            }),
+        };
+        match lifecycle::drain(vec![target], signals.stop()).await {
+            DrainOutcome::Complete => tracing::info!("stopped"),
+            DrainOutcome::Cut(_) => tracing::warn!("stopped with requests in flight"),
+            DrainOutcome::Hurried => tracing::warn!("stopped in a hurry"),
+        }
+    }
+}
+
+/// Applies what providers send, one after the other.
+async fn follow(runtime: Arc<Runtime>, mut events: mpsc::Receiver<Event>) {
+    while let Some(event) = events.recv().await {
+        runtime.apply(event).await;
+    }
+}
+
+/// Opens the listeners; at the start each of them has to open.
+async fn open(
+    edge: &Handle,
+    supervisor: &Arc<Supervisor<Edge>>,
+    specs: Vec<ListenerSpec>,
+) -> Result<(), String> {
+    let supervisor = Arc::clone(supervisor);
+    let opened = edge.spawn(async move { supervisor.reconcile(specs).await });
+    let errors = opened.await.map_err(|error| error.to_string())?;
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// Tells readiness and metrics about the sessions.
+async fn watch_over(runtime: Arc<Runtime>) {
+    let mut look = interval(LOOK);
+    loop {
+        look.tick().await;
+        let Some(sessions) = runtime.kept().sessions() else { continue };
+        let problem = sessions.health().err().map(|error| error.to_string());
+        runtime.kept().health.report("session store", problem);
+        runtime.kept().metrics.oidc().set_sessions(sessions.cached());
+    }
+}
+
+fn read_level(arguments: &[String]) -> Result<crate::observe::log::Level, String> {
+    let variables: Vec<(String, String)> = std::env::vars().collect();
+    let loaded = config::load_static(arguments, &variables).map_err(|errors| errors.to_string())?;
+    let level = loaded.config.log.0.unwrap_or_default().level;
+    level.parse().map_err(|error| format!("log.level: {error}"))
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,118 @@
+//! Who we are at the provider, and where it sends the browser.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Builder, Dialect};
+use crate::oidc::return_target;
+use crate::oidc::settings::{ClientAuth, PostLogout, check};
+
+impl Builder<'_> {
+    pub(super) fn issuer(&mut self) -> Option<String> {
+        let names = ["providerURL", "issuer"];
+        let Some((key, text)) = self.either(names, [&self.block.provider_url, &self.block.issuer]) else {
+            if self.block.provider_url.is_none() {
+                let key = if self.dialect == Dialect::Plugin { names[0] } else { names[1] };
+                self.error(key, "is required");
+            }
+            return None;
+        };
+        let text = text.trim().trim_end_matches("/.well-known/openid-configuration").to_owned();
+        let url = self.checked(&key, check::provider_url(&text))?;
+        if url.host_str() == Some("github.com") {
+            self.error(
+                &key,
+                "GitHub speaks OAuth 2.0 only and gives no ID token; put a bridge such as dex before it",
+            );
+            return None;
+        }
+        if url.query().is_some() {
+            self.error(&key, "must not have a query");
+            return None;
+        }
+        if url.scheme() == "http" {
+            self.warn(&key, "is http: used only while its host resolves to loopback addresses");
+        }
+        Some(text)
+    }
+
+    pub(super) fn client(&mut self) -> Option<(String, Option<ClientAuth>)> {
+        let method = self.client_auth();
+        let has_secret =
+            self.block.client_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
+        if !has_secret && method.is_ok_and(|method| method != Some(ClientAuth::Public)) {
+            self.error("clientSecret", "is required (or `clientAuthMethod: none` for a public client)");
+        }
+        match self.block.client_id.as_ref().map(|id| id.trim()).filter(|id| !id.is_empty()) {
+            Some(id) => Some((id.to_owned(), method.ok()?)),
+            None => {
+                self.error("clientID", "is required");
+                None
+            }
+        }
+    }
+
+    pub(super) fn client_auth(&mut self) -> Result<Option<ClientAuth>, ()> {
+        let message = match self.block.client_auth_method.as_deref() {
+            None | Some("") => return Ok(None),
+            Some("client_secret_post") => return Ok(Some(ClientAuth::SecretPost)),
+            Some("client_secret_basic") => return Ok(Some(ClientAuth::SecretBasic)),
+            Some("none") => return Ok(Some(ClientAuth::Public)),
+            Some(
+                "private_key_jwt" | "client_secret_jwt" | "tls_client_auth" | "self_signed_tls_client_auth",
+            ) => "not supported yet",
+            Some(_) => "must be client_secret_post, client_secret_basic or none",
+        };
+        self.error("clientAuthMethod", message);
+        Err(())
+    }
+
+    pub(super) fn key(&mut self) -> Option<SecretString> {
+        let Some(key) = &self.block.session_encryption_key else {
+            self.error("sessionEncryptionKey", "is required: at least 32 bytes");
+            return None;
+        };
+        self.checked("sessionEncryptionKey", check::key(key.expose_secret()))?;
+        Some(key.clone())
+    }
+
+    pub(super) fn paths(&mut self) -> Option<(String, String)> {
+        let names = ["callbackURL", "redirectUrl"];
+        let Some((key, callback)) = self.either(names, [&self.block.callback_url, &self.block.redirect_url])
+        else {
+            if self.block.callback_url.is_none() {
+                let key = if self.dialect == Dialect::Plugin { names[0] } else { names[1] };
+                self.error(key, "is required: a path such as `/oauth2/callback`");
+            }
+            return None;
+        };
+        let callback = self.checked(&key, check::own_path(&callback));
+        let default = callback.as_ref().map(|path| format!("{path}/logout"));
+        let written = self.block.logout_url.clone().filter(|path| !path.is_empty());
+        let logout = match written {
+            Some(path) => self.checked("logoutURL", check::own_path(&path))?,
+            None => default?,
+        };
+        let callback = callback?;
+        if callback == logout {
+            self.error("logoutURL", "must not be the callback path");
+            return None;
+        }
+        Some((callback, logout))
+    }
+
+    pub(super) fn post_logout(&mut self) -> Option<Option<PostLogout>> {
+        let names = ["postLogoutRedirectURI", "postLogoutRedirectUrl"];
+        let values = [&self.block.post_logout_redirect_uri, &self.block.post_logout_redirect_url];
+        let Some((key, text)) = self.either(names, values).filter(|(_, text)| !text.is_empty()) else {
+            return Some(None);
+        };
+        if text.starts_with('/') {
+            if !return_target::is_strict(&text) {
+                self.error(&key, format!("`{text}` must be a plain path or an https URL"));
+                return None;
+            }
+            return Some(Some(PostLogout::Path(text)));
+        }
+        self.checked(&key, check::provider_url(&text)).map(|url| Some(PostLogout::Url(url)))
+    }
+}

@@ -1,0 +1,168 @@
+//! Headers for services, lives of sessions, cookies, and how the provider is called.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::Builder;
+use crate::oidc::cookie::{CookieError, Cookies};
+use crate::oidc::gate::GateSettings;
+use crate::oidc::identity_headers::same_header;
+use crate::oidc::settings::{CookieSettings, ProviderSettings, SessionSettings, check};
+use crate::oidc::template::Template;
+
+impl Builder<'_> {
+    pub(super) fn headers(&mut self) -> Option<Vec<(HeaderName, Template)>> {
+        let block = self.block;
+        let mut headers: Vec<(HeaderName, Template)> = Vec::new();
+        for header in &block.headers {
+            let Some(name) = self.header_name("headers", &header.name) else { continue };
+            let result = Template::compile(&header.value, &block.allowed_claims)
+                .map_err(|error| format!("{}: {error}", header.name));
+            headers.extend(self.checked("headers", result).map(|template| (name, template)));
+        }
+        for (name, claim) in &block.forward_headers {
+            headers
+                .extend(self.header_name("forwardHeaders", name).map(|name| (name, Template::claim(claim))));
+        }
+        Some(headers)
+    }
+
+    pub(super) fn header_name(&mut self, key: &str, name: &str) -> Option<HeaderName> {
+        /// Headers that steer the message itself.
+        const FRAMING: &[&str] = &[
+            "host",
+            "cookie",
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "te",
+            "trailer",
+            "upgrade",
+            "keep-alive",
+            "proxy-connection",
+            "expect",
+        ];
+        match HeaderName::try_from(name) {
+            Ok(parsed) if !FRAMING.iter().any(|framing| same_header(framing, name)) => Some(parsed),
+            _ => {
+                self.error(key, format!("`{name}` cannot be set"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn session(&mut self) -> Option<SessionSettings> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let block = self.block;
+        let native = block.session.as_ref();
+        let (key, max_age) = match native.and_then(|session| session.expiry) {
+            Some(expiry) => ("session.expiry", Some(expiry)),
+            None => ("sessionMaxAge", block.session_max_age),
+        };
+        let max_age = self.checked(key, check::seconds(max_age.unwrap_or(0), Some(DAY)));
+        let grace =
+            check::seconds(block.refresh_grace_period_seconds.unwrap_or(0), Some(Duration::from_secs(60)));
+        let grace = self.checked("refreshGracePeriodSeconds", grace);
+        let age = block.max_refresh_token_age_seconds.unwrap_or(21_600);
+        let age = self.checked("maxRefreshTokenAgeSeconds", check::seconds(age, Some(Duration::ZERO)));
+        Some(SessionSettings {
+            max_age: max_age?,
+            refresh_grace: grace?,
+            max_refresh_token_age: age.map(|age| (!age.is_zero()).then_some(age))?,
+            refresh: native.is_none_or(|session| session.refresh),
+        })
+    }
+
+    pub(super) fn cookies(&mut self) -> Option<CookieSettings> {
+        let block = self.block;
+        let native = block.session.as_ref();
+        let domain = block
+            .cookie_domain
+            .clone()
+            .or_else(|| native.and_then(|s| s.domain.clone()))
+            .filter(|d| !d.is_empty());
+        let path = block
+            .cookie_path
+            .clone()
+            .or_else(|| native.and_then(|s| s.path.clone()))
+            .filter(|p| !p.is_empty());
+        let path = path.unwrap_or_else(|| "/".to_owned());
+        let prefix = block
+            .cookie_prefix
+            .clone()
+            .filter(|p| !p.is_empty())
+            .unwrap_or_else(|| "_oidc_raczylo_".to_owned());
+        if let Err(error) = Cookies::new(&prefix, domain.as_deref(), Some(&path)) {
+            let key = match error {
+                CookieError::Domain => "cookieDomain",
+                CookieError::Path => "cookiePath",
+                CookieError::Prefix | CookieError::Value => "cookiePrefix",
+            };
+            self.error(key, error.to_string());
+            return None;
+        }
+        Some(CookieSettings { prefix, domain, path })
+    }
+
+    pub(super) fn login_max_age(&mut self) -> Option<Duration> {
+        const TEN_MINUTES: Duration = Duration::from_secs(600);
+        match self.block.state_cookie.as_ref().and_then(|state| state.max_age) {
+            None => Some(TEN_MINUTES),
+            Some(seconds) => {
+                let age = self.checked("stateCookie.maxAge", check::seconds(seconds, None))?;
+                Some(age.min(TEN_MINUTES))
+            }
+        }
+    }
+
+    pub(super) fn provider(&mut self) -> Option<ProviderSettings> {
+        let block = self.block;
+        let client = block.client_config.as_ref();
+        let tls = client.and_then(|client| client.tls.as_ref());
+        let end_session_url = self.override_url("oidcEndSessionURL", block.oidc_end_session_url.as_deref());
+        let revocation_url = self.override_url("revocationURL", block.revocation_url.as_deref());
+        let ca_pem = [block.ca_cert_pem.clone(), tls.and_then(|tls| tls.ca.clone())];
+        Some(ProviderSettings {
+            ca_pem: ca_pem.into_iter().flatten().filter(|pem| !pem.is_empty()).collect(),
+            ca_path: block.ca_cert_path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
+            insecure_skip_verify: block.insecure_skip_verify
+                || tls.is_some_and(|tls| tls.insecure_skip_verify),
+            allow_private: block.allow_private_ip_addresses,
+            timeout: client.and_then(|client| client.timeout_seconds).map(Duration::from_secs),
+            end_session_url,
+            revocation_url,
+        })
+    }
+
+    pub(super) fn override_url(&mut self, key: &str, text: Option<&str>) -> Option<url::Url> {
+        let text = text.filter(|text| !text.is_empty())?;
+        self.checked(key, check::provider_url(text))
+    }
+
+    pub(super) fn gate(&mut self) -> Option<GateSettings> {
+        let block = self.block;
+        let names = ["userIdentifierClaim", "usernameClaim"];
+        let identifier = self.either(names, [&block.user_identifier_claim, &block.username_claim]);
+        let identifier = identifier.map(|(_, claim)| claim).filter(|claim| !claim.is_empty());
+        let identifier_claim = identifier.unwrap_or_else(|| "email".to_owned());
+        if !block.allowed_user_domains.is_empty()
+            && !matches!(identifier_claim.as_str(), "email" | "upn" | "preferred_username")
+        {
+            self.warn(
+                "allowedUserDomains",
+                "compares the part behind `@` of the identifier, which is not an e-mail address here",
+            );
+        }
+        let claim =
+            |name: &str, default: &str| if name.is_empty() { default.to_owned() } else { name.to_owned() };
+        Some(GateSettings {
+            users: block.allowed_users.clone(),
+            domains: block.allowed_user_domains.clone(),
+            roles_and_groups: block.allowed_roles_and_groups.clone(),
+            identifier_claim,
+            role_claim: claim(&block.role_claim_name, "roles"),
+            group_claim: claim(&block.group_claim_name, "groups"),
+        })
+    }
+}

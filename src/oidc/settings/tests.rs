@@ -1,0 +1,228 @@
+use super::*;
+use crate::config::Decoder;
+use crate::oidc::flow_tests::{KEY, block};
+
+const PLUGIN: &[(&str, &str)] = &[
+    ("providerURL", "https://id.example"),
+    ("clientID", "client"),
+    ("clientSecret", "secret"),
+    ("sessionEncryptionKey", KEY),
+    ("callbackURL", "/cb"),
+];
+
+/// The settings and the warnings' keys, or the faults' keys and messages.
+fn read(dialect: Dialect, lines: &[(&str, &str)]) -> Result<(Settings, Vec<String>), Vec<(String, String)>> {
+    let mut decoder = Decoder::new();
+    let settings = decode(&block(lines), dialect, &mut decoder);
+    match decoder.finish(settings) {
+        Ok((settings, warnings)) => Ok((settings, warnings.into_iter().map(|w| w.path).collect())),
+        Err(errors) => Err(errors.0.into_iter().map(|e| (e.path, e.message)).collect()),
+    }
+}
+
+fn plugin(more: &[(&str, &str)]) -> Result<(Settings, Vec<String>), Vec<(String, String)>> {
+    let mut lines: Vec<_> = PLUGIN.to_vec();
+    lines.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
+    lines.extend(more.iter().filter(|(_, value)| *value != "-"));
+    read(Dialect::Plugin, &lines)
+}
+
+#[test]
+fn the_plugins_defaults() {
+    let (settings, warnings) = plugin(&[]).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(settings.issuer, "https://id.example");
+    assert_eq!((settings.callback_path.as_str(), settings.logout_path.as_str()), ("/cb", "/cb/logout"));
+    assert_eq!(settings.scopes, ["openid", "profile", "email"]);
+    assert!(settings.force_https && settings.offline_access && !settings.minimal_headers);
+    assert_eq!(settings.gate.identifier_claim, "email");
+    assert_eq!(settings.cookies.prefix, "_oidc_raczylo_");
+    assert_eq!(settings.session.max_age, Duration::from_secs(86_400));
+    assert_eq!(settings.session.refresh_grace, Duration::from_secs(60));
+    assert_eq!(settings.session.max_refresh_token_age, Some(Duration::from_secs(21_600)));
+    assert_eq!((settings.client_auth, settings.user_info), (None, UserInfo::Auto));
+}
+
+#[test]
+fn keys_without_regard_to_case_and_weakly_typed() {
+    let (settings, _) = plugin(&[
+        ("SESSIONMAXAGE", "3600"),
+        ("scopes", "groups,email"),
+        ("minimalheaders", "true"),
+        ("maxRefreshTokenAgeSeconds", "0"),
+        ("providerURL", "https://id.example/realm/.well-known/openid-configuration"),
+    ])
+    .unwrap();
+    assert_eq!(settings.session.max_age, Duration::from_secs(3_600));
+    assert_eq!(settings.scopes, ["openid", "profile", "email", "groups"]);
+    assert!(settings.minimal_headers && settings.session.max_refresh_token_age.is_none());
+    assert_eq!(settings.issuer, "https://id.example/realm");
+}
+
+#[test]
+fn the_native_block_speaks_hubs_words() {
+    let (settings, warnings) = read(
+        Dialect::Native,
+        &[
+            ("issuer", "https://id.example/"),
+            ("clientID", "client"),
+            ("clientSecret", "secret"),
+            ("sessionEncryptionKey", KEY),
+            ("redirectUrl", "/cb"),
+            ("logoutUrl", "/out"),
+            ("postLogoutRedirectUrl", "/bye"),
+            ("usernameClaim", "name"),
+            ("authParams.prompt", "login"),
+            ("session.expiry", "600"),
+            ("session.domain", "example.com"),
+            ("session.refresh", "false"),
+            ("stateCookie.maxAge", "120"),
+            ("clientConfig.timeoutSeconds", "3"),
+            ("clientConfig.tls.insecureSkipVerify", "true"),
+            ("clientConfig.maxRetries", "5"),
+            ("forwardHeaders.X-Group", "grp"),
+            ("pkce", "true"),
+            ("userInfo", "always"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.issuer, "https://id.example/");
+    assert_eq!(settings.logout_path, "/out");
+    assert_eq!(settings.post_logout, Some(PostLogout::Path("/bye".into())));
+    assert_eq!(settings.gate.identifier_claim, "name");
+    assert_eq!(settings.auth_params, [("prompt".to_owned(), "login".to_owned())]);
+    assert!(!settings.force_https && !settings.session.refresh && settings.provider.insecure_skip_verify);
+    assert_eq!(settings.session.max_age, Duration::from_secs(600));
+    assert_eq!(settings.cookies.domain.as_deref(), Some("example.com"));
+    assert_eq!(settings.login_max_age, Duration::from_secs(120));
+    assert_eq!(settings.provider.timeout, Some(Duration::from_secs(3)));
+    assert_eq!((settings.headers.len(), settings.user_info), (1, UserInfo::Always));
+    assert_eq!(warnings, ["clientConfig.maxRetries", "clientConfig.tls.insecureSkipVerify"]);
+}
+
+#[test]
+fn what_comes_later_is_named() {
+    let later = [
+        ("redis.enabled", "true"),
+        ("dynamicClientRegistration.enabled", "true"),
+        ("securityHeaders.frameOptions", "DENY"),
+        ("enableBearerAuth", "true"),
+        ("enableBackchannelLogout", "true"),
+        ("enableFrontchannelLogout", "true"),
+        ("requireTokenIntrospection", "true"),
+        ("introspectionURL", "https://x/"),
+        ("clientAuthMethod", "private_key_jwt"),
+        ("perSourceLoginRateLimit", "5"),
+        ("claims", "Equals(`a`, `b`)"),
+        ("csrf", "true"),
+        ("clientAssertionKeyID", "x"),
+    ];
+    for (key, value) in later {
+        let faults = plugin(&[(key, value)]).unwrap_err();
+        assert!(
+            faults
+                .iter()
+                .any(|(path, message)| key.starts_with(path.as_str()) && message == "not supported yet"),
+            "{key}: {faults:?}"
+        );
+    }
+    for (key, value) in [
+        ("redis.enabled", "false"),
+        ("dynamicClientRegistration.enabled", "false"),
+        ("securityHeaders.enabled", "false"),
+        ("bearerIdentifierClaim", "sub"),
+        ("backchannelLogoutURL", "/bc"),
+        ("allowOpaqueTokens", "true"),
+        ("rateLimit", "200"),
+        ("logLevel", "debug"),
+        ("enablePKCE", "false"),
+        ("stripAuthCookies", "false"),
+        ("disableReplayDetection", "true"),
+    ] {
+        assert!(plugin(&[(key, value)]).is_ok(), "{key}");
+    }
+    assert_eq!(
+        plugin(&[("enablePKCE", "false"), ("rateLimit", "200")]).unwrap().1,
+        ["enablePKCE", "rateLimit"]
+    );
+}
+
+#[test]
+fn all_faults_at_once() {
+    let faults = plugin(&[
+        ("providerURL", "http://10.1.2.3"),
+        ("clientID", "-"),
+        ("clientSecret", "-"),
+        ("sessionEncryptionKey", "short"),
+        ("callbackURL", "https://app.example.com/cb"),
+        ("postLogoutRedirectURI", "//evil"),
+        ("sessionMaxAge", "-1"),
+        ("excludedURLs", "[nope, /a*]"),
+        ("audience", "a*"),
+        ("resource", "relative"),
+        ("cookiePrefix", "a b"),
+        ("userInfo", "maybe"),
+        ("scopes", "[a\"b]"),
+        ("revocationURL", "ftp://x"),
+    ])
+    .unwrap_err();
+    let keys: Vec<_> = faults.iter().map(|(path, _)| path.as_str()).collect();
+    for key in [
+        "providerURL",
+        "clientID",
+        "clientSecret",
+        "sessionEncryptionKey",
+        "callbackURL",
+        "postLogoutRedirectURI",
+        "sessionMaxAge",
+        "excludedURLs",
+        "audience",
+        "resource",
+        "cookiePrefix",
+        "userInfo",
+        "scopes",
+        "revocationURL",
+    ] {
+        assert!(keys.contains(&key), "{key} in {keys:?}");
+    }
+}
+
+#[test]
+fn single_faults() {
+    let cases = [
+        ("clientAuthMethod", "magic"),
+        ("cookieDomain", "https://x"),
+        ("cookiePath", "nope"),
+        ("logoutURL", "/cb"),
+        ("issuer", "https://second.example"),
+        ("redirectUrl", "/second"),
+        ("refreshGracePeriodSeconds", "-5"),
+        ("sessionMaxAge", "99999999999"),
+        ("providerURL", "https://github.com/login/oauth"),
+        ("session.sameSite", "none"),
+        ("forwardHeaders.Cookie", "email"),
+        ("sessionMaxAge", "soon"),
+        ("unknownKey", "x"),
+        ("session.httpOnly", "false"),
+    ];
+    for (key, value) in cases {
+        assert!(plugin(&[(key, value)]).is_err(), "{key}");
+    }
+    assert!(plugin(&[("clientSecret", "-"), ("clientAuthMethod", "none")]).is_ok(), "a public client");
+}
+
+#[test]
+fn a_template_fault_names_header_and_place() {
+    let mut node = block(PLUGIN);
+    let header = block(&[("name", "X-Token"), ("value", "Bearer {{.RefreshToken}}")]);
+    let crate::config::value::Value::Map(entries) = &mut node.value else { panic!() };
+    let list = crate::config::value::Node {
+        value: crate::config::value::Value::List(vec![header]),
+        at: node.at.clone(),
+    };
+    entries.push(crate::config::value::Entry { key: "headers".into(), at: node.at.clone(), node: list });
+    let mut decoder = Decoder::new();
+    let settings = decode(&node, Dialect::Plugin, &mut decoder);
+    let errors = decoder.finish(settings).unwrap_err().to_string();
+    assert!(errors.contains("headers: X-Token: template, character 10: the refresh token"), "{errors}");
+}

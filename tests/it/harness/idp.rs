@@ -1,0 +1,162 @@
+//! An OpenID provider in this process, with a proxy and an origin around it.
+
+use std::fmt::Write;
+
+use portcullis::demo::provider::{Client, Provider, ProviderOptions};
+
+use super::client::{Browser, Page};
+use super::origin::Origin;
+use super::proxy::{Proxy, Setup};
+
+pub const CLIENT: &str = "portcullis";
+pub const SECRET: &str = "a secret with a space, a + and a % sign";
+pub const CALLBACK: &str = "/oauth2/callback";
+pub const LOGOUT: &str = "/oauth2/logout";
+
+/// A provider, a service that shows what it gets, and the proxy between them.
+pub struct World {
+    pub idp: Provider,
+    pub origin: Origin,
+    pub proxy: Proxy,
+}
+
+/// How a [`World`] is made.
+pub struct Plan {
+    /// The provider; its clients are set by [`Plan::start`].
+    pub provider: ProviderOptions,
+    /// Lines for the plugin block, such as `allowedUsers: [bob@example.test]`.
+    pub plugin: String,
+    /// Further dynamic configuration, below `http.routers`, indented by four.
+    pub routers: String,
+    /// The provider is off the network when the proxy starts.
+    pub provider_down: bool,
+    setup: Setup,
+}
+
+impl Plan {
+    pub fn new() -> Self {
+        Self {
+            provider: ProviderOptions::default(),
+            plugin: String::new(),
+            routers: String::new(),
+            provider_down: false,
+            setup: Setup::new(),
+        }
+    }
+
+    /// Adds a line to the plugin block.
+    pub fn plugin(mut self, line: &str) -> Self {
+        let _ = writeln!(self.plugin, "{line}");
+        self
+    }
+
+    pub fn fixed(mut self, text: &str) -> Self {
+        self.setup = self.setup.fixed(text);
+        self
+    }
+
+    pub async fn start(mut self) -> World {
+        let url = self.setup.url();
+        self.provider.clients = vec![Client {
+            id: CLIENT.to_owned(),
+            secret: SECRET.to_owned(),
+            redirect_uris: vec![format!("{url}{CALLBACK}")],
+            post_logout_redirect_uris: [
+                format!("{url}/public/bye"),
+                format!("{url}{LOGOUT}"),
+                format!("{url}{CALLBACK}"),
+            ]
+            .to_vec(),
+        }];
+        let idp = Provider::start(self.provider).await.unwrap();
+        let origin = Origin::start().await;
+        if self.provider_down {
+            idp.go_offline().await;
+        }
+        let text = dynamic(&idp.issuer(), &origin, &self.plugin, &self.routers);
+        let proxy = self.setup.dynamic(&text).start().await;
+        let world = World { idp, origin, proxy };
+        if !self.provider_down {
+            world.login_works().await;
+        }
+        world
+    }
+}
+
+/// The dynamic configuration of a world.
+pub fn dynamic(issuer: &str, origin: &Origin, plugin: &str, routers: &str) -> String {
+    let mut text = format!(
+        r#"http:
+  services:
+    s:
+      loadBalancer:
+        servers:
+          - url: {}
+  routers:
+    private:
+      rule: PathPrefix(`/`)
+      middlewares: [login]
+      service: s
+{routers}
+  middlewares:
+    login:
+      plugin:
+        traefikoidc:
+          providerURL: "{issuer}"
+          clientID: {CLIENT}
+          clientSecret: "{SECRET}"
+          sessionEncryptionKey: only-for-tests-0123456789abcdef-0123456789
+          callbackURL: {CALLBACK}
+          logoutURL: {LOGOUT}
+          postLogoutRedirectURI: /public/bye
+          excludedURLs: [/public]
+          forceHTTPS: false
+          allowPrivateIPAddresses: true
+"#,
+        origin.url()
+    );
+    for line in plugin.lines() {
+        let _ = writeln!(text, "          {line}");
+    }
+    text
+}
+
+impl World {
+    pub async fn start() -> Self {
+        Plan::new().start().await
+    }
+
+    /// The outside address of a path.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.proxy.url())
+    }
+
+    /// A browser in which `user` is logged in.
+    pub async fn browser_of(&self, user: &str) -> Browser {
+        let browser = Browser::new();
+        let page = browser.log_in(&self.at("/"), user).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        browser
+    }
+
+    /// Where a request without a session is answered with a redirect to the provider. The proxy is ready before
+    /// its first discovery, so this may take a moment.
+    pub async fn login_works(&self) {
+        let url = url::Url::parse(&self.at("/")).unwrap();
+        super::eventually("a login is offered", || async {
+            let page = Browser::new().step(&url).await;
+            page.status == 302 || page.status == 303
+        })
+        .await;
+    }
+
+    /// How many requests with this grant reached the provider.
+    pub fn grants(&self, grant_type: &str) -> u64 {
+        self.idp.counters().get(&format!("grant:{grant_type}"))
+    }
+
+    /// A page of the service, not of the proxy.
+    pub fn is_from_service(page: &Page) -> bool {
+        page.status == 200 && page.text.starts_with("GET /")
+    }
+}

@@ -1,0 +1,22 @@
+//! The integration tests: the real binary between origins, clients and OpenID providers of the tests' own.
+//!
+//! One binary for all of them, because linking is most of the time. [`harness`] has four nouns; every other file is
+//! a capability, and its tests say what a user may rely on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod harness;
+
+mod conf;
+mod forwarding;
+mod harness_check;
+mod layers;
+mod oidc_login;
+mod oidc_refresh;
+mod oidc_requests;
+mod protocol;
+mod protocol_faults;
+mod proxy_protocol;
+mod reload;
+mod routing;
+mod tls;

@@ -1,0 +1,210 @@
+//! Who is sent to log in, who is told 401, and who passes without.
+
+use url::Url;
+
+use crate::harness::client::{get, send};
+use crate::harness::idp::{CALLBACK, Plan, World};
+
+async fn ask(
+    world: &World,
+    method: &str,
+    target: &str,
+    fields: &[(&str, &str)],
+) -> (u16, Vec<String>, String) {
+    let answer = send(world.proxy.web(), method, "localhost", target, fields).await;
+    let cookies = answer.head.all("set-cookie").into_iter().map(str::to_owned).collect();
+    (answer.status(), cookies, answer.text())
+}
+
+#[tokio::test]
+async fn navigations_are_sent_to_the_provider() {
+    let world = World::start().await;
+    let navigate =
+        [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), ("Accept", "application/json")];
+    for fields in [&navigate[..], &navigate[..1], &[("Accept", "text/html")], &[("Accept", "*/*")], &[]] {
+        let answer = get(world.proxy.web(), "localhost", "/private", fields).await;
+        assert_eq!(answer.status(), 302, "{fields:?}");
+        assert!(answer.get("location").unwrap().starts_with(&world.idp.issuer()), "{answer:?}");
+        assert_eq!(answer.get("cache-control"), Some("no-store"));
+    }
+    assert!(world.origin.requests().is_empty());
+}
+
+/// Each of these once opened, or would open, a door somewhere: the verdict may not hang on any of them.
+#[tokio::test]
+async fn what_is_no_navigation_gets_401_json_and_no_login_state() {
+    let world = World::start().await;
+    for (method, fields) in [
+        ("GET", &[("Sec-Fetch-Mode", "cors"), ("Accept", "text/html")][..]),
+        ("GET", &[("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")]),
+        ("GET", &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")]),
+        ("GET", &[("X-Requested-With", "XMLHttpRequest")]),
+        ("GET", &[("Accept", "application/json")]),
+        ("GET", &[("Accept", "image/avif,image/webp,*/*;q=0.8"), ("Sec-Fetch-Mode", "no-cors")]),
+        ("GET", &[("Accept", "text/event-stream")]),
+        ("GET", &[("Accept", "text/event-stream, text/html")]),
+        ("GET", &[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-Fetch-Mode", "websocket")]),
+        ("GET", &[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]),
+        ("POST", &[("Sec-Fetch-Mode", "navigate"), ("Content-Length", "0")]),
+        ("PUT", &[("Content-Length", "0")]),
+        ("DELETE", &[]),
+        ("OPTIONS", &[("Origin", "https://evil.test"), ("Access-Control-Request-Method", "GET")]),
+        ("OPTIONS", &[]),
+    ] {
+        let (status, cookies, text) = ask(&world, method, "/private", fields).await;
+        assert_eq!(status, 401, "{method} {fields:?}");
+        assert!(cookies.is_empty(), "{method} {fields:?} {cookies:?}");
+        let json: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{fields:?}: {text}"));
+        assert_eq!(json["status_code"], 401, "{json}");
+        assert!(json["error"].is_string() && json["error_description"].is_string(), "{json}");
+    }
+    assert!(world.origin.requests().is_empty(), "{:?}", world.origin.requests());
+}
+
+#[tokio::test]
+async fn headers_and_queries_of_a_client_open_nothing() {
+    let world = World::start().await;
+    for fields in [
+        ("X-Forwarded-Uri", "/public"),
+        ("X-Original-URI", "/public"),
+        ("X-Original-URL", "/public"),
+        ("X-Rewrite-URL", "/public"),
+        ("X-HTTP-Method-Override", "GET"),
+        ("User-Agent", "kube-probe/1.30"),
+        ("Authorization", "Bearer junk"),
+        ("Authorization", "Basic junk"),
+        ("X-Forwarded-User", "alice@example.test"),
+    ] {
+        let answer = get(world.proxy.web(), "localhost", "/private", &[fields]).await;
+        assert!([302, 401].contains(&answer.status()), "{fields:?}: {}", answer.status());
+    }
+    for target in [
+        "/private?x=/public",
+        "/private?/public",
+        "/private?access_token=junk",
+        "/publicsecret",
+        "/public.css",
+        "/public/../private",
+        "/public/%2e%2e/private",
+        "//private",
+    ] {
+        let answer = get(world.proxy.web(), "localhost", target, &[]).await;
+        assert!([302, 400, 401].contains(&answer.status()), "{target}: {}", answer.status());
+    }
+    assert!(world.origin.requests().is_empty(), "{:?}", world.origin.requests());
+}
+
+#[tokio::test]
+async fn excluded_paths_pass_without_identity() {
+    let world = World::start().await;
+    for target in ["/public", "/public/", "/public/a?b=c"] {
+        let (status, cookies, _) = ask(&world, "GET", target, &[("X-Forwarded-User", "root")]).await;
+        assert_eq!((status, cookies.len()), (200, 0), "{target}");
+        assert_eq!(world.origin.last().target, target);
+        assert_eq!(world.origin.last().get("x-forwarded-user"), None);
+    }
+    let browser = world.browser_of("alice").await;
+    browser.open(&world.at("/public/x")).await;
+    assert_eq!(world.origin.last().get("x-forwarded-user"), None);
+    assert_eq!(world.origin.last().get("cookie"), None, "our cookies stay here");
+}
+
+/// The provider is away when the proxy starts; everything that needs no login works, and logins work soon after
+/// it is back, without traffic to wake them.
+#[tokio::test]
+async fn a_provider_that_is_down_stops_logins_only() {
+    let mut plan = Plan::new();
+    plan.provider_down = true;
+    let world = plan.start().await;
+    assert_eq!(get(world.proxy.web(), "localhost", "/public/x", &[]).await.status(), 200);
+    crate::harness::eventually("logins are unavailable", || async {
+        let answer = get(world.proxy.web(), "localhost", "/private", &[]).await;
+        answer.status() == 503 && answer.get("retry-after").is_some()
+    })
+    .await;
+    let since = std::time::Instant::now();
+    assert_eq!(get(world.proxy.web(), "localhost", "/private", &[]).await.status(), 503);
+    assert!(since.elapsed() < std::time::Duration::from_secs(1), "{:?}", since.elapsed());
+    world.idp.go_online().await.unwrap();
+    // Without traffic: its own retry finds the provider.
+    let found = world.idp.counted(|counters| counters.get("GET /jwks") > 0);
+    tokio::time::timeout(std::time::Duration::from_secs(8), found).await.expect("it does not look again");
+    world.login_works().await;
+    let browser = world.browser_of("alice").await;
+    assert!(World::is_from_service(&browser.open(&world.at("/private")).await));
+}
+
+#[tokio::test]
+async fn an_outage_after_the_login_disturbs_no_session() {
+    let world = World::start().await;
+    let browser = world.browser_of("alice").await;
+    world.idp.go_offline().await;
+    assert!(World::is_from_service(&browser.open(&world.at("/private")).await));
+}
+
+#[tokio::test]
+async fn a_host_spelling_changes_nothing() {
+    let world = World::start().await;
+    for host in ["LOCALHOST", "localhost.", "127.0.0.1"] {
+        let answer = get(world.proxy.web(), host, "/private", &[]).await;
+        assert_eq!(answer.status(), 302, "{host}");
+    }
+    assert!(world.origin.requests().is_empty());
+}
+
+/// The redirect target of the login must not be made of what an untrusted client says about the outside.
+#[tokio::test]
+async fn the_callback_address_is_the_real_one() {
+    let world = World::start().await;
+    let fields = [
+        ("X-Forwarded-Host", "evil.example.test"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Port", "444"),
+        ("Forwarded", "host=evil.example.test;proto=https"),
+    ];
+    let host = format!("localhost:{}", world.proxy.web().port());
+    let answer = get(world.proxy.web(), &host, "/private", &fields).await;
+    let location = Url::parse(answer.get("location").unwrap()).unwrap();
+    let redirect_uri = location.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1;
+    assert_eq!(redirect_uri, world.at(CALLBACK));
+}
+
+#[tokio::test]
+async fn a_broken_policy_closes_its_routes() {
+    let world = World::start().await;
+    // An unreadable authority: nobody may pass, and nothing else is disturbed.
+    let text = crate::harness::idp::dynamic(
+        &world.idp.issuer(),
+        &world.origin,
+        "caCertPath: /no/such/file.pem",
+        "    open: {rule: PathPrefix(`/open`), service: s, priority: 99}",
+    );
+    world.proxy.change(&text);
+    crate::harness::eventually("the open route appears", || async {
+        get(world.proxy.web(), "localhost", "/open", &[]).await.status() == 200
+    })
+    .await;
+    let answer = get(world.proxy.web(), "localhost", "/private", &[]).await;
+    assert!([404, 503].contains(&answer.status()), "{}", answer.status());
+    assert!(world.origin.requests().iter().all(|seen| seen.target == "/open"));
+    assert!(world.proxy.log().contains("/no/such/file.pem"), "the file is not named in the log");
+}
+
+#[tokio::test]
+async fn options_that_would_be_forgotten_are_refused() {
+    let world = World::start().await;
+    for (line, says) in
+        [("alowedUsers: [bob]", "allowedUsers"), ("sessionEncryptionKey2: x", "sessionEncryptionKey")]
+    {
+        let before = world.proxy.metric("traefik_config_reloads_total", &[]).await;
+        let text = crate::harness::idp::dynamic(&world.idp.issuer(), &world.origin, line, "");
+        world.proxy.change(&text);
+        crate::harness::eventually("the change is seen", || async {
+            world.proxy.metric("traefik_config_reloads_total", &[]).await > before
+        })
+        .await;
+        assert!(world.proxy.log().contains(says), "{line}");
+    }
+    assert!(World::is_from_service(&world.browser_of("alice").await.open(&world.at("/x")).await));
+}
