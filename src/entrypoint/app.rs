@@ -53,18 +53,20 @@ impl<E> ConnApp<E> {
     /// Counts the request and hands it the facts of its connection.
     fn begin(&self, session: &mut ServerSession) {
         let number = self.conn.control.begin_request();
-        if self.max_requests.is_some_and(|max| number >= max) {
-            self.closer.close();
-        }
+        let is_last = self.max_requests.is_some_and(|max| number >= max);
         if session.is_http2() {
+            if is_last {
+                self.closer.close();
+            }
             session.req_header_mut().extensions_mut().insert(self.conn.clone());
             return;
         }
         session.set_connection_user_context(Some(Box::new(self.conn.clone())));
-        // Waiting is bound by the stream; Pingora's own timers would only cost. They end with the
-        // head: its rules for keep-alive apply afterwards.
+        // Waiting for a head, for a body and for the next request is bound by the stream. Pingora's
+        // own timers would cut silent WebSocket tunnels after 60 s.
         session.set_keepalive(Some(0));
-        if self.conn.control.is_closing() {
+        session.set_read_timeout(None);
+        if is_last || self.conn.control.is_closing() {
             session.set_keepalive_reuses_remaining(Some(0));
         }
     }

@@ -105,12 +105,12 @@ where
         listeners: &mut BTreeMap<Arc<str>, Running>,
         spec: &ListenerSpec,
     ) -> Result<(), BindError> {
-        if let Some(running) = listeners.get_mut(&spec.name) {
-            if running.listener.source.is_same(&spec.source) {
-                running.listener.apply(spec.settings.clone());
-                running.grace = spec.grace;
-                return Ok(());
-            }
+        if let Some(running) = listeners.get_mut(&spec.name)
+            && running.listener.source.is_same(&spec.source)
+        {
+            running.listener.apply(spec.settings.clone());
+            running.grace = spec.grace;
+            return Ok(());
         }
         let mut opened = bind::open(&spec.source).await;
         if opened.as_ref().is_err_and(BindError::is_in_use) {

@@ -125,6 +125,8 @@ pub struct Log {
     filter: reload::Handle<Targets, Registry>,
     level: Mutex<Level>,
     sink: Sink,
+    /// The subscriber of a silent log, in which its filter lives.
+    _kept: Option<tracing::Dispatch>,
 }
 
 impl Log {
@@ -150,7 +152,8 @@ impl Log {
     /// The null device cannot be opened.
     pub fn silent(dropped: IntCounter) -> Result<Self, LogError> {
         let config = telemetry::Log { file_path: Some("/dev/null".into()), ..Default::default() };
-        Self::build(&config, dropped).map(|(log, _)| log)
+        let (log, subscriber) = Self::build(&config, dropped)?;
+        Ok(Self { _kept: Some(tracing::Dispatch::new(subscriber)), ..log })
     }
 
     fn build(
@@ -175,7 +178,7 @@ impl Log {
             Box::new(lines.with_ansi(colour).event_format(Common::local(colour)))
         };
         let subscriber = Registry::default().with(filter).with(lines);
-        Ok((Self { filter: handle, level: Mutex::new(level), sink }, subscriber))
+        Ok((Self { filter: handle, level: Mutex::new(level), sink, _kept: None }, subscriber))
     }
 
     /// The level now.

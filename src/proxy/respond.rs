@@ -49,7 +49,8 @@ pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, answer: LocalR
 /// timeout: closing it at once would reset it, and a client that is still sending would not see
 /// the answer (RFC 9112, section 9.6).
 pub(super) async fn linger(session: &mut Session) {
-    let closing = !session.is_http2() && session.get_keepalive().is_none();
+    let last = session.get_keepalive().is_none() || session.get_keepalive_reuses_remaining() == Some(0);
+    let closing = last && !session.is_http2();
     if closing && !session.req_header().headers.contains_key(EXPECT) && !session.is_body_done() {
         // The answer is out; whether the client ever finishes changes nothing.
         let _ = session.as_downstream_mut().drain_request_body().await;

@@ -1,7 +1,7 @@
 //! Requests made sane before anything is decided on them: what the router judges is, byte for
 //! byte, what the service receives.
 
-use http::header::{ALLOW, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{ALLOW, CONNECTION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
 use smallvec::SmallVec;
@@ -30,7 +30,7 @@ pub(super) fn text(status: StatusCode, body: &'static str) -> LocalResponse {
         .with_header(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
 }
 
-/// Methods and targets that are not proxied: `CONNECT`, and `*`.
+/// What is not proxied: `CONNECT`, `*`, and expectations that nobody knows.
 pub(super) fn method(request: &RequestHeader) -> Result<(), Refusal> {
     if request.method == Method::CONNECT {
         // RFC 9110, section 15.6.2, as Traefik does; an HTTP/2 stream gets the answer for a method
@@ -47,7 +47,13 @@ pub(super) fn method(request: &RequestHeader) -> Result<(), Refusal> {
         // A question about the server as a whole (RFC 9110, section 9.3.7), answered as Go does.
         return Err(Box::new(LocalResponse::new(StatusCode::OK)));
     }
-    Ok(())
+    match request.headers.get(EXPECT) {
+        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            // RFC 9110, section 10.1.1, as Go does.
+            Err(refuse(StatusCode::EXPECTATION_FAILED))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `431` for a header that is larger than `limit` bytes, counted as HTTP/1.1 would write it.
@@ -369,6 +375,8 @@ mod tests {
         options.set_method(Method::OPTIONS);
         assert_eq!(status(method(&options)), 200);
         assert!(method(&request(Version::HTTP_11, b"/", &[])).is_ok());
+        assert!(method(&request(Version::HTTP_11, b"/", &[("Expect", "100-Continue")])).is_ok());
+        assert_eq!(status(method(&request(Version::HTTP_11, b"/", &[("Expect", "tea")]))), 417);
     }
 
     #[test]

@@ -106,8 +106,10 @@ fn restore_te(session: &Session, request: &mut RequestHeader) -> Result<()> {
         .headers
         .get(CONTENT_TYPE)
         .is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"));
-    let asked = client.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"))
-        && !connection_members(&client.headers).any(|name| name.eq_ignore_ascii_case("te"));
+    let asked =
+        client.headers.get(TE).and_then(|te| te.to_str().ok()).is_some_and(|te| {
+            te.split(',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case("trailers"))
+        });
     if grpc || (asked && request.version == Version::HTTP_2) {
         request.insert_header(TE, HeaderValue::from_static("trailers"))?;
     } else if request.version == Version::HTTP_2 {

@@ -143,7 +143,7 @@ impl Table {
             metrics: context.metrics.router(&route_name, &service_name).filter(|_| counted),
             service_metrics: context.metrics.service(&service_name).filter(|_| counted),
             name: route_name.into(),
-            chain: chain,
+            chain,
             service,
             service_name: service_name.into(),
             broken: broken.clone(),

@@ -30,18 +30,6 @@ impl Framing {
         }
     }
 
-    /// Bytes that certainly still belong to the body.
-    pub(super) fn at_least(&self) -> u64 {
-        match self {
-            Self::Length(left) => *left,
-            Self::Chunked(chunks) => match chunks.state {
-                ChunkState::Data(left) => left,
-                ChunkState::Complete => 0,
-                _ => 1,
-            },
-        }
-    }
-
     /// How many of the bytes of `input` belong to the body; they are then accounted for.
     pub(super) fn take(&mut self, input: &[u8]) -> usize {
         match self {

@@ -156,13 +156,7 @@ impl H1 {
     /// Waits for a complete head; says what comes next.
     fn poll_head(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<io::Result<State>> {
         loop {
-            if wire.input.is_empty() {
-                // Registered before it is asked, so that no request to close is missed.
-                wire.conn.control.wake_on_close(cx.waker());
-                if wire.eof || wire.conn.control.is_closing() {
-                    return Poll::Ready(Ok(State::Closed));
-                }
-            } else {
+            if !wire.input.is_empty() {
                 match self.scanner.advance(&wire.input, self.limits.max_header_bytes) {
                     Ok(Progress::Partial) => {}
                     Ok(Progress::Complete { skip, end }) => {
@@ -175,14 +169,20 @@ impl H1 {
                 // Nobody is left to read an answer about half a head.
                 Poll::Ready(0) => return Poll::Ready(Ok(State::Closed)),
                 Poll::Ready(_) => {}
-                Poll::Pending => return self.poll_head_deadline(cx, wire),
+                Poll::Pending => return self.poll_head_wait(cx, wire),
             }
         }
     }
 
-    fn poll_head_deadline(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<io::Result<State>> {
+    /// Nothing comes at the moment: whether to wait on.
+    fn poll_head_wait(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<io::Result<State>> {
         let timeouts = self.limits.timeouts;
         let deadline = if wire.input.is_empty() {
+            // Registered before it is asked, so that no request to close is missed.
+            wire.conn.control.wake_on_close(cx.waker());
+            if wire.conn.control.is_closing() {
+                return Poll::Ready(Ok(State::Closed));
+            }
             let first = self.request == 1;
             let allowed = if first { Some(timeouts.header) } else { timeouts.idle };
             let since = *self.waiting_since.get_or_insert_with(Instant::now);

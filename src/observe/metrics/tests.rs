@@ -161,14 +161,15 @@ fn servers_and_certificates_follow_their_items() {
 }
 
 #[test]
-fn connections_are_counted_while_their_guard_lives() {
+fn connections_are_counted_while_they_are_open() {
     let metrics = all_levels();
     let gauge = metrics.open_connections("web");
-    let (first, second) = (gauge.open(), gauge.open());
-    drop(first);
+    gauge.opened();
+    gauge.opened();
+    gauge.closed();
     let text = metrics.encode().unwrap();
     assert!(text.contains(r#"traefik_open_connections{entrypoint="web",protocol="TCP"} 1"#), "{text}");
-    drop(second);
+    gauge.closed();
     assert_eq!(gauge.current(), 0);
 }
 
@@ -177,9 +178,9 @@ fn only_names_of_the_table_are_exported() {
     let metrics = all_levels();
     metrics.config_applied(UNIX_EPOCH + Duration::from_secs(5));
     metrics.set_config_errors("file", 3);
-    let issuer = metrics.oidc().issuer("https://id.example");
-    issuer.login(LoginOutcome::Success);
-    issuer.refresh(RefreshOutcome::InvalidGrant);
+    metrics.oidc().provider_up("https://id.example", true);
+    metrics.oidc().login("login@file", LoginOutcome::Success);
+    metrics.oidc().refresh("https://id.example", RefreshOutcome::Rejected);
     let text = metrics.encode().unwrap();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = line.split(' ').next().unwrap();
@@ -189,14 +190,12 @@ fn only_names_of_the_table_are_exported() {
         "traefik_config_reloads_total 1",
         "traefik_config_last_reload_success 5",
         r#"portcullis_config_errors{provider="file"} 3"#,
-        r#"portcullis_oidc_logins_total{issuer="https://id.example",outcome="success"} 1"#,
-        r#"portcullis_oidc_logins_total{issuer="https://id.example",outcome="denied"} 0"#,
-        r#"portcullis_oidc_refreshes_total{issuer="https://id.example",outcome="invalid_grant"} 1"#,
+        r#"portcullis_oidc_logins_total{middleware="login@file",outcome="success"} 1"#,
+        r#"portcullis_oidc_refreshes_total{issuer="https://id.example",outcome="rejected"} 1"#,
+        r#"portcullis_oidc_refreshes_total{issuer="https://id.example",outcome="renewed"} 0"#,
     ] {
         assert!(text.lines().any(|shown| shown == line), "missing {line}");
     }
-    metrics.oidc().forget_issuer("https://id.example");
-    assert!(!metrics.encode().unwrap().contains("id.example"));
 }
 
 #[test]

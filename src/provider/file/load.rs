@@ -1,6 +1,7 @@
 //! One reading of the provider's files.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -144,10 +145,11 @@ impl Reading {
 
 fn adopt<T>(block: &str, into: &mut BTreeMap<String, T>, from: BTreeMap<String, T>, twice: &mut Vec<String>) {
     for (name, object) in from {
-        if into.contains_key(&name) {
-            twice.push(format!("{block}.{name}"));
-        } else {
-            into.insert(name, object);
+        match into.entry(name) {
+            Entry::Occupied(first) => twice.push(format!("{block}.{}", first.key())),
+            Entry::Vacant(free) => {
+                free.insert(object);
+            }
         }
     }
 }

@@ -1,1 +1,0 @@
-//! Handshakes are tested with the accept loop.
