@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn bodies_are_open_until_the_client_ends_them() {
         let get = frame(HEADERS, END_STREAM | END_HEADERS, 1, b"xx");
-        assert!(!after(&[get.clone()]).1.await_client());
+        assert!(!after(std::slice::from_ref(&get)).1.await_client());
         assert!(after(&[get, post()]).1.await_client());
         assert!(after(&[post(), frame(DATA, 0, 3, b"abc")]).1.await_client());
         for end in [
