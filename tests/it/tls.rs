@@ -216,7 +216,7 @@ async fn noise_on_a_tls_port_ends_that_connection_only() {
         let mut connection = crate::harness::http1::Connection::open(address).await;
         connection.send(noise).await;
         // Go answers plain HTTP on a TLS port with a 400; an alert or a plain close is fine as well.
-        let _ = crate::harness::soon("the end", connection.rest()).await;
+        let _ = crate::harness::soon(&format!("the end after {noise:?}"), connection.rest()).await;
     }
     assert_eq!(secure.status(&Knock::on("exact.sub.example.test")).await, Some(200));
 }
