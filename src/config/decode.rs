@@ -68,15 +68,6 @@ impl Decoder {
         None
     }
 
-    /// Records a key that no field has, naming the nearest one.
-    pub fn unknown_key(&mut self, entry: &Entry, known: &[&str]) {
-        let hint = match nearest(&entry.key, known.iter().copied()) {
-            Some(name) => format!("; did you mean `{name}`?"),
-            None => format!("; known here: {}", known.join(", ")),
-        };
-        self.error(&entry.at, format!("unknown key `{}`{hint}", shorten(&entry.key)));
-    }
-
     /// Decodes one field; its value is `None` when it is absent or faulty.
     pub fn field<T: Decode>(&mut self, entry: &Entry, name: &str) -> Option<T> {
         if matches!(entry.node.value, Value::Null) {
@@ -85,14 +76,23 @@ impl Decoder {
         self.at(name, |decoder| T::decode(&entry.node, decoder))
     }
 
-    /// The faults found, or `value` with the warnings when there are none.
+    /// Whether no fault was recorded so far.
+    pub fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// The faults found, in the order of their places, or `value` with the warnings when there are none.
     ///
     /// # Errors
     /// Every fault recorded so far.
-    pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<ConfigError>), ConfigErrors> {
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<ConfigError>), ConfigErrors> {
         match value {
             Some(value) if self.errors.is_empty() => Ok((value, self.warnings)),
-            _ => Err(ConfigErrors(self.errors)),
+            _ => {
+                let place = |error: &ConfigError| error.at.as_ref().map(|at| (at.line, at.column));
+                self.errors.sort_by_key(place);
+                Err(ConfigErrors(self.errors))
+            }
         }
     }
 }
@@ -107,12 +107,16 @@ fn shorten(text: &str) -> String {
 
 /// A type that can be read from a written value.
 pub trait Decode: Sized {
-    /// Reads `node`, recording faults in `decoder`; `None` when there were any.
+    /// Reads `node`, recording faults in `decoder`; `None` when nothing can be made of it.
+    ///
+    /// A block, list or map with a fault inside is still `Some`, without the faulty part, so that
+    /// the checks after decoding can find the other faults in the same run. Whether the value may be
+    /// used is for [`Decoder::finish`] to say.
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self>;
 }
 
 fn scalar<'a>(node: &'a Node, decoder: &mut Decoder, expected: &str) -> Option<&'a str> {
-    match &node.value {
+    match &node.last().value {
         Value::Scalar(text) => Some(text),
         _ => decoder.expected(node, expected),
     }
@@ -126,7 +130,7 @@ impl Decode for String {
 
 impl Decode for SecretString {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        match &node.value {
+        match &node.last().value {
             Value::Scalar(text) => Some(SecretString::from(text.clone())),
             _ => {
                 decoder.error(&node.at, format!("expected text, found {}", node.kind()));
@@ -199,21 +203,29 @@ impl<T: Decode> Decode for Vec<T> {
         let items = match &node.value {
             Value::List(items) => items,
             Value::Scalar(text) => {
-                split = text
-                    .split(',')
-                    .map(|part| Node { value: Value::Scalar(part.trim().to_owned()), at: node.at.clone() })
-                    .collect();
+                split = at_commas(text, &node.at).collect();
+                &split
+            }
+            Value::Repeated(nodes) => {
+                let texts = nodes.iter().filter_map(|node| match &node.value {
+                    Value::Scalar(text) => Some(at_commas(text, &node.at)),
+                    _ => None,
+                });
+                split = texts.flatten().collect();
                 &split
             }
             _ => return decoder.expected(node, "a list"),
         };
-        let decoded: Vec<Option<T>> = items
+        let decoded = items
             .iter()
             .enumerate()
-            .map(|(index, item)| decoder.at(&format!("[{index}]"), |decoder| T::decode(item, decoder)))
-            .collect();
-        decoded.into_iter().collect()
+            .filter_map(|(index, item)| decoder.at(&format!("[{index}]"), |decoder| T::decode(item, decoder)));
+        Some(decoded.collect())
     }
+}
+
+fn at_commas<'a>(text: &'a str, at: &'a Position) -> impl Iterator<Item = Node> + 'a {
+    text.split(',').map(|part| Node { value: Value::Scalar(part.trim().to_owned()), at: at.clone() })
 }
 
 impl<T: Decode> Decode for BTreeMap<String, T> {
@@ -221,15 +233,10 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
         let Value::Map(entries) = &node.value else {
             return decoder.expected(node, "a mapping");
         };
-        let mut map = BTreeMap::new();
-        let mut complete = true;
-        for entry in entries {
-            match decoder.field(entry, &entry.key) {
-                Some(value) => drop(map.insert(entry.key.clone(), value)),
-                None => complete &= matches!(entry.node.value, Value::Null),
-            }
-        }
-        complete.then_some(map)
+        let decoded = entries
+            .iter()
+            .filter_map(|entry| decoder.field(entry, &entry.key).map(|value| (entry.key.clone(), value)));
+        Some(decoded.collect())
     }
 }
 
@@ -254,7 +261,7 @@ impl<T> Presence<T> {
 
 impl<T: Decode + Default> Decode for Presence<T> {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
-        match &node.value {
+        match &node.last().value {
             Value::Scalar(text) => Some(Self(text.eq_ignore_ascii_case("true").then(T::default))),
             Value::Map(entries) if entries.is_empty() => Some(Self(Some(T::default()))),
             _ => T::decode(node, decoder).map(|block| Self(Some(block))),
@@ -270,15 +277,18 @@ impl<T: Decode + Default> Decode for Presence<T> {
 ///     pub struct Log {
 ///         /// What the field is.
 ///         "level" => level: String = "ERROR".to_owned(),
-///         /// A field that must be written.
-///         "address" => address: String, required;
+///         /// A field whose default is that of its type.
+///         "filePath" => file_path: Option<String>,
 ///     }
+///     required: ["level"],
 ///     not supported yet: ["otlp"],
+///     refused: { "udp" => "why it cannot be honoured" },
+///     without effect: { "old" => "why that is harmless" },
 /// }
 /// ```
-/// A key under `not supported yet` is refused by that name; any other key that no field has is
-/// refused with the nearest name. An empty mapping is refused as Traefik does, unless the field
-/// that holds the block is a [`Presence`].
+/// The lists are optional, in this order. A key that no field and no list has is refused with the
+/// nearest name. An empty mapping is refused as Traefik does, unless the field that holds the block
+/// is a [`Presence`].
 #[macro_export]
 macro_rules! schema {
     (
@@ -302,36 +312,33 @@ macro_rules! schema {
         }
 
         impl $name {
-            /// Every key of this block that is understood.
+            /// Every key of this block that has a field.
             pub const KEYS: &'static [&'static str] = &[$($key),*];
+            /// Every key of this block and what becomes of it.
+            pub const BLOCK: $crate::config::decode::BlockKeys = $crate::config::decode::BlockKeys {
+                known: Self::KEYS,
+                required: &[$($($required),*)?],
+                later: &[$($($later),*)?],
+                refused: &[$($(($refused, $reason)),*)?],
+                idle: &[$($(($idle, $why)),*)?],
+            };
         }
 
         impl $crate::config::decode::Decode for $name {
-            #[allow(unused_mut, unused_variables, clippy::redundant_closure_call)]
             fn decode(
                 node: &$crate::config::value::Node,
                 decoder: &mut $crate::config::decode::Decoder,
             ) -> Option<Self> {
-                use $crate::config::decode::BlockKeys;
-                const KEYS: BlockKeys = BlockKeys {
-                    known: $name::KEYS,
-                    required: &[$($($required),*)?],
-                    later: &[$($($later),*)?],
-                    refused: &[$($(($refused, $reason)),*)?],
-                    idle: &[$($(($idle, $why)),*)?],
-                };
-                let (entries, mut complete) = KEYS.check(node, decoder)?;
                 let mut block = Self::default();
-                for entry in entries {
+                for entry in Self::BLOCK.check(node, decoder)? {
                     $( if entry.key.eq_ignore_ascii_case($key) {
-                        match decoder.field(entry, $key) {
-                            Some(value) => block.$field = value,
-                            None => complete &= matches!(entry.node.value, $crate::config::value::Value::Null),
+                        if let Some(value) = decoder.field(entry, $key) {
+                            block.$field = value;
                         }
                         continue;
                     } )*
                 }
-                complete.then_some(block)
+                Some(block)
             }
         }
     };
@@ -354,9 +361,14 @@ pub struct BlockKeys {
 }
 
 impl BlockKeys {
-    /// The entries of `node` that have a field, and whether the others are harmless; whatever is
-    /// wrong with those becomes a fault or a warning.
-    pub fn check<'a>(&self, node: &'a Node, decoder: &mut Decoder) -> Option<(Vec<&'a Entry>, bool)> {
+    /// The keys that Traefik has here, whether or not they are honoured yet.
+    pub fn traefik(&self) -> impl Iterator<Item = &'static str> {
+        self.known.iter().chain(self.later).copied()
+    }
+
+    /// The entries of `node` that have a field; whatever is wrong with the others becomes a fault or
+    /// a warning. `None` when it is no mapping, or an empty one.
+    pub fn check<'a>(&self, node: &'a Node, decoder: &mut Decoder) -> Option<Vec<&'a Entry>> {
         let Value::Map(entries) = &node.value else {
             return decoder.expected(node, "a mapping");
         };
@@ -364,39 +376,41 @@ impl BlockKeys {
             decoder.error(&node.at, "cannot be empty: write at least one key, or leave it out");
             return None;
         }
-        let mut fine = true;
-        let mut fields = Vec::with_capacity(entries.len());
+        let mut fields: Vec<&Entry> = Vec::with_capacity(entries.len());
         for entry in entries {
-            if named(self.known, &entry.key) {
-                fields.push(entry);
+            if !named(self.known, &entry.key) {
+                self.judge_other(entry, decoder);
+            } else if let Some(first) = fields.iter().find(|field| field.key.eq_ignore_ascii_case(&entry.key)) {
+                let message = format!("is the same key as `{}` at {}: capitals make no difference", first.key, first.at);
+                decoder.at(&entry.key, |decoder| decoder.error(&entry.at, message));
             } else {
-                fine &= self.judge_other(entry, decoder);
+                fields.push(entry);
             }
         }
         for name in self.required.iter().filter(|name| node.get(name).is_none()) {
             decoder.error(&node.at, format!("`{name}` is required"));
-            fine = false;
         }
-        Some((fields, fine))
+        Some(fields)
     }
 
-    /// Deals with a key without a field; whether the block is still fine.
-    fn judge_other(&self, entry: &Entry, decoder: &mut Decoder) -> bool {
+    /// Deals with a key without a field.
+    fn judge_other(&self, entry: &Entry, decoder: &mut Decoder) {
         let with_reason = |list: &[(&str, &'static str)]| {
             list.iter().find(|(name, _)| name.eq_ignore_ascii_case(&entry.key)).map(|(_, reason)| *reason)
         };
         if let Some(reason) = with_reason(self.idle) {
             decoder.at(&entry.key, |decoder| decoder.warn(&entry.at, format!("has no effect: {reason}")));
-            return true;
-        }
-        if let Some(reason) = with_reason(self.refused) {
+        } else if let Some(reason) = with_reason(self.refused) {
             decoder.at(&entry.key, |decoder| decoder.error(&entry.at, reason));
         } else if named(self.later, &entry.key) {
             decoder.at(&entry.key, |decoder| decoder.error(&entry.at, "not supported yet"));
         } else {
-            decoder.unknown_key(entry, self.known);
+            let hint = match nearest(&entry.key, self.traefik()) {
+                Some(name) => format!("; did you mean `{name}`?"),
+                None => format!("; known here: {}", self.known.join(", ")),
+            };
+            decoder.error(&entry.at, format!("unknown key `{}`{hint}", shorten(&entry.key)));
         }
-        false
     }
 }
 

@@ -18,6 +18,17 @@ schema! {
         "tls" => tls: Tls,
     }
     not supported yet: ["tcp", "udp"],
+    refused: {
+        "entryPoints" => "belongs to the static configuration",
+        "providers" => "belongs to the static configuration",
+        "certificatesResolvers" => "belongs to the static configuration",
+        "experimental" => "belongs to the static configuration",
+        "log" => "belongs to the static configuration",
+        "accessLog" => "belongs to the static configuration",
+        "api" => "belongs to the static configuration",
+        "metrics" => "belongs to the static configuration",
+        "ping" => "belongs to the static configuration",
+    },
 }
 
 schema! {

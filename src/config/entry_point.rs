@@ -27,6 +27,10 @@ schema! {
     not supported yet: ["allowACMEByPass", "reusePort", "udp", "observability"],
     refused: {
         "http3" => "not supported yet: the HTTP engine has no HTTP/3",
+        "tls" => "write it one level deeper: `http.tls`",
+        "middlewares" => "write it one level deeper: `http.middlewares`",
+        "redirections" => "write it one level deeper: `http.redirections`",
+        "redirect" => "is Traefik v1's: write `http.redirections.entryPoint`",
     },
 }
 

@@ -25,35 +25,51 @@ pub struct Loaded {
 /// # Errors
 /// Every fault that was found.
 pub fn load_static(arguments: &[String], variables: &[(String, String)]) -> Result<Loaded, ConfigErrors> {
-    let (named, flags_left) = config_file(arguments);
-    let searched = || search_path(variables).into_iter().find(|path| path.is_file());
-    let (node, origin, ignored) = match named.map(PathBuf::from).or_else(searched) {
-        Some(path) => {
-            let node = read(&path)?;
-            let ignored =
-                (!flags_left.is_empty()).then_some("flags are not read beside a configuration file");
-            (Some(node), path.display().to_string(), ignored)
-        }
-        None => match flags::parse(&flags_left)? {
-            Some(node) => (Some(node), "flags".to_owned(), None),
-            None => (environment::parse(variables), "environment".to_owned(), None),
-        },
-    };
-    let Some(node) = node else {
-        return Ok(Loaded {
-            config: StaticConfig::default(),
-            warnings: Vec::new(),
-            origin: "defaults".to_owned(),
-        });
-    };
+    let (node, origin, beside) = written(arguments, variables)?;
     let mut decoder = Decoder::new();
-    let config = decode_document::<StaticConfig>(&node, &mut decoder);
-    if let Some(config) = &config {
-        super::validate::check(config, &node, &mut decoder);
-    }
+    let config = match &node {
+        Some(node) => {
+            let config = decode_document::<StaticConfig>(node, &mut decoder);
+            config.inspect(|config| super::validate::check(config, node, &mut decoder))
+        }
+        None => Some(StaticConfig::default()),
+    };
     let (config, mut warnings) = decoder.finish(config)?;
-    warnings.extend(ignored.map(|message| ConfigError::new("", message)));
+    warnings.extend(beside);
     Ok(Loaded { config, warnings, origin })
+}
+
+/// What the one source that counts holds, its name, and what is not read beside it.
+type Written = (Option<Node>, String, Vec<ConfigError>);
+
+fn written(arguments: &[String], variables: &[(String, String)]) -> Result<Written, ConfigErrors> {
+    let (named, flags_left) = config_file(arguments)?;
+    let searched = || search_path(variables).into_iter().find(|path| path.is_file());
+    let root = StaticConfig::BLOCK;
+    let mut beside = Vec::new();
+    let mut not_read = |what: &str, source: &str| {
+        beside.push(ConfigError::new("", format!("{what} are not read beside {source}")));
+    };
+    let variables_used = environment::is_used(variables, &root);
+    if let Some(path) = named.map(PathBuf::from).or_else(searched) {
+        let source = format!("the configuration file {}", path.display());
+        if !flags_left.is_empty() {
+            not_read("flags", &source);
+        }
+        if variables_used {
+            not_read("TRAEFIK_ variables", &source);
+        }
+        return Ok((Some(read(&path)?), path.display().to_string(), beside));
+    }
+    if let Some(node) = flags::parse(&flags_left)? {
+        if variables_used {
+            not_read("TRAEFIK_ variables", "flags");
+        }
+        return Ok((Some(node), "flags".to_owned(), beside));
+    }
+    let environment::Environment { node, others } = environment::parse(variables, &root)?;
+    let origin = if node.is_some() { "environment" } else { "defaults" };
+    Ok((node, origin.to_owned(), others))
 }
 
 /// Decodes what one provider read.
@@ -75,7 +91,7 @@ fn decode_document<T: Decode + Default>(node: &Node, decoder: &mut Decoder) -> O
 }
 
 /// Takes `--configFile` out of the flags.
-fn config_file(arguments: &[String]) -> (Option<String>, Vec<String>) {
+fn config_file(arguments: &[String]) -> Result<(Option<String>, Vec<String>), ConfigErrors> {
     let mut named = None;
     let mut left = Vec::new();
     let mut rest = arguments.iter();
@@ -83,13 +99,21 @@ fn config_file(arguments: &[String]) -> (Option<String>, Vec<String>) {
         let flag = argument.trim_start_matches('-');
         let is_flag = flag.len() < argument.len();
         let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-        if is_flag && name.eq_ignore_ascii_case("configFile") {
-            named = value.map(str::to_owned).or_else(|| rest.next().cloned());
-        } else {
+        if argument == "--" {
             left.push(argument.clone());
+            left.extend(rest.cloned());
+            break;
+        }
+        if !is_flag || !name.eq_ignore_ascii_case("configFile") {
+            left.push(argument.clone());
+            continue;
+        }
+        match value.map(str::to_owned).or_else(|| rest.next().cloned()) {
+            Some(path) if !path.is_empty() => named = Some(path),
+            _ => return Err(ConfigErrors(vec![ConfigError::new("", "`--configFile` needs the path of a file")])),
         }
     }
-    (named.filter(|path| !path.is_empty()), left)
+    Ok((named, left))
 }
 
 /// Where Traefik looks for a file.
@@ -115,9 +139,15 @@ fn read(path: &Path) -> Result<Node, ConfigErrors> {
     let fail =
         |message: String| ConfigErrors(vec![ConfigError::new("", format!("{}: {message}", path.display()))]);
     let metadata = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+    if metadata.is_dir() {
+        return Err(fail("is a folder".to_owned()));
+    }
     if metadata.len() > source::LARGEST_FILE {
         return Err(fail(format!("larger than {} bytes", source::LARGEST_FILE)));
     }
     let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
     source::parse(path, &text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ pub(super) const DEEPEST: usize = 64;
 /// Every syntax error that the format's parser reports, with its place.
 pub fn parse(path: &Path, text: &str) -> Result<Node, ConfigErrors> {
     let name = path.display().to_string();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("toml") => toml::parse(&name, text),
         _ => yaml::parse(&name, text),

@@ -36,6 +36,17 @@ schema! {
     not supported yet: [
         "tcpServersTransport", "tracing", "certificatesResolvers", "core", "hostResolver", "spiffe", "ocsp",
     ],
+    refused: {
+        "http" => "belongs to the dynamic configuration: write it in the file that `providers.file` names",
+        "tcp" => "belongs to the dynamic configuration: write it in the file that `providers.file` names",
+        "udp" => "belongs to the dynamic configuration: write it in the file that `providers.file` names",
+        "tls" => "belongs to the dynamic configuration: write it in the file that `providers.file` names",
+        "pilot" => "has been removed in Traefik v3: delete it",
+        "defaultEntryPoints" => "is Traefik v1's: write `entryPoints.<name>.asDefault: true`",
+        "logLevel" => "is Traefik v1's: write `log.level`",
+        "file" => "is Traefik v1's: write `providers.file`",
+        "acme" => "is Traefik v1's: `certificatesResolvers` has taken its place",
+    },
 }
 
 schema! {
@@ -63,6 +74,10 @@ schema! {
         "kubernetesIngressNGINX", "knative", "rest", "http", "consulCatalog", "nomad", "ecs", "consul", "etcd",
         "zooKeeper", "redis", "plugin",
     ],
+    refused: {
+        "marathon" => "has been removed in Traefik v3",
+        "rancher" => "has been removed in Traefik v3",
+    },
 }
 
 schema! {
@@ -107,6 +122,9 @@ schema! {
         "abortOnPluginFailure" => abort_on_plugin_failure: bool = true,
     }
     not supported yet: ["otlplogs", "knative"],
+    refused: {
+        "http3" => "has been removed in Traefik v3: HTTP/3 is `entryPoints.<name>.http3` (not supported yet here)",
+    },
     without effect: {
         "fastProxy" => "Portcullis has one HTTP engine",
         "kubernetesIngressNGINX" => "it has had none in Traefik since 3.6.2",

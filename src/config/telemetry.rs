@@ -93,6 +93,9 @@ schema! {
         "prometheus" => prometheus: Presence<Prometheus>,
     }
     not supported yet: ["otlp", "datadog", "statsD", "influxDB2"],
+    refused: {
+        "influxDB" => "has been removed in Traefik v3: write `influxDB2` (not supported yet here)",
+    },
 }
 
 schema! {

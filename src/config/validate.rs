@@ -1,5 +1,7 @@
 //! What decoding alone cannot see in a static configuration: references, addresses, words.
 
+use std::net::SocketAddr;
+
 use super::decode::Decoder;
 use super::entry_point::EntryPoint;
 use super::error::nearest;
@@ -25,18 +27,23 @@ fn is_native(plugin: &PluginModule) -> bool {
 
 /// Records what is wrong with `config`, which was decoded from `node`.
 pub fn check(config: &StaticConfig, node: &Node, decoder: &mut Decoder) {
+    // A block that did not decode is missing here: what refers to it is not wrong for that.
+    let complete = decoder.is_clean();
     let mut judge = Judge { node, decoder };
     for (name, entry_point) in &config.entry_points {
-        judge.entry_point(config, name, entry_point);
+        judge.entry_point(name, entry_point);
     }
     judge.plugins(config);
-    judge.words(config);
-    judge.internal_entry_points(config);
-    if let Some(file) = &config.providers.file
-        && file.directory.is_none()
-        && file.filename.is_none()
-    {
-        judge.error(&["providers", "file"], "needs `filename` or `directory`");
+    judge.logs(config);
+    judge.internals(config);
+    if complete {
+        judge.shared_addresses(config);
+        judge.redirections(config);
+        judge.internal_entry_points(config);
+        let file = config.providers.file.as_ref();
+        if file.is_some_and(|file| file.directory.is_none() && file.filename.is_none()) {
+            judge.error(&["providers", "file"], "needs `filename` or `directory`");
+        }
     }
 }
 
@@ -74,9 +81,12 @@ impl Judge<'_> {
         at.clone()
     }
 
-    fn entry_point(&mut self, config: &StaticConfig, name: &str, entry_point: &EntryPoint) {
+    fn entry_point(&mut self, name: &str, entry_point: &EntryPoint) {
         let path = |rest: &[&'static str]| [&["entryPoints", name], rest].concat();
-        if let Err(message) = super::address::parse(&entry_point.address) {
+        // Empty: it is missing, which is told already.
+        if !entry_point.address.is_empty()
+            && let Err(message) = super::address::parse(&entry_point.address)
+        {
             self.error(&path(&["address"]), message);
         }
         let trusted = &entry_point.forwarded_headers.trusted_ips;
@@ -87,14 +97,45 @@ impl Judge<'_> {
         if let Some(strategy) = &entry_point.http.alias_headers_strategy {
             self.one_of(&path(&["http", "aliasHeadersStrategy"]), strategy, &["keep", "delete", "reject"]);
         }
-        let target = entry_point.http.redirections.as_ref().and_then(|r| r.entry_point.as_ref());
-        if let Some(target) = target
-            && !target.to.starts_with(':')
-            && !config.entry_points.contains_key(&target.to)
-        {
+    }
+
+    /// Two entry points cannot listen on one address.
+    fn shared_addresses(&mut self, config: &StaticConfig) {
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        for (name, entry_point) in &config.entry_points {
+            let Ok(address) = super::address::parse(&entry_point.address) else { continue };
+            let collides = |other: &SocketAddr| {
+                other.port() == address.port()
+                    && address.port() != 0
+                    && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
+            };
+            if let Some((other, _)) = taken.iter().find(|(_, other)| collides(other)) {
+                let message = format!("entry point `{other}` listens there already");
+                self.error(&["entryPoints", name, "address"], message);
+            }
+            taken.push((name, address));
+        }
+    }
+
+    fn redirections(&mut self, config: &StaticConfig) {
+        for (name, entry_point) in &config.entry_points {
+            let path = ["entryPoints", name, "http", "redirections", "entryPoint", "to"];
+            let redirections = entry_point.http.redirections.as_ref();
+            let Some(target) = redirections.and_then(|r| r.entry_point.as_ref()) else { continue };
+            match target.to.strip_prefix(':') {
+                Some(port) if port.parse::<u16>().is_err() => {
+                    self.error(&path, format!("expected an entry point or :port, found `{}`", target.to));
+                }
+                Some(_) => {}
+                None => self.reference(config, &path, &target.to),
+            }
+        }
+    }
+
+    fn reference(&mut self, config: &StaticConfig, path: &[&str], name: &str) {
+        if !config.entry_points.contains_key(name) {
             let known = config.entry_points.keys().map(String::as_str);
-            let message = format!("entry point `{}` does not exist{}", target.to, hint(&target.to, known));
-            self.error(&path(&["http", "redirections", "entryPoint", "to"]), message);
+            self.error(path, format!("entry point `{name}` does not exist{}", hint(name, known)));
         }
     }
 
@@ -113,8 +154,8 @@ impl Judge<'_> {
     }
 
     fn one_of(&mut self, path: &[&str], word: &str, known: &[&str]) {
-        if !known.iter().any(|name| name.eq_ignore_ascii_case(word)) {
-            let message = format!("expected one of {}, found `{word}`", known.join(", "));
+        if !known.contains(&word) {
+            let message = format!("expected one of {}, found `{word}`{}", known.join(", "), hint(word, known.iter().copied()));
             self.error(path, message);
         }
     }
@@ -124,50 +165,80 @@ impl Judge<'_> {
         let kinds = [("plugins", &experimental.plugins), ("localPlugins", &experimental.local_plugins)];
         for (kind, plugins) in kinds {
             for (alias, plugin) in plugins.iter().filter(|(_, plugin)| !is_native(plugin)) {
-                let message =
-                    format!("plugin `{}` cannot be loaded: only traefikoidc is built in", plugin.module_name);
-                self.error(&["experimental", kind, alias], message);
+                // Empty: it is missing, which is told already.
+                if !plugin.module_name.is_empty() {
+                    let message = format!(
+                        "plugin `{}` cannot be loaded: only traefikoidc is built in",
+                        plugin.module_name
+                    );
+                    self.error(&["experimental", kind, alias], message);
+                }
             }
         }
     }
 
-    fn words(&mut self, config: &StaticConfig) {
+    fn logs(&mut self, config: &StaticConfig) {
         if let Some(log) = config.log.as_ref() {
             const LEVELS: &[&str] = &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"];
-            self.one_of(&["log", "level"], &log.level, LEVELS);
+            self.one_of(&["log", "level"], &log.level.to_ascii_uppercase(), LEVELS);
             self.one_of(&["log", "format"], &log.format, &["common", "json"]);
         }
-        if let Some(log) = config.access_log.as_ref() {
-            self.one_of(&["accessLog", "format"], &log.format, &["common", "json", "genericCLF"]);
-            let fields = &log.fields;
-            self.one_of(&["accessLog", "fields", "defaultMode"], &fields.default_mode, &["keep", "drop"]);
-            let path = ["accessLog", "fields", "headers", "defaultMode"];
-            self.one_of(&path, &fields.headers.default_mode, &["keep", "drop", "redact"]);
+        let Some(log) = config.access_log.as_ref() else { return };
+        self.one_of(&["accessLog", "format"], &log.format, &["common", "json", "genericCLF"]);
+        for code in log.filters.status_codes.iter().filter(|code| !is_status_range(code)) {
+            let message = format!("expected a status such as 500 or a range such as 500-599, found `{code}`");
+            self.error(&["accessLog", "filters", "statusCodes"], message);
         }
+        const FIELD: &[&str] = &["keep", "drop"];
+        const HEADER: &[&str] = &["keep", "drop", "redact"];
+        let fields = &log.fields;
+        self.one_of(&["accessLog", "fields", "defaultMode"], &fields.default_mode, FIELD);
+        for (name, mode) in &fields.names {
+            self.one_of(&["accessLog", "fields", "names", name], mode, HEADER);
+        }
+        self.one_of(&["accessLog", "fields", "headers", "defaultMode"], &fields.headers.default_mode, HEADER);
+        for (name, mode) in &fields.headers.names {
+            self.one_of(&["accessLog", "fields", "headers", "names", name], mode, HEADER);
+        }
+        let mode = &fields.query_parameters.default_mode;
+        self.one_of(&["accessLog", "fields", "queryParameters", "defaultMode"], mode, FIELD);
+    }
+
+    fn internals(&mut self, config: &StaticConfig) {
         if let Some(api) = config.api.as_ref() {
             let legal = |c: char| c.is_ascii_alphanumeric() || "/_.:~-".contains(c);
             if !api.base_path.starts_with('/') || !api.base_path.chars().all(legal) {
                 self.error(&["api", "basePath"], "expected a path of letters, digits and /_.:~-");
             }
         }
+        if config.ping.as_ref().is_some_and(|ping| !(200..600).contains(&ping.terminating_status_code)) {
+            self.error(&["ping", "terminatingStatusCode"], "expected a status from 200 to 599");
+        }
+        let rising = |bounds: &[f64]| bounds.windows(2).all(|pair| pair.first() < pair.last());
+        let prometheus = config.metrics.as_ref().and_then(|metrics| metrics.prometheus.as_ref());
+        if prometheus.is_some_and(|prometheus| !rising(&prometheus.buckets)) {
+            self.error(&["metrics", "prometheus", "buckets"], "expected numbers that rise");
+        }
     }
 
     fn internal_entry_points(&mut self, config: &StaticConfig) {
         let prometheus = config.metrics.as_ref().and_then(|metrics| metrics.prometheus.as_ref());
-        if let Some(ping) = config.ping.as_ref().filter(|ping| !ping.manual_routing) {
-            self.internal(config, &["ping", "entryPoint"], &ping.entry_point);
+        // The entry point `traefik` is made when it is needed.
+        let written = |name: &str| name != "traefik";
+        if let Some(ping) = config.ping.as_ref().filter(|p| !p.manual_routing && written(&p.entry_point)) {
+            self.reference(config, &["ping", "entryPoint"], &ping.entry_point);
         }
-        if let Some(prometheus) = prometheus.filter(|prometheus| !prometheus.manual_routing) {
-            self.internal(config, &["metrics", "prometheus", "entryPoint"], &prometheus.entry_point);
+        if let Some(metrics) = prometheus.filter(|p| !p.manual_routing && written(&p.entry_point)) {
+            self.reference(config, &["metrics", "prometheus", "entryPoint"], &metrics.entry_point);
         }
     }
+}
 
-    fn internal(&mut self, config: &StaticConfig, path: &[&str], name: &str) {
-        if name != "traefik" && !config.entry_points.contains_key(name) {
-            let known = config.entry_points.keys().map(String::as_str);
-            self.error(path, format!("entry point `{name}` does not exist{}", hint(name, known)));
-        }
-    }
+/// `500` or `500-599`.
+fn is_status_range(text: &str) -> bool {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let status = |text: &str| text.parse::<u16>().ok().filter(|status| (100..1000).contains(status));
+    matches!((status(first), status(last)), (Some(first), Some(last)) if first <= last)
 }
 
 fn hint<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
@@ -209,6 +280,45 @@ mod tests {
         assert!(
             errors(&text("github.com/someone/geoblock")).contains("`github.com/someone/geoblock` cannot be")
         );
+    }
+
+    #[test]
+    fn a_missing_block_is_told_once() {
+        let text = "entryPoints: {web: {adress: ':80'}}\nping: {entryPoint: web}\nlog: {level: LOUD}\n";
+        assert_eq!(
+            errors(text).lines().collect::<Vec<_>>(),
+            [
+                "t.yml:1:20: entryPoints.web: `address` is required",
+                "t.yml:1:21: entryPoints.web: unknown key `adress`; did you mean `address`?",
+                "t.yml:3:14: log.level: expected one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, PANIC, found `LOUD`",
+            ]
+        );
+    }
+
+    #[test]
+    fn one_address_serves_one_entry_point() {
+        let text = "entryPoints: {a: {address: '127.0.0.1:80'}, b: {address: ':80'}, c: {address: '127.0.0.2:80'}}";
+        assert_eq!(
+            errors(text),
+            "t.yml:1:57: entryPoints.b.address: entry point `a` listens there already\n\
+             t.yml:1:75: entryPoints.c.address: entry point `b` listens there already"
+        );
+    }
+
+    #[test]
+    fn modes_statuses_and_buckets() {
+        let text = "accessLog: {filters: {statusCodes: ['200', 5xx, 599-500]}, fields: {names: {ClientHost: hide}}}\n\
+                    metrics: {prometheus: {buckets: [1, 0.5]}}\nping: {terminatingStatusCode: 99}\n";
+        let said = errors(text);
+        for expected in [
+            "accessLog.filters.statusCodes: expected a status such as 500 or a range such as 500-599, found `5xx`",
+            "found `599-500`",
+            "accessLog.fields.names.ClientHost: expected one of keep, drop, redact, found `hide`",
+            "metrics.prometheus.buckets: expected numbers that rise",
+            "ping.terminatingStatusCode: expected a status from 200 to 599",
+        ] {
+            assert!(said.contains(expected), "{expected:?} not in {said}");
+        }
     }
 
     #[test]

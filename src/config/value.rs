@@ -51,8 +51,11 @@ pub enum Value {
     Scalar(String),
     /// A sequence.
     List(Vec<Node>),
-    /// A mapping, in the order written; keys are unique without regard to case.
+    /// A mapping, in the order written. Keys are unique as written; a block takes its own without
+    /// regard to case.
     Map(Vec<Entry>),
+    /// One flag given several times: a list takes all of them, anything else the last, as in Traefik.
+    Repeated(Vec<Node>),
 }
 
 /// One key of a mapping.
@@ -67,11 +70,18 @@ pub struct Entry {
 }
 
 impl Node {
-    /// The entry of a mapping whose key is `key`, without regard to case.
+    /// The entry of a mapping whose key is `key`; without regard to case if none is written so.
     pub fn get(&self, key: &str) -> Option<&Entry> {
+        let Value::Map(entries) = &self.value else { return None };
+        let exact = entries.iter().find(|entry| entry.key == key);
+        exact.or_else(|| entries.iter().find(|entry| entry.key.eq_ignore_ascii_case(key)))
+    }
+
+    /// The value that counts where there can be only one.
+    pub fn last(&self) -> &Self {
         match &self.value {
-            Value::Map(entries) => entries.iter().find(|entry| entry.key.eq_ignore_ascii_case(key)),
-            _ => None,
+            Value::Repeated(nodes) => nodes.last().unwrap_or(self),
+            _ => self,
         }
     }
 
@@ -82,6 +92,7 @@ impl Node {
             Value::Scalar(_) => "a scalar",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
+            Value::Repeated(_) => "several values",
         }
     }
 }

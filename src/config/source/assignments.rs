@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::value::{Entry, Node, Position, Value};
 
-/// One step of a path: a key or a list index.
+/// One step of a path: a key, in lower case, or a list index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// A key of a mapping.
@@ -17,14 +17,14 @@ pub enum Step {
 #[derive(Debug, Default)]
 pub struct Tree {
     children: BTreeMap<Step, Tree>,
-    values: Vec<(String, Position)>,
+    values: Vec<Node>,
 }
 
 impl Tree {
     /// Writes `value` at `path`; a path written twice holds both values.
     pub fn assign(&mut self, path: &[Step], value: String, at: Position) {
         match path {
-            [] => self.values.push((value, at)),
+            [] => self.values.push(Node { value: Value::Scalar(value), at }),
             [first, rest @ ..] => self.children.entry(first.clone()).or_default().assign(rest, value, at),
         }
     }
@@ -35,25 +35,37 @@ impl Tree {
     }
 
     /// The tree as written values.
-    pub fn into_node(self, whole: &Position) -> Node {
-        let at = self.values.first().map_or_else(|| whole.clone(), |(_, at)| at.clone());
+    ///
+    /// A value beside children, as in `--accesslog=true --accesslog.format=json`, only says that the
+    /// block is there, which the children say too.
+    pub fn into_node(mut self) -> Node {
         if self.children.is_empty() {
-            let texts: Vec<String> = self.values.into_iter().map(|(text, _)| text).collect();
-            return Node { value: Value::Scalar(texts.join(",")), at };
+            return match self.values.pop() {
+                Some(only) if self.values.is_empty() => only,
+                Some(last) => {
+                    let at = last.at.clone();
+                    self.values.push(last);
+                    Node { value: Value::Repeated(self.values), at }
+                }
+                None => Node { value: Value::Null, at: Position::whole("nowhere") },
+            };
         }
-        // `--accesslog=true --accesslog.format=json`: the block is there anyway.
-        if self.children.keys().all(|step| matches!(step, Step::Index(_))) {
-            let items = self.children.into_values().map(|child| child.into_node(whole)).collect();
-            return Node { value: Value::List(items), at };
-        }
-        let entries = self.children.into_iter().map(|(step, child)| {
+        let is_list = self.children.keys().all(|step| matches!(step, Step::Index(_)));
+        let children = self.children.into_iter().map(|(step, child)| {
             let key = match step {
                 Step::Key(key) => key,
                 Step::Index(index) => index.to_string(),
             };
-            let node = child.into_node(whole);
+            let node = child.into_node();
             Entry { key, at: node.at.clone(), node }
         });
-        Node { value: Value::Map(entries.collect()), at }
+        let entries: Vec<Entry> = children.collect();
+        let at = entries.first().map_or_else(|| Position::whole("nowhere"), |entry| entry.at.clone());
+        let value = if is_list {
+            Value::List(entries.into_iter().map(|entry| entry.node).collect())
+        } else {
+            Value::Map(entries)
+        };
+        Node { value, at }
     }
 }

@@ -4,10 +4,13 @@ use super::assignments::{Step, Tree};
 use crate::config::value::{Node, Position};
 use crate::config::{ConfigError, ConfigErrors};
 
+/// How deep a key path may be: as deep as a file may be nested.
+const DEEPEST: usize = super::DEEPEST;
+
 /// Reads flags; `None` when there are none.
 ///
 /// A flag without a value is `true`. Without `=` the next argument is the value, unless it is a flag
-/// itself. One or two dashes; `--` ends the flags.
+/// itself. One or two dashes; `--` ends the flags. Keys lose their capitals, as in Traefik.
 ///
 /// # Errors
 /// Arguments that are no flags, and malformed paths.
@@ -17,6 +20,7 @@ pub fn parse(arguments: &[String]) -> Result<Option<Node>, ConfigErrors> {
     let mut rest = arguments.iter().peekable();
     while let Some(argument) = rest.next() {
         if argument == "--" {
+            errors.extend(rest.map(|argument| ConfigError::new("", format!("`{argument}` is not a flag"))));
             break;
         }
         let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
@@ -26,7 +30,7 @@ pub fn parse(arguments: &[String]) -> Result<Option<Node>, ConfigErrors> {
         let (name, value) = match flag.split_once('=') {
             Some((name, value)) => (name, value.to_owned()),
             None => {
-                let value = rest.next_if(|next| !next.starts_with('-'));
+                let value = rest.next_if(|next| is_value(next));
                 (flag, value.map_or_else(|| "true".to_owned(), Clone::clone))
             }
         };
@@ -38,7 +42,12 @@ pub fn parse(arguments: &[String]) -> Result<Option<Node>, ConfigErrors> {
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
-    Ok((!tree.is_empty()).then(|| tree.into_node(&Position::whole("flags"))))
+    Ok((!tree.is_empty()).then(|| tree.into_node()))
+}
+
+/// Whether an argument is the value of the flag before it, and not a flag: `-1` is a number.
+fn is_value(argument: &str) -> bool {
+    argument.strip_prefix('-').is_none_or(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// `a.b[0].c` in steps.
@@ -49,18 +58,19 @@ fn path(name: &str) -> Option<Vec<Step>> {
         if key.is_empty() {
             return None;
         }
-        steps.push(Step::Key(key.to_owned()));
+        steps.push(Step::Key(key.to_ascii_lowercase()));
         for index in indexes.into_iter().flat_map(|rest| rest.split('[')) {
             steps.push(Step::Index(index.strip_suffix(']')?.parse().ok()?));
         }
     }
-    Some(steps)
+    (steps.len() <= DEEPEST).then_some(steps)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::value::Value;
+    use crate::config::{Decode, Decoder};
 
     fn read(flags: &[&str]) -> Node {
         parse(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()).unwrap().unwrap()
@@ -85,7 +95,25 @@ mod tests {
         let node = read(&["--a.list[1].x=2", "--a.list[0].x=1", "--b=1", "--b=2"]);
         let Value::List(items) = &at(&node, &["a", "list"]).value else { panic!("no list") };
         assert_eq!(items[0].get("x").unwrap().node.value, Value::Scalar("1".into()));
-        assert_eq!(at(&node, &["b"]).value, Value::Scalar("1,2".into()));
+        assert_eq!(at(&node, &["b"]).last().value, Value::Scalar("2".into()));
+        let mut decoder = Decoder::new();
+        assert_eq!(Vec::<String>::decode(at(&node, &["b"]), &mut decoder).unwrap(), ["1", "2"]);
+        assert_eq!(String::decode(at(&node, &["b"]), &mut decoder).unwrap(), "2");
+    }
+
+    #[test]
+    fn capitals_make_no_difference() {
+        let node = read(&["--entryPoints.Web.address=:80", "--entrypoints.web.asDefault"]);
+        let Value::Map(entries) = &at(&node, &["entryPoints"]).value else { panic!("no mapping") };
+        assert_eq!(entries.len(), 1);
+        assert_eq!(at(&node, &["entryPoints", "web", "asDefault"]).value, Value::Scalar("true".into()));
+    }
+
+    #[test]
+    fn a_negative_number_is_a_value() {
+        let node = read(&["--a", "-1", "--b", "--", ]);
+        assert_eq!(at(&node, &["a"]).value, Value::Scalar("-1".into()));
+        assert_eq!(at(&node, &["b"]).value, Value::Scalar("true".into()));
     }
 
     #[test]

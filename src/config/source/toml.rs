@@ -30,21 +30,21 @@ pub fn parse(name: &str, text: &str) -> Result<Node, ConfigErrors> {
     Ok(Node { value, at })
 }
 
-fn mapping(table: &DeTable<'_>, lines: &Lines, depth: usize) -> Result<Value, ConfigError> {
-    let mut entries: Vec<Entry> = Vec::with_capacity(table.len());
-    for (key, value) in table {
-        let at = lines.position(key.span());
-        let name = key.get_ref().to_string();
-        if entries.iter().any(|entry| entry.key.eq_ignore_ascii_case(&name)) {
-            let message = format!("key `{name}` is written twice");
-            return Err(ConfigError { at: Some(at), path: String::new(), message });
-        }
-        entries.push(Entry { key: name, at, node: node(value, lines, depth)? });
-    }
-    Ok(Value::Map(entries))
+fn mapping(table: &DeTable<'_>, lines: &Lines<'_>, depth: usize) -> Result<Value, ConfigError> {
+    let mut written: Vec<_> = table.iter().collect();
+    // The table sorts by name; faults are told in the order of the file.
+    written.sort_by_key(|(key, _)| key.span().start);
+    let entries: Result<Vec<Entry>, _> = written
+        .into_iter()
+        .map(|(key, value)| {
+            let at = lines.position(key.span());
+            Ok(Entry { key: key.get_ref().to_string(), at, node: node(value, lines, depth)? })
+        })
+        .collect();
+    entries.map(Value::Map)
 }
 
-fn node(value: &Spanned<DeValue<'_>>, lines: &Lines, depth: usize) -> Result<Node, ConfigError> {
+fn node(value: &Spanned<DeValue<'_>>, lines: &Lines<'_>, depth: usize) -> Result<Node, ConfigError> {
     let at = lines.position(value.span());
     if depth >= DEEPEST {
         let message = format!("nested more than {DEEPEST} levels deep");
@@ -74,24 +74,26 @@ fn integer(digits: &str, radix: u32) -> String {
 }
 
 /// Where each line starts, to turn byte offsets into lines and columns.
-struct Lines {
+struct Lines<'text> {
     source: Arc<str>,
+    text: &'text str,
     starts: Vec<usize>,
 }
 
-impl Lines {
-    fn new(name: &str, text: &str) -> Self {
+impl<'text> Lines<'text> {
+    fn new(name: &str, text: &'text str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect();
-        Self { source: name.into(), starts }
+        Self { source: name.into(), text, starts }
     }
 
     fn position(&self, span: Range<usize>) -> Position {
         let line = self.starts.partition_point(|start| *start <= span.start);
         let start = line.checked_sub(1).and_then(|index| self.starts.get(index)).copied().unwrap_or(0);
+        let column = self.text.get(start..span.start).map_or(0, |before| before.chars().count()) + 1;
         Position {
             source: Arc::clone(&self.source),
             line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(span.start - start + 1).unwrap_or(u32::MAX),
+            column: u32::try_from(column).unwrap_or(u32::MAX),
         }
     }
 }

@@ -102,6 +102,7 @@ impl<'text> Builder<'text> {
 
     fn mapping(&mut self) -> Result<Value> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut lines: HashMap<String, u32> = HashMap::new();
         let mut merged: Vec<Entry> = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -116,14 +117,15 @@ impl<'text> Builder<'text> {
                 self.merge(node, &mut merged)?;
                 continue;
             }
-            if let Some(first) = entries.iter().find(|entry| entry.key.eq_ignore_ascii_case(&key)) {
-                let line = first.at.line;
+            let at = self.position(&span);
+            if let Some(line) = lines.insert(key.clone(), at.line) {
                 return Err(self.error(&span, format!("key `{key}` is written twice; first on line {line}")));
             }
-            entries.push(Entry { key, at: self.position(&span), node });
+            entries.push(Entry { key, at, node });
         }
         for entry in merged {
-            if !entries.iter().any(|own| own.key.eq_ignore_ascii_case(&entry.key)) {
+            if !lines.contains_key(&entry.key) {
+                lines.insert(entry.key.clone(), entry.at.line);
                 entries.push(entry);
             }
         }
@@ -204,7 +206,7 @@ fn weight(node: &Node) -> usize {
     1 + match &node.value {
         Value::List(items) => items.iter().map(weight).sum::<usize>(),
         Value::Map(entries) => entries.iter().map(|entry| weight(&entry.node)).sum(),
-        _ => 0,
+        Value::Null | Value::Scalar(_) | Value::Repeated(_) => 0,
     }
 }
 
@@ -233,15 +235,36 @@ mod tests {
 
     #[test]
     fn a_key_written_twice_is_refused() {
-        assert_eq!(message("a: 1\nA: 2\n"), "f.yml:2:1: key `A` is written twice; first on line 1");
+        assert_eq!(message("a: 1\na: 2\n"), "f.yml:2:1: key `a` is written twice; first on line 1");
     }
 
     #[test]
     fn anchors_and_merge_keys_work() {
         let root = parse("f.yml", "base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\n").unwrap();
         let used = &root.get("use").unwrap().node;
+        assert!(matches!(&used.value, Value::Map(entries) if entries.len() == 2));
         assert_eq!(used.get("x").unwrap().node.value, Value::Scalar("1".into()));
         assert_eq!(used.get("y").unwrap().node.value, Value::Scalar("3".into()));
+    }
+
+    #[test]
+    fn of_several_merged_mappings_the_first_wins() {
+        let root = parse("f.yml", "a: &a {x: 1}\nb: &b {x: 2, y: 2}\nuse: {<<: [*a, *b]}\n").unwrap();
+        let used = &root.get("use").unwrap().node;
+        assert_eq!(used.get("x").unwrap().node.value, Value::Scalar("1".into()));
+        assert_eq!(used.get("y").unwrap().node.value, Value::Scalar("2".into()));
+    }
+
+    #[test]
+    fn json_is_read_too() {
+        let root = parse("f.json", "{\n  \"log\": {\"level\": \"INFO\"},\n  \"list\": [1, true, null]\n}").unwrap();
+        assert_eq!(root.get("log").unwrap().node.get("level").unwrap().node.at.to_string(), "f.json:2:20");
+        assert!(matches!(&root.get("list").unwrap().node.value, Value::List(items) if items.len() == 3));
+    }
+
+    #[test]
+    fn a_second_document_is_refused() {
+        assert_eq!(message("a: 1\n---\nb: 1\n"), "f.yml:3:1: only one document is allowed in a file");
     }
 
     #[test]

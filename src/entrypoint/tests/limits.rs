@@ -154,6 +154,35 @@ async fn a_client_that_reads_nothing_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_configured_write_timeout_is_for_the_whole_answer() {
+    let (edge, address) = Edge::start(hasty(|t| t.write = Some(SHORT))).await;
+    let mut client = connect(address).await;
+    let large = "x".repeat(16 << 20);
+    client
+        .send(format!("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{large}", large.len()))
+        .await;
+    // Takes a little now and then, which is progress but not enough.
+    let began = Instant::now();
+    let mut chunk = vec![0; 64 << 10];
+    while edge.supervisor.open_connections() > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let _ = client.0.try_read(&mut chunk);
+        assert!(began.elapsed() < SHORT * 10);
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_arrives_although_the_body_still_comes() {
+    for _ in 0..10 {
+        let (_edge, address) = Edge::start(Settings::default()).await;
+        let mut client = connect(address).await;
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n").await;
+        client.send("x".repeat(150_000)).await;
+        assert_eq!(client.last_status().await, 200);
+    }
+}
+
+#[tokio::test]
 async fn sizes() {
     let mut target = b"GET /".to_vec();
     target.resize(9000, b'a');
