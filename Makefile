@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo build test check-code browser fuzz-build rust-tests tools bench test-keycloak fmt
+.PHONY: help demo build test lint tools bench test-keycloak fmt
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -18,23 +18,11 @@ build: ## the release binary
 
 test: ## everything that CI runs
 	@scripts/need.sh build test
-	@$(MAKE) --no-print-directory check-code browser fuzz-build rust-tests
+	@scripts/test.sh
 
-check-code:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --quiet --all-targets -- -D warnings
-	@scripts/deny.sh
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps --document-private-items
-
-browser:
-	$(CARGO) build --quiet
-	cd tests/browser && npm ci --silent --no-fund --no-audit && npm test --silent
-
-fuzz-build:
-	@scripts/fuzz-build.sh
-
-rust-tests:
-	$(CARGO) test --quiet
+lint: ## formatting, clippy, cargo-deny, documentation
+	@scripts/need.sh build
+	@scripts/test.sh fmt clippy deny doc
 
 tools: ## cargo-deny, which `make test` skips when it is not there
 	$(CARGO) install --locked cargo-deny
