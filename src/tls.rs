@@ -12,7 +12,6 @@ mod options;
 mod snapshot;
 mod store;
 
-
 pub use certificate::{CertificateError, Expiry};
 pub use names::{cipher_name, version_name};
 pub use options::{Keep, OptionsError, SelfSignedError};

@@ -216,10 +216,9 @@ impl<T: Decode> Decode for Vec<T> {
             }
             _ => return decoder.expected(node, "a list"),
         };
-        let decoded = items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| decoder.at(&format!("[{index}]"), |decoder| T::decode(item, decoder)));
+        let decoded = items.iter().enumerate().filter_map(|(index, item)| {
+            decoder.at(&format!("[{index}]"), |decoder| T::decode(item, decoder))
+        });
         Some(decoded.collect())
     }
 }
@@ -380,8 +379,12 @@ impl BlockKeys {
         for entry in entries {
             if !named(self.known, &entry.key) {
                 self.judge_other(entry, decoder);
-            } else if let Some(first) = fields.iter().find(|field| field.key.eq_ignore_ascii_case(&entry.key)) {
-                let message = format!("is the same key as `{}` at {}: capitals make no difference", first.key, first.at);
+            } else if let Some(first) = fields.iter().find(|field| field.key.eq_ignore_ascii_case(&entry.key))
+            {
+                let message = format!(
+                    "is the same key as `{}` at {}: capitals make no difference",
+                    first.key, first.at
+                );
                 decoder.at(&entry.key, |decoder| decoder.error(&entry.at, message));
             } else {
                 fields.push(entry);

@@ -110,7 +110,12 @@ fn config_file(arguments: &[String]) -> Result<(Option<String>, Vec<String>), Co
         }
         match value.map(str::to_owned).or_else(|| rest.next().cloned()) {
             Some(path) if !path.is_empty() => named = Some(path),
-            _ => return Err(ConfigErrors(vec![ConfigError::new("", "`--configFile` needs the path of a file")])),
+            _ => {
+                return Err(ConfigErrors(vec![ConfigError::new(
+                    "",
+                    "`--configFile` needs the path of a file",
+                )]));
+            }
         }
     }
     Ok((named, left))

@@ -107,7 +107,9 @@ impl Judge<'_> {
             let collides = |other: &SocketAddr| {
                 other.port() == address.port()
                     && address.port() != 0
-                    && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
+                    && (other.ip() == address.ip()
+                        || other.ip().is_unspecified()
+                        || address.ip().is_unspecified())
             };
             if let Some((other, _)) = taken.iter().find(|(_, other)| collides(other)) {
                 let message = format!("entry point `{other}` listens there already");
@@ -155,7 +157,11 @@ impl Judge<'_> {
 
     fn one_of(&mut self, path: &[&str], word: &str, known: &[&str]) {
         if !known.contains(&word) {
-            let message = format!("expected one of {}, found `{word}`{}", known.join(", "), hint(word, known.iter().copied()));
+            let message = format!(
+                "expected one of {}, found `{word}`{}",
+                known.join(", "),
+                hint(word, known.iter().copied())
+            );
             self.error(path, message);
         }
     }
@@ -297,11 +303,12 @@ mod tests {
 
     #[test]
     fn one_address_serves_one_entry_point() {
-        let text = "entryPoints: {a: {address: '127.0.0.1:80'}, b: {address: ':80'}, c: {address: '127.0.0.2:80'}}";
+        let text =
+            "entryPoints: {a: {address: '127.0.0.1:80'}, b: {address: ':80'}, c: {address: '127.0.0.2:80'}}";
         assert_eq!(
             errors(text),
-            "t.yml:1:57: entryPoints.b.address: entry point `a` listens there already\n\
-             t.yml:1:75: entryPoints.c.address: entry point `b` listens there already"
+            "t.yml:1:58: entryPoints.b.address: entry point `a` listens there already\n\
+             t.yml:1:79: entryPoints.c.address: entry point `b` listens there already"
         );
     }
 

@@ -118,7 +118,8 @@ fn one_source_wins_and_the_others_are_told() {
     assert!(said[0].starts_with("flags are not read beside the configuration file /"), "{said:?}");
     assert!(said[1].starts_with("TRAEFIK_ variables are not read beside the configuration file"), "{said:?}");
 
-    let loaded = load_static(&arguments(&["--log.level=DEBUG"]), &variables(&[("TRAEFIK_LOG_LEVEL", "WARN")]));
+    let loaded =
+        load_static(&arguments(&["--log.level=DEBUG"]), &variables(&[("TRAEFIK_LOG_LEVEL", "WARN")]));
     assert_eq!(loaded.unwrap().origin, "flags");
 }
 
@@ -179,7 +180,8 @@ http: {}
 
 #[test]
 fn flags_and_variables_are_named() {
-    let said = load_static(&arguments(&["--entryPoint.web.address=:80", "--log.levl=INFO"]), &[]).unwrap_err();
+    let said =
+        load_static(&arguments(&["--entryPoint.web.address=:80", "--log.levl=INFO"]), &[]).unwrap_err();
     assert_eq!(
         said.to_string(),
         "flag --entryPoint.web.address: unknown key `entrypoint`; did you mean `entryPoints`?\n\

@@ -30,7 +30,8 @@ pub fn parse(variables: &[(String, String)], root: &BlockKeys) -> Result<Environ
     let mut errors = Vec::new();
     for (name, value, path) in ours(variables) {
         let steps: Vec<Step> = path.split('_').take(super::DEEPEST).map(step).collect();
-        let Some(Step::Key(first)) = steps.first().filter(|step| matches!(step, Step::Key(key) if !key.is_empty()))
+        let Some(Step::Key(first)) =
+            steps.first().filter(|step| matches!(step, Step::Key(key) if !key.is_empty()))
         else {
             continue;
         };
@@ -111,7 +112,8 @@ mod tests {
 
     #[test]
     fn what_kubernetes_adds_is_not_configuration() {
-        let read = read(&[("TRAEFIK_SERVICE_HOST", "10.0.0.1"), ("TRAEFIKX", "1"), ("TRAEFIK_", "1")]).unwrap();
+        let read =
+            read(&[("TRAEFIK_SERVICE_HOST", "10.0.0.1"), ("TRAEFIKX", "1"), ("TRAEFIK_", "1")]).unwrap();
         assert!(read.node.is_none());
         assert_eq!(
             read.others[0].to_string(),

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_negative_number_is_a_value() {
-        let node = read(&["--a", "-1", "--b", "--", ]);
+        let node = read(&["--a", "-1", "--b", "--"]);
         assert_eq!(at(&node, &["a"]).value, Value::Scalar("-1".into()));
         assert_eq!(at(&node, &["b"]).value, Value::Scalar("true".into()));
     }

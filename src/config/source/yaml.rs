@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn json_is_read_too() {
-        let root = parse("f.json", "{\n  \"log\": {\"level\": \"INFO\"},\n  \"list\": [1, true, null]\n}").unwrap();
+        let root =
+            parse("f.json", "{\n  \"log\": {\"level\": \"INFO\"},\n  \"list\": [1, true, null]\n}").unwrap();
         assert_eq!(root.get("log").unwrap().node.get("level").unwrap().node.at.to_string(), "f.json:2:20");
         assert!(matches!(&root.get("list").unwrap().node.value, Value::List(items) if items.len() == 3));
     }
