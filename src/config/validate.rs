@@ -307,8 +307,8 @@ mod tests {
             "entryPoints: {a: {address: '127.0.0.1:80'}, b: {address: ':80'}, c: {address: '127.0.0.2:80'}}";
         assert_eq!(
             errors(text),
-            "t.yml:1:57: entryPoints.b.address: entry point `a` listens there already\n\
-             t.yml:1:75: entryPoints.c.address: entry point `b` listens there already"
+            "t.yml:1:58: entryPoints.b.address: entry point `a` listens there already\n\
+             t.yml:1:79: entryPoints.c.address: entry point `b` listens there already"
         );
     }
 

@@ -66,13 +66,20 @@ impl FileProvider {
 
     /// Runs until `stop` becomes true or nobody listens any more.
     pub async fn run(self, events: mpsc::Sender<Event>, mut stop: channel::Receiver<bool>) {
-        let mut watcher = self.source.watch.then(|| watch::Watcher::new(&self.source.path));
+        tokio::select! {
+            () = self.follow(events) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    async fn follow(self, events: mpsc::Sender<Event>) {
+        let mut watcher = self.start_watching().await;
         let mut last = None;
         let mut force = true;
         loop {
             let loaded = self.read().await;
             if let Some(watcher) = &mut watcher {
-                watcher.follow(&loaded.files);
+                watcher.follow(&loaded.folders);
             }
             if force || last != Some(loaded.fingerprint) {
                 last = Some(loaded.fingerprint);
@@ -85,13 +92,23 @@ impl FileProvider {
             force = tokio::select! {
                 () = self.reread.notified() => true,
                 () = changed(watcher.as_mut()) => false,
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = events.closed() => return,
             };
-            tokio::select! {
-                () = settle(watcher.as_mut(), sent + self.throttle) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+            settle(watcher.as_mut(), sent + self.throttle).await;
         }
+    }
+
+    /// Watches before the first reading, so that no change falls between the two.
+    async fn start_watching(&self) -> Option<watch::Watcher> {
+        if !self.source.watch {
+            return None;
+        }
+        let path = self.source.path.clone();
+        let folders = tokio::task::spawn_blocking(move || load::folders(&path)).await.unwrap_or_default();
+        let mut watcher = watch::Watcher::new();
+        watcher.follow(&folders);
+        watcher.settle();
+        Some(watcher)
     }
 
     /// Reads on a blocking thread; once more after a pause when a file is empty.

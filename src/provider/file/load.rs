@@ -1,19 +1,19 @@
 //! One reading of the provider's files.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{NAME, Source, references, template};
+use super::{NAME, Source, references, template, watch};
 use crate::config::dynamic::DynamicConfig;
 use crate::config::source::{self, LARGEST_FILE};
 use crate::config::value::Position;
 use crate::config::{ConfigError, ConfigErrors, decode_dynamic};
 use crate::provider::Fragment;
 
-/// How many files a folder may hold, and how deep.
+/// How many files and folders there may be, and how deep.
 const MOST_FILES: usize = 10_000;
 const DEEPEST_FOLDER: usize = 16;
 
@@ -22,8 +22,8 @@ const DEEPEST_FOLDER: usize = 16;
 pub struct Loaded {
     /// The configuration, or every fault.
     pub outcome: Result<Fragment, ConfigErrors>,
-    /// Every file that was read or referenced.
-    pub files: Vec<PathBuf>,
+    /// The folders in which a change can change the outcome.
+    pub folders: BTreeSet<PathBuf>,
     /// Tells one content from another.
     pub fingerprint: u64,
     /// Whether one of the files held nothing at all.
@@ -42,7 +42,7 @@ impl Loaded {
         };
         Self {
             outcome: Err(ConfigErrors(vec![error])),
-            files: Vec::new(),
+            folders: folders(path),
             fingerprint,
             has_empty_file: false,
         }
@@ -51,15 +51,25 @@ impl Loaded {
 
 /// Reads everything once. Blocks on files.
 pub fn load(source: &Source) -> Loaded {
-    let files = match list(&source.path) {
-        Ok(files) => files,
+    let found = match list(&source.path) {
+        Ok(found) => found,
         Err(error) => return Loaded::failed(&source.path, error.to_string()),
     };
     let mut reading = Reading { log_template: source.log_template, ..Reading::default() };
-    for file in &files {
+    for file in &found.files {
         reading.file(file);
     }
-    reading.finish(files)
+    reading.finish(found)
+}
+
+/// The folders that matter before anything was read. Blocks on files.
+pub fn folders(path: &Path) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    watch::trail(path, &mut folders);
+    if let Ok(found) = list(path) {
+        found.add_folders(&mut folders);
+    }
+    folders
 }
 
 #[derive(Default)]
@@ -122,11 +132,14 @@ impl Reading {
         }));
     }
 
-    fn finish(mut self, files: Vec<PathBuf>) -> Loaded {
+    fn finish(mut self, found: Found) -> Loaded {
         let referenced = references::files(&self.merged);
+        let mut folders = BTreeSet::new();
+        found.add_folders(&mut folders);
         for path in &referenced {
             // A file that cannot be read is the business of whoever needs it; here it only must count as a change.
-            std::fs::read(path).ok().hash(&mut self.hasher);
+            bytes(path).ok().hash(&mut self.hasher);
+            watch::trail(path, &mut folders);
         }
         let outcome = if self.errors.is_empty() {
             let config = Arc::new(self.merged);
@@ -134,12 +147,7 @@ impl Reading {
         } else {
             Err(ConfigErrors(self.errors))
         };
-        Loaded {
-            outcome,
-            files: files.into_iter().chain(referenced).collect(),
-            fingerprint: self.hasher.finish(),
-            has_empty_file: self.has_empty_file,
-        }
+        Loaded { outcome, folders, fingerprint: self.hasher.finish(), has_empty_file: self.has_empty_file }
     }
 }
 
@@ -155,28 +163,53 @@ fn adopt<T>(block: &str, into: &mut BTreeMap<String, T>, from: BTreeMap<String, 
 }
 
 fn read(path: &Path) -> Result<String, String> {
+    String::from_utf8(bytes(path)?).map_err(|error| format!("is not UTF-8: {error}"))
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("is not a file".to_owned());
+    }
     if metadata.len() > LARGEST_FILE {
         return Err(format!("larger than {LARGEST_FILE} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    std::fs::read(path).map_err(|error| error.to_string())
+}
+
+/// What lies at the provider's path.
+#[derive(Default)]
+struct Found {
+    files: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+}
+
+impl Found {
+    fn add_folders(&self, folders: &mut BTreeSet<PathBuf>) {
+        folders.extend(self.folders.iter().cloned());
+        for path in self.files.iter().chain(&self.folders) {
+            watch::trail(path, folders);
+        }
+    }
 }
 
 /// The file itself, or the configuration files below a folder in name order.
-fn list(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn list(path: &Path) -> std::io::Result<Found> {
+    let mut found = Found::default();
     if !std::fs::metadata(path)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        found.files.push(path.to_owned());
+        return Ok(found);
     }
-    let mut files = Vec::new();
-    walk(path, 0, &mut files)?;
-    files.sort();
-    Ok(files)
+    walk(path, 0, &mut found)?;
+    found.files.sort();
+    Ok(found)
 }
 
-fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+fn walk(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
     if depth > DEEPEST_FOLDER {
         return Err(std::io::Error::other("folders are nested too deeply"));
     }
+    found.folders.push(folder.to_owned());
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         // Kubernetes mounts a ConfigMap as links into `..data`, itself a link: the links beside it are what counts.
@@ -186,18 +219,19 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Resul
             continue;
         }
         if metadata.is_dir() {
-            walk(&path, depth + 1, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|ending| ["toml", "yaml", "yml"].iter().any(|known| ending == *known))
-        {
-            files.push(path);
+            walk(&path, depth + 1, found)?;
+        } else if is_configuration(&path) {
+            found.files.push(path);
         }
-        if files.len() > MOST_FILES {
-            return Err(std::io::Error::other(format!("more than {MOST_FILES} files")));
+        if found.files.len().max(found.folders.len()) > MOST_FILES {
+            return Err(std::io::Error::other(format!("more than {MOST_FILES} files or folders")));
         }
     }
     Ok(())
+}
+
+fn is_configuration(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ["toml", "yaml", "yml"].iter().any(|known| ending == *known))
 }
 
 fn hash(value: &impl Hash) -> u64 {

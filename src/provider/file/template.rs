@@ -24,7 +24,10 @@ pub fn render(
         rendered.push_str(before);
         let offset = text.len() - action.len() - 2;
         match evaluate(action, &variable) {
-            Ok((value, after)) => {
+            Ok(Evaluated { value, trim_before, after }) => {
+                if trim_before {
+                    rendered.truncate(rendered.trim_end().len());
+                }
                 rendered.push_str(&value);
                 rest = after;
             }
@@ -42,27 +45,39 @@ pub fn render(
     if errors.is_empty() { Ok(rendered) } else { Err(ConfigErrors(errors)) }
 }
 
-/// The value of the action at the start of `action`, and what follows its closing braces.
+/// An executed action.
+struct Evaluated<'a> {
+    value: String,
+    /// `{{- `: white space before the action goes.
+    trim_before: bool,
+    /// What follows the closing braces; after ` -}}` without its leading white space.
+    after: &'a str,
+}
+
+/// Executes the action at the start of `action`.
 fn evaluate<'a>(
     action: &'a str,
     variable: &impl Fn(&str) -> Option<String>,
-) -> Result<(String, &'a str), String> {
+) -> Result<Evaluated<'a>, String> {
     const ALLOWED: &str = "only {{`raw text`}} and {{ env \"NAME\" }} are supported in dynamic files";
-    let inner = action.strip_prefix("- ").unwrap_or(action).trim_start();
+    let trimmed = action.strip_prefix('-').filter(|rest| rest.starts_with(char::is_whitespace));
+    let inner = trimmed.unwrap_or(action).trim_start();
     let (value, after) = if let Some(raw) = inner.strip_prefix('`') {
         let (raw, after) = raw.split_once('`').ok_or("this raw string does not end")?;
         (raw.to_owned(), after)
-    } else if let Some(name) =
-        inner.strip_prefix("env").map(str::trim_start).and_then(|n| n.strip_prefix('"'))
-    {
-        let (name, after) = name.split_once('"').ok_or("this name does not end")?;
-        (variable(name).unwrap_or_default(), after)
     } else {
-        return Err(ALLOWED.to_owned());
+        let name = inner.strip_prefix("env").map(str::trim_start).ok_or(ALLOWED)?;
+        let quote = name.chars().next().filter(|quote| matches!(quote, '"' | '`')).ok_or(ALLOWED)?;
+        let name = name.strip_prefix(quote).ok_or(ALLOWED)?;
+        let (name, after) = name.split_once(quote).ok_or("this name does not end")?;
+        (variable(name).unwrap_or_default(), after)
     };
-    let after = after.trim_start();
-    let after = after.strip_prefix("}}").ok_or_else(|| ALLOWED.to_owned())?;
-    Ok((value, after))
+    let (trim_after, after) = match after.trim_start().strip_prefix("-}}") {
+        Some(rest) if after.starts_with(char::is_whitespace) => (true, rest),
+        _ => (false, after.trim_start().strip_prefix("}}").ok_or(ALLOWED)?),
+    };
+    let after = if trim_after { after.trim_start() } else { after };
+    Ok(Evaluated { value, trim_before: trimmed.is_some(), after })
 }
 
 fn position(path: &Path, text: &str, offset: usize) -> Position {
@@ -90,6 +105,9 @@ mod tests {
         assert_eq!(render_it("value: \"{{`{{.Claims.email}}`}}\"").unwrap(), "value: \"{{.Claims.email}}\"");
         assert_eq!(render_it("rule: Host(`{{ env \"HOST\" }}`)").unwrap(), "rule: Host(`example.com`)");
         assert_eq!(render_it("a: {{env \"NONE\"}}b").unwrap(), "a: b");
+        assert_eq!(render_it("a: {{ env `HOST` }}").unwrap(), "a: example.com");
+        assert_eq!(render_it("a \n{{- env \"HOST\" -}}\n b").unwrap(), "aexample.comb");
+        assert_eq!(render_it("a {{`x` -}} b {{- `y`}}").unwrap(), "a xby");
         assert_eq!(render_it("plain { } text").unwrap(), "plain { } text");
     }
 
@@ -99,6 +117,18 @@ mod tests {
         assert!(said.starts_with("d.yml:2:4: only {{`raw text`}}"), "{said}");
         assert_eq!(said.lines().count(), 2);
         assert!(render_it("{{`open").unwrap_err().contains("does not end"));
+        for refused in [
+            "{{}}",
+            "{{env}}",
+            "{{ env NAME }}",
+            "{{environment \"X\"}}",
+            "{{- }}",
+            "{{/* x */}}",
+            "{{`a` | upper}}",
+            "{{",
+        ] {
+            assert!(render_it(refused).is_err(), "{refused}");
+        }
     }
 
     proptest::proptest! {

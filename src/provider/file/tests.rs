@@ -36,6 +36,19 @@ impl Running {
         let fragment = event.outcome.map_err(|errors| errors.to_string())?;
         Ok(fragment.config.http.routers.get("r").map(|r| r.value.rule.clone()).unwrap_or_default())
     }
+
+    async fn until_ok(&mut self) -> String {
+        loop {
+            if let Some(rule) = self.next().await.ok().filter(|rule| !rule.is_empty()) {
+                return rule;
+            }
+        }
+    }
+
+    /// Passes over what was seen half-way.
+    async fn until(&mut self, rule: &str) {
+        while self.next().await.ok().as_deref() != Some(rule) {}
+    }
 }
 
 #[tokio::test]
@@ -62,6 +75,76 @@ async fn saves_of_every_kind_are_seen() {
             Err(gone) => assert!(gone.contains("No such file"), "{gone}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_not_believed_at_once() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("dynamic.yml");
+    fs::write(&file, router("Path(`/0`)")).unwrap();
+    let mut running = start(&file);
+    assert_eq!(running.next().await.unwrap(), "Path(`/0`)");
+    // Two saves: the first ends before the writer has the content, the second brings it.
+    fs::write(&file, "").unwrap();
+    fs::write(&file, router("Path(`/1`)")).unwrap();
+    assert_eq!(running.next().await.unwrap(), "Path(`/1`)");
+    fs::write(&file, " \n").unwrap();
+    assert_eq!(running.next().await.unwrap(), "", "an empty file is an empty configuration in the end");
+}
+
+#[tokio::test]
+async fn folders_that_come_later_are_followed() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("conf");
+    let mut running = start(&root);
+    assert!(running.next().await.unwrap_err().contains("No such file"));
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a.yml"), router("Path(`/0`)")).unwrap();
+    assert_eq!(running.until_ok().await, "Path(`/0`)");
+
+    fs::create_dir_all(root.join("sub/deep")).unwrap();
+    fs::rename(root.join("a.yml"), root.join("sub/deep/a.yml")).unwrap();
+    fs::write(root.join("sub/deep/a.yml"), router("Path(`/1`)")).unwrap();
+    running.until("Path(`/1`)").await;
+    fs::write(root.join("sub/deep/a.yml"), router("Path(`/2`)")).unwrap();
+    running.until("Path(`/2`)").await;
+
+    // The whole folder is exchanged, and the new one is followed.
+    let next = folder.path().join("next");
+    fs::create_dir(&next).unwrap();
+    fs::write(next.join("a.yml"), router("Path(`/3`)")).unwrap();
+    fs::rename(&root, folder.path().join("old")).unwrap();
+    fs::rename(&next, &root).unwrap();
+    running.until("Path(`/3`)").await;
+    fs::write(root.join("a.yml"), router("Path(`/4`)")).unwrap();
+    running.until("Path(`/4`)").await;
+}
+
+#[tokio::test]
+async fn the_file_behind_a_link_is_followed() {
+    let folder = TempDir::new().unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    let real = elsewhere.path().join("real.yml");
+    fs::write(&real, router("Path(`/0`)")).unwrap();
+    let link = folder.path().join("dynamic.yml");
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let mut running = start(&link);
+    assert_eq!(running.next().await.unwrap(), "Path(`/0`)");
+    fs::write(&real, router("Path(`/1`)")).unwrap();
+    assert_eq!(running.next().await.unwrap(), "Path(`/1`)");
+}
+
+#[tokio::test]
+async fn it_ends_when_told_to() {
+    let folder = TempDir::new().unwrap();
+    let source = Source { path: folder.path().to_owned(), watch: true, log_template: false };
+    let provider = FileProvider::new(source, Duration::from_secs(3600), Arc::new(Notify::new()));
+    // Nobody takes the second event: even then a stop is heard.
+    let (sender, _events) = mpsc::channel(1);
+    let (stop, stopped) = channel::channel(false);
+    let running = tokio::spawn(provider.run(sender, stopped));
+    stop.send(true).unwrap();
+    tokio::time::timeout(PATIENCE, running).await.expect("it ends").unwrap();
 }
 
 #[tokio::test]
