@@ -43,7 +43,9 @@ fn fate(document: &str, path: &str, kind: &str) -> String {
         "static" => decode::<StaticConfig>(&text),
         _ => decode::<DynamicConfig>(&text),
     };
-    let about = |error: &ConfigError| path == error.path || path.starts_with(&format!("{}.", error.path));
+    let about = |error: &ConfigError| {
+        path.strip_prefix(&error.path).is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
+    };
     match told {
         Ok(warnings) if warnings.iter().any(about) => "idle".to_owned(),
         Ok(_) => "honoured".to_owned(),
@@ -51,7 +53,9 @@ fn fate(document: &str, path: &str, kind: &str) -> String {
             let mut errors = errors.iter().filter(|error| !error.message.ends_with("` is required"));
             match errors.next() {
                 None => "honoured".to_owned(),
-                Some(error) if about(error) && error.message.starts_with("not supported yet") => "later".to_owned(),
+                Some(error) if about(error) && error.message.starts_with("not supported yet") => {
+                    "later".to_owned()
+                }
                 Some(error) if about(error) && error.message.starts_with("unknown key") => error.to_string(),
                 Some(error) if about(error) => "refused".to_owned(),
                 Some(error) => error.to_string(),

@@ -211,7 +211,9 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
 #[tokio::test]
 async fn noise_on_a_tls_port_ends_that_connection_only() {
     let secure = Secure::start(ANY, DEFAULT).await;
-    for noise in ["GET / HTTP/1.1\r\nHost: h\r\n\r\n", "\x16\x03\x01\x00\x05hello", "\0\0\0\0"] {
+    for noise in
+        ["GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "\x16\x03\x01\x00\x05hello", "\0\0\0\0"]
+    {
         let address = secure.proxy.address("secure");
         let mut connection = crate::harness::http1::Connection::open(address).await;
         connection.send(noise).await;

@@ -127,7 +127,7 @@ fn launch(config: &Path, folder: &Path) -> Child {
     let state = folder.join("state");
     Command::new(BINARY)
         .arg(format!("--configFile={}", config.display()))
-        .current_dir(folder)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", folder)
@@ -269,11 +269,10 @@ pub fn route(rule: &str, origin: SocketAddr) -> String {
 
 /// Runs `portcullis check` on a static configuration; returns whether it passed, and all that it printed.
 pub fn check(config: &Path) -> (bool, String) {
-    let folder = config.parent().unwrap();
     let output = Command::new(BINARY)
         .arg("check")
         .arg(format!("--configFile={}", config.display()))
-        .current_dir(folder)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .output()
