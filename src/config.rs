@@ -19,6 +19,8 @@ pub mod source;
 pub mod static_config;
 pub mod telemetry;
 pub mod tls;
+#[cfg(test)]
+mod traefik_keys;
 pub mod validate;
 pub mod value;
 
