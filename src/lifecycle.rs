@@ -4,12 +4,14 @@
 
 mod drain;
 mod panics;
+mod server;
 mod signals;
 mod systemd;
 mod watchdog;
 
 pub use drain::{DrainOutcome, DrainTarget, drain};
 pub use panics::count_panics;
+pub use server::{serve, server_conf};
 pub use signals::{Actions, Signal, Signals, until_stopped};
 pub use systemd::Notifier;
 pub use watchdog::watchdog;

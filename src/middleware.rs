@@ -91,6 +91,8 @@ pub struct State {
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// The user for the access log. Basic authentication sets it even when the password was wrong.
     pub user: Option<Arc<str>>,
+    /// Keep the query out of the access log: it holds what only the provider and we may know.
+    pub hide_query: bool,
     /// Do not append the peer to `X-Forwarded-For`.
     pub omit_forwarded_for: bool,
     /// How many middlewares let the request pass.

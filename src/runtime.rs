@@ -23,9 +23,10 @@ use tokio::sync::watch;
 
 pub use compile::{Compiled, compile};
 pub use kept::Kept;
+pub use middlewares::check_blocks;
 
 use crate::config::dynamic::DynamicConfig;
-use crate::config::{ConfigError, StaticConfig};
+use crate::config::{ConfigError, ConfigErrors, StaticConfig};
 use crate::observe::metrics::CertificateExpiry;
 use crate::provider::{Event, Fragment};
 use crate::proxy::Snapshot;
@@ -94,17 +95,12 @@ impl Runtime {
                 let runtime = Arc::clone(self);
                 // Reads certificates and builds the index: not for a thread that others wait for.
                 match tokio::task::spawn_blocking(move || runtime.compile(&fragment)).await {
-                    Ok(compiled) => Ok(self.swap(compiled).await),
+                    Ok(Ok(compiled)) => Ok(self.swap(compiled).await),
+                    Ok(Err(errors)) => Err(self.refuse(event.provider, errors)),
                     Err(error) => Err(format!("the configuration could not be compiled: {error}")),
                 }
             }
-            Err(errors) => {
-                for error in &errors.0 {
-                    tracing::error!(provider = event.provider, "{error}");
-                }
-                self.kept.health.set_config_errors(event.provider, errors.0.clone());
-                Err(errors.to_string())
-            }
+            Err(errors) => Err(self.refuse(event.provider, errors)),
         };
         if outcome.is_err() {
             tracing::error!(
@@ -122,14 +118,21 @@ impl Runtime {
         self.kept.health.configuration_live();
     }
 
-    fn compile(&self, fragment: &Fragment) -> Compiled {
+    /// Tells of faults that refuse a load as a whole.
+    fn refuse(&self, provider: &str, errors: ConfigErrors) -> String {
+        report(provider, &errors.0, &self.kept);
+        errors.to_string()
+    }
+
+    fn compile(&self, fragment: &Fragment) -> Result<Compiled, ConfigErrors> {
+        check_blocks(&fragment.config, &self.fixed)?;
         for warning in &fragment.warnings {
             tracing::warn!(provider = fragment.provider, "{warning}");
         }
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let compiled = compile(generation, &self.fixed, &fragment.config, fragment.provider, &self.kept);
         report(fragment.provider, &compiled.errors, &self.kept);
-        compiled
+        Ok(compiled)
     }
 
     async fn swap(&self, compiled: Compiled) -> String {

@@ -7,12 +7,14 @@
 
 mod certificate;
 mod client_auth;
+mod error;
 mod names;
 mod options;
 mod snapshot;
 mod store;
 
 pub use certificate::{CertificateError, Expiry};
+pub use error::TlsError;
 pub use names::{cipher_name, version_name};
 pub use options::{Keep, OptionsError, SelfSignedError};
-pub use snapshot::{Decision, HostOptions, Inputs, Refusal, TlsError, TlsSnapshot, build};
+pub use snapshot::{Decision, HostOptions, Inputs, Refusal, TlsSnapshot, build};

@@ -10,7 +10,7 @@ use crate::config::dynamic::DynamicConfig;
 use crate::config::{ConfigError, ConfigErrors, Loaded};
 use crate::observe::{Log, Metrics};
 use crate::provider::file::{self, Source};
-use crate::runtime::{Compiled, Kept, compile, entry_points};
+use crate::runtime::{Compiled, Kept, check_blocks, compile, entry_points};
 use crate::service::{Registries, dns::Names};
 
 /// Prints every fault and fails, or a summary.
@@ -41,6 +41,7 @@ fn check(loaded: &Loaded) -> Result<String, Vec<ConfigError>> {
         }
     };
     warnings.splice(0..0, loaded.warnings.iter().cloned());
+    check_blocks(&dynamic, &loaded.config).map_err(|errors| errors.0)?;
     let compiled = try_out(loaded, &dynamic).map_err(|message| vec![ConfigError::new("", message)])?;
     if !compiled.errors.is_empty() {
         return Err(compiled.errors);

@@ -1,22 +1,13 @@
 //! Running: the process from its start to its end.
-//!
-//! Pingora's server owns two services with a runtime each. *Edge* has a thread for every core and
-//! serves connections. *Control* does everything else: configuration, names, metadata of OpenID
-//! providers, signals. When control is done, the process ends.
 
 mod control;
 mod listeners;
-mod services;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server};
-
 use self::control::Control;
-use self::services::{ControlService, EdgeService, Ending};
 use crate::admin::Health;
 use crate::config::{Loaded, StaticConfig};
 use crate::lifecycle;
@@ -24,8 +15,6 @@ use crate::observe::{AccessLog, Log, Metrics};
 
 /// How long the last lines of a log may take to be written.
 const FLUSH: Duration = Duration::from_secs(2);
-/// Idle upstream connections kept, for each thread.
-const POOL: usize = 4096;
 
 /// What is said once requests are served.
 pub type Greeting = Box<dyn FnOnce() + Send + Sync>;
@@ -44,41 +33,19 @@ pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>)
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = loaded.origin, "starting");
     let control = Control { arguments, config: loaded.config, observed: observed.clone(), greeting };
-    let failure = run(control);
+    // Driven from a thread of its own: its future borrows across awaits in ways that the compiler
+    // cannot prove fit to move between threads.
+    let outcome = lifecycle::serve(Box::new(|here, edge| here.block_on(control.run(edge))));
     if let Some(access_log) = &observed.access_log {
         access_log.flush(FLUSH);
     }
     observed.log.flush(FLUSH);
-    match failure {
-        None => ExitCode::SUCCESS,
-        Some(message) => {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
             eprintln!("portcullis: {message}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Runs both services; why the process could not go on, if so.
-fn run(control: Control) -> Option<String> {
-    let mut server = Server::new_with_opt_and_conf(None, server_conf());
-    server.bootstrap();
-    let (edge, edge_runtime) = EdgeService::new();
-    let ending = Ending::default();
-    server.add_service(edge);
-    server.add_service(ControlService::new(control, edge_runtime, ending.clone()));
-    server.run(RunArgs { shutdown_signal: Box::new(ending.clone()) });
-    ending.failure()
-}
-
-fn server_conf() -> ServerConf {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    ServerConf {
-        threads,
-        upstream_keepalive_pool_size: POOL,
-        // Control drains before it ends; a second wait would only be a wait.
-        grace_period_seconds: Some(0),
-        graceful_shutdown_timeout_seconds: Some(1),
-        ..ServerConf::default()
     }
 }
 

@@ -142,31 +142,42 @@ impl Seen {
                      <a href=\"/\">Log in</a></p>\n"
                 .to_owned(),
         };
-        let _ = write!(
+        if user.is_some() {
+            body.push_str("<h2>What the edge says about you</h2>\n");
+            table(&mut body, self.identity());
+        }
+        let _ = writeln!(
             body,
-            "<h2>The request that the service received</h2>\n<p><code>{} {} {}</code></p>\n\
-             <table><thead><tr><th scope=\"col\">Header</th><th scope=\"col\">Value</th></tr></thead><tbody>\n",
+            "<h2>The request that the service received</h2>\n<p><code>{} {} {}</code></p>",
             escape(&self.method),
             escape(&self.target),
             escape(&self.version),
         );
-        for (name, value) in &self.headers {
-            let class = if is_identity(name) { " class=\"identity\"" } else { "" };
-            let _ = writeln!(
-                body,
-                "<tr{class}><th scope=\"row\"><code>{}</code></th><td><code>{}</code></td></tr>",
-                escape(name),
-                escape(value)
-            );
-        }
+        table(&mut body, self.headers.iter().filter(|(name, _)| !is_identity(name)));
         let _ = write!(
             body,
-            "</tbody></table>\n<p class=\"quiet\">Body: {} bytes. The same as <a href=\"/json\">JSON</a>. \
+            "<p class=\"quiet\">Body: {} bytes. The same as <a href=\"/json\">JSON</a>. \
              <a href=\"/public/\">A page without login</a>.</p>",
             self.body_bytes
         );
         page(StatusCode::OK, &title, &body)
     }
+}
+
+/// A table of headers; those of the identity are marked.
+fn table<'a>(body: &mut String, headers: impl Iterator<Item = &'a (String, String)>) {
+    let head = "<thead><tr><th scope=\"col\">Header</th><th scope=\"col\">Value</th></tr></thead>";
+    let _ = writeln!(body, "<table>{head}<tbody>");
+    for (name, value) in headers {
+        let class = if is_identity(name) { " class=\"identity\"" } else { "" };
+        let _ = writeln!(
+            body,
+            "<tr{class}><th scope=\"row\"><code>{}</code></th><td><code>{}</code></td></tr>",
+            escape(name),
+            escape(value)
+        );
+    }
+    body.push_str("</tbody></table>\n");
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ ping: {{}}
 metrics:
   prometheus: {{}}
 log:
-  level: WARN
+  level: ERROR # the console belongs to the demo's own lines
 accessLog:
   filePath: {access_log}
 "#

@@ -53,7 +53,9 @@ pub(super) fn page(status: StatusCode, title: &str, body: &str) -> Response {
          <body><main>\n<h1>{title}</h1>\n{body}\n</main></body>\n</html>\n"
     );
     // No form-action: the answer to the form redirects to another origin, which that directive would block.
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
+    // connect-src, so that a visitor can try `fetch` in the browser's console.
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; \
+                  frame-ancestors 'none'";
     let mut response = (status, text).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -62,9 +62,10 @@ impl<E> ConnApp<E> {
             return;
         }
         session.set_connection_user_context(Some(Box::new(self.conn.clone())));
-        // Waiting is bound by the stream; Pingora's own timers would only cost. They end with the
-        // head: its rules for keep-alive apply afterwards.
+        // Waiting for a head, for a body and for the next request is bound by the stream. Pingora's
+        // own timers would cut silent WebSocket tunnels after 60 s.
         session.set_keepalive(Some(0));
+        session.set_read_timeout(None);
         if is_last || self.conn.control.is_closing() {
             session.set_keepalive_reuses_remaining(Some(0));
         }

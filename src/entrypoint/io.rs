@@ -56,11 +56,16 @@ const LINGER_BYTES: usize = 256 << 10;
 pub(super) struct Limits {
     pub(super) timeouts: Timeouts,
     pub(super) max_header_bytes: usize,
+    pub(super) h2_window: u32,
 }
 
 impl Limits {
     pub(super) fn of(settings: &Settings) -> Self {
-        Self { timeouts: settings.timeouts, max_header_bytes: settings.max_header_bytes }
+        Self {
+            timeouts: settings.timeouts,
+            max_header_bytes: settings.max_header_bytes,
+            h2_window: settings.http2.window,
+        }
     }
 }
 
@@ -100,7 +105,7 @@ impl HttpIo {
             .map(|tls| Arc::new(SslDigest::new(tls.cipher, tls.version, None, None, Vec::new())));
         conn.control.add_received(first.len());
         let reader = if conn.h2 {
-            Reader::H2(H2::new(opened, limits.timeouts))
+            Reader::H2(H2::new(opened, limits.timeouts, limits.h2_window))
         } else {
             Reader::H1(H1::new(opened, limits, events))
         };
@@ -143,7 +148,11 @@ impl AsyncWrite for HttpIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let deadline = this.reader.write_deadline();
-        this.writer.poll_write(cx, &mut this.wire, buf, deadline)
+        let written = this.writer.poll_write(cx, &mut this.wire, buf, deadline);
+        if let (Reader::H2(h2), Poll::Ready(Ok(n))) = (&mut this.reader, &written) {
+            h2.sent(buf.get(..*n).unwrap_or_default());
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -153,7 +162,16 @@ impl AsyncWrite for HttpIo {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let deadline = this.reader.write_deadline();
-        this.writer.poll_write_vectored(cx, &mut this.wire, bufs, deadline)
+        let written = this.writer.poll_write_vectored(cx, &mut this.wire, bufs, deadline);
+        if let (Reader::H2(h2), Poll::Ready(Ok(n))) = (&mut this.reader, &written) {
+            let mut left = *n;
+            for buf in bufs {
+                let n = left.min(buf.len());
+                h2.sent(buf.get(..n).unwrap_or_default());
+                left -= n;
+            }
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

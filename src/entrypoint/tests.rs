@@ -8,3 +8,4 @@ mod lifecycle;
 mod limits;
 mod proxy_header;
 mod tls;
+mod tls_client;

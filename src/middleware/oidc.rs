@@ -24,6 +24,7 @@ impl Oidc {
     }
 
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
+        exchange.state.hide_query |= self.0.owns(exchange.request.uri.path());
         match self.0.decide(&parts(exchange), SystemTime::now()).await {
             Decision::Respond(response) => Flow::Respond(response),
             Decision::Forward(identity) => {

@@ -126,7 +126,7 @@ pub struct Log {
     level: Mutex<Level>,
     sink: Sink,
     /// The subscriber of a silent log, in which its filter lives.
-    unused: Option<tracing::Dispatch>,
+    _kept: Option<tracing::Dispatch>,
 }
 
 impl Log {
@@ -153,7 +153,7 @@ impl Log {
     pub fn silent(dropped: IntCounter) -> Result<Self, LogError> {
         let config = telemetry::Log { file_path: Some("/dev/null".into()), ..Default::default() };
         let (log, subscriber) = Self::build(&config, dropped)?;
-        Ok(Self { unused: Some(tracing::Dispatch::new(subscriber)), ..log })
+        Ok(Self { _kept: Some(tracing::Dispatch::new(subscriber)), ..log })
     }
 
     fn build(
@@ -178,7 +178,7 @@ impl Log {
             Box::new(lines.with_ansi(colour).event_format(Common::local(colour)))
         };
         let subscriber = Registry::default().with(filter).with(lines);
-        Ok((Self { filter: handle, level: Mutex::new(level), sink, unused: None }, subscriber))
+        Ok((Self { filter: handle, level: Mutex::new(level), sink, _kept: None }, subscriber))
     }
 
     /// The level now.

@@ -25,7 +25,7 @@ pub enum Cause {
     #[error("the login answer was used before")]
     AlreadyUsed,
     /// The provider answered with an error.
-    #[error("the OpenID provider answered {error}")]
+    #[error("the OpenID provider answered {error} ({description})")]
     Provider {
         /// `error`
         error: String,

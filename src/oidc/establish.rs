@@ -46,17 +46,25 @@ pub(super) async fn establish(
     previous: Option<&SessionRecord>,
 ) -> Result<Established, Cause> {
     let Context { settings, provider, metadata, now, .. } = context;
-    let (mut claims, id_expiry) = match (&tokens.id_token, previous) {
-        (Some(token), _) => {
+    let validated = match &tokens.id_token {
+        Some(token) => {
             let expected = Expected {
                 issuer: &metadata.issuer,
                 client_id: &settings.client_id,
                 nonce,
                 access_token: Some(tokens.access_token.expose_secret()),
             };
-            let token = id_token::validate(token.expose_secret(), provider, expected, now).await?;
-            (token.claims, Some(token.expiry))
+            match id_token::validate(token.expose_secret(), provider, expected, now).await {
+                // The old refresh token is spent. A provider whose keys cannot be had right now must
+                // not cost the session: it goes on with what is known.
+                Err(TokenError::KeysUnavailable) if previous.is_some() => None,
+                result => Some(result?),
+            }
         }
+        None => None,
+    };
+    let (mut claims, id_expiry) = match (validated, previous) {
+        (Some(token), _) => (token.claims, Some(token.expiry)),
         // A refresh may bring no ID token (Core, section 12.2): what the last one said stays.
         (None, Some(previous)) => (stored_claims(previous), None),
         (None, None) => return Err(Cause::NoIdToken),

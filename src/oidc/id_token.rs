@@ -1,6 +1,5 @@
 //! Validation of ID tokens and other signed answers (OpenID Connect Core, sections 3.1.3.7 and 12.2).
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -10,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::claims::Claims;
 use super::jwks::KeySet;
-use super::provider::Provider;
+use super::provider::{NoKeys, Provider};
 
 /// How far clocks may differ.
 pub const SKEW: Duration = Duration::from_secs(60);
@@ -39,6 +38,9 @@ pub enum TokenError {
     /// No key of the provider has that id and algorithm.
     #[error("no key of the provider fits")]
     NoKey,
+    /// Its key is not among those that we have, and the provider's could not be fetched.
+    #[error("the keys of the provider could not be fetched")]
+    KeysUnavailable,
     /// The signature does not verify.
     #[error("wrong signature")]
     Signature,
@@ -109,9 +111,9 @@ pub async fn verify_signature(token: &str, provider: &Provider) -> Result<Signed
     let keys = provider.keys();
     match parsed.verify(keys.as_deref()) {
         Err(TokenError::NoKey | TokenError::Signature) => {
-            let fresh = provider.refetch_keys(keys.as_ref()).await;
-            let same = matches!((&keys, &fresh), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
-            if same { parsed.verify(keys.as_deref()) } else { parsed.verify(fresh.as_deref()) }
+            let fresh =
+                provider.refetch_keys(keys.as_ref()).await.map_err(|NoKeys| TokenError::KeysUnavailable)?;
+            parsed.verify(Some(&fresh))
         }
         result => result,
     }?;

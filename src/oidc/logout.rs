@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 
 use super::metadata::Metadata;
 use super::policy::Policy;
-use super::request_kind::{RequestKind, is_cross_site};
+use super::request_kind::{RequestKind, is_cross_site, is_prefetch};
 use super::session::{Lookup, SessionRecord};
 use super::settings::PostLogout;
 use super::{RequestParts, page};
@@ -31,7 +31,7 @@ impl Policy {
                 page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "log out by GET or POST");
             return refusal.with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
         }
-        if is_cross_site(request.headers, request.authority) {
+        if is_cross_site(request.headers, request.authority) || is_prefetch(request.headers) {
             return self.confirm(request);
         }
         let metadata = self.core.provider.metadata();
@@ -39,10 +39,16 @@ impl Policy {
         self.leave(request, metadata.as_deref(), record)
     }
 
-    /// Another site's page asks: an image of it gets nothing, a person is asked.
+    /// Another site's page asks, or the browser looks ahead: an image gets nothing, a person is asked.
     fn confirm(&self, request: &RequestParts<'_>) -> LocalResponse {
-        if RequestKind::of(request.method, request.headers) == RequestKind::Api {
-            return page::json(StatusCode::FORBIDDEN, "forbidden", "another site cannot log you out");
+        if is_prefetch(request.headers)
+            || RequestKind::of(request.method, request.headers) == RequestKind::Api
+        {
+            return page::json(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "only you can log out, by a visit to this address",
+            );
         }
         page::Page {
             status: StatusCode::OK,

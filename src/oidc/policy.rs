@@ -380,6 +380,13 @@ impl Policy {
         format!("{}://{}", scheme.as_str(), request.authority)
     }
 
+    /// Whether `path` is one that the policy itself answers: callback or logout. Their queries hold
+    /// codes and states, which must not be written down.
+    pub fn owns(&self, path: &str) -> bool {
+        let settings = &self.core.settings;
+        path == settings.callback_path || path == settings.logout_path
+    }
+
     /// The middleware's name.
     pub fn name(&self) -> &str {
         &self.core.name

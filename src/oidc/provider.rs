@@ -41,8 +41,9 @@ struct Inner {
     metadata: ArcSwapOption<Metadata>,
     keys: ArcSwapOption<KeySet>,
     state: watch::Sender<State>,
-    /// When keys were last asked for; held while they are fetched, so that one fetch serves all.
-    keys_asked: Mutex<Option<Instant>>,
+    /// When keys were last asked for because of a token, and whether they came; held while they are
+    /// fetched, so that one fetch serves all.
+    keys_asked: Mutex<Option<(Instant, bool)>>,
     events: Arc<dyn Events>,
 }
 
@@ -137,7 +138,10 @@ impl Provider {
 
     /// Fetches the keys again because a token's key is not among `known`, unless that happened
     /// less than ten seconds ago. Concurrent callers share one fetch.
-    pub async fn refetch_keys(&self, known: Option<&Arc<KeySet>>) -> Option<Arc<KeySet>> {
+    ///
+    /// # Errors
+    /// [`NoKeys`]: they could not be fetched, so nobody can say what the provider signs with now.
+    pub async fn refetch_keys(&self, known: Option<&Arc<KeySet>>) -> Result<Arc<KeySet>, NoKeys> {
         let mut asked = self.inner.keys_asked.lock().await;
         let current = self.keys();
         let is_newer = match (&current, known) {
@@ -145,21 +149,34 @@ impl Provider {
             (Some(_), None) => true,
             (None, _) => false,
         };
-        if is_newer || asked.is_some_and(|at| at.elapsed() < UNKNOWN_KEY_PAUSE) {
-            return current;
+        if is_newer {
+            return current.ok_or(NoKeys);
         }
-        *asked = Some(Instant::now());
+        if let Some((_, came)) = asked.filter(|(at, _)| at.elapsed() < UNKNOWN_KEY_PAUSE) {
+            return current.filter(|_| came).ok_or(NoKeys);
+        }
+        *asked = Some((Instant::now(), false));
         self.inner.events.keys_fetched(&self.inner.issuer);
-        let metadata = self.metadata()?;
+        let metadata = self.metadata().ok_or(NoKeys)?;
         match self.inner.fetch_keys(&metadata).await {
-            Ok(keys) => self.inner.keys.store(Some(Arc::new(keys))),
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                self.inner.keys.store(Some(Arc::clone(&keys)));
+                *asked = Some((Instant::now(), true));
+                Ok(keys)
+            }
             Err(error) => {
                 tracing::warn!(issuer = self.inner.issuer, cause = %error, "keys of the OpenID provider not fetched");
+                Err(NoKeys)
             }
         }
-        self.keys()
     }
 }
+
+/// The provider's keys could not be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the keys of the OpenID provider could not be fetched")]
+pub struct NoKeys;
 
 impl Drop for Provider {
     fn drop(&mut self) {

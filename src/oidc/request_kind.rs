@@ -59,6 +59,13 @@ pub fn is_cross_site(headers: &HeaderMap, authority: &str) -> bool {
     }
 }
 
+/// Whether the browser only looks ahead: nobody has asked for the page yet.
+pub fn is_prefetch(headers: &HeaderMap) -> bool {
+    const NAMES: [HeaderName; 2] =
+        [HeaderName::from_static("sec-purpose"), HeaderName::from_static("purpose")];
+    NAMES.iter().filter_map(|name| text(headers, name)).any(|value| value.starts_with("prefetch"))
+}
+
 fn has_authority(source: &str, authority: &str) -> bool {
     let rest = source.split_once("://").map_or("", |(_, rest)| rest);
     let host = rest.split_once(['/', '?', '#']).map_or(rest, |(host, _)| host);

@@ -107,9 +107,18 @@ fn outcome(source: &ErrorSource, error: &ErrorType) -> Outcome {
     }
 }
 
+/// Whether the client is there but too slow: our stream ends a read that takes too long as an I/O error.
+fn is_late(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+}
+
 /// Tells the client, if it is there and nothing was written yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-    let outcome = outcome(error.esource(), error.etype());
+    let outcome = match outcome(error.esource(), error.etype()) {
+        Outcome::ClientGone if is_late(error) => Outcome::Answer(408),
+        other => other,
+    };
     let started = session.response_written().is_some_and(|response| {
         !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
     });

@@ -117,7 +117,7 @@ fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -
         authority: seen.authority.to_str().unwrap_or_default(),
         path: seen.uri.path(),
         query: seen.uri.query(),
-        hide_query: false,
+        hide_query: ctx.state.hide_query,
         version: if seen.version == Version::HTTP_09 { Version::HTTP_10 } else { seen.version },
         protocol: seen.protocol,
         tls: conn.tls.as_ref().map(|tls| TlsRecord {

@@ -37,6 +37,10 @@ pub(super) async fn run(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
 /// The answer of our own, if there is one; otherwise a server has been picked.
 async fn decide(session: &mut Session, ctx: &mut Ctx) -> Option<LocalResponse> {
     if let Some(answer) = ctx.answer.take() {
+        if answer.status == StatusCode::BAD_REQUEST {
+            // Whoever sends a malformed request may mean something else by what follows it.
+            session.set_keepalive(None);
+        }
         return Some(*answer);
     }
     let Some(route) = ctx.route.clone().filter(|route| route.broken.is_none()) else {

@@ -9,7 +9,7 @@ use crate::config::dynamic::DynamicConfig;
 use crate::config::middleware::Middleware as Config;
 use crate::config::validate::is_native_plugin;
 use crate::config::value::Node;
-use crate::config::{ConfigError, ConfigErrors, Decoder, StaticConfig};
+use crate::config::{self, ConfigError, ConfigErrors, Decode, Decoder, StaticConfig};
 use crate::middleware::{Chain, Lookup, Middleware, Oidc, flatten};
 use crate::oidc::Policy;
 use crate::oidc::settings::{self, Dialect};
@@ -26,6 +26,24 @@ enum Compiled {
 
 /// Every middleware of a configuration.
 pub struct Middlewares(BTreeMap<String, Compiled>);
+
+/// Faults that the file provider could not see, since only the static configuration tells which
+/// plugins are native: unknown keys, wrong types and unsupported options in their blocks. As anywhere
+/// in a dynamic file, they refuse the whole load.
+///
+/// # Errors
+/// All of them.
+pub fn check_blocks(dynamic: &DynamicConfig, fixed: &StaticConfig) -> Result<(), ConfigErrors> {
+    let mut faults = Vec::new();
+    for (name, located) in &dynamic.http.middlewares {
+        let Ok(Some((block, _))) = oidc_block(&located.value, fixed) else { continue };
+        let mut decoder = Decoder::new();
+        let decoded = decoder
+            .at("http", |d| d.at("middlewares", |d| d.at(name, |d| config::oidc::Oidc::decode(block, d))));
+        faults.extend(decoder.finish(decoded).err().map(|errors| errors.0).unwrap_or_default());
+    }
+    if faults.is_empty() { Ok(()) } else { Err(ConfigErrors(faults)) }
+}
 
 impl Middlewares {
     /// Compiles them; what does not work is reported in `errors` and breaks only the routers that use it.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
-use thiserror::Error;
 
-use super::certificate::{self, CertificateError, Expiry, Facts};
-use super::options::{self, Built, Keep, OptionsError, SelfSignedError};
+use super::certificate::{self, Expiry, Facts};
+use super::error::TlsError;
+use super::options::{self, Built, Keep};
 use super::store::{BySni, CertStore, Fixed, Found, canonical};
 use crate::config::tls::{Certificate, CertificatePair, TlsOptions};
 use crate::net::TlsInfo;
@@ -42,55 +42,6 @@ pub struct HostOptions {
     pub options: String,
 }
 
-/// An item that cannot be applied. Only what depends on it is refused.
-#[derive(Debug, Error)]
-pub enum TlsError {
-    /// A set of options; every host that uses it is refused.
-    #[error("TLS options `{name}`: {reason}")]
-    Options {
-        /// Their name.
-        name: String,
-        /// What is wrong.
-        reason: OptionsError,
-    },
-    /// A router names options that do not exist; the host is refused.
-    #[error("host `{host}` on entry point `{entry_point}`: no TLS options are called `{name}`")]
-    MissingOptions {
-        /// The entry point.
-        entry_point: String,
-        /// The host.
-        host: String,
-        /// The name.
-        name: String,
-    },
-    /// Routers of one host disagree; the host is refused.
-    #[error(
-        "host `{host}` on entry point `{entry_point}`: routers name different TLS options, \
-         `{one}` and `{other}`"
-    )]
-    Conflict {
-        /// The entry point.
-        entry_point: String,
-        /// The host.
-        host: String,
-        /// One name.
-        one: String,
-        /// Another.
-        other: String,
-    },
-    /// A certificate; the names that it holds, if it can be read at all, are refused.
-    #[error("certificate {certificate}: {reason}")]
-    Certificate {
-        /// Its file, or `the inline PEM`.
-        certificate: String,
-        /// What is wrong.
-        reason: CertificateError,
-    },
-    /// No default certificate.
-    #[error(transparent)]
-    SelfSigned(#[from] SelfSignedError),
-}
-
 /// The TLS configuration at one moment. Immutable; replaced as a whole.
 #[derive(Debug)]
 pub struct TlsSnapshot {
@@ -99,9 +50,17 @@ pub struct TlsSnapshot {
     /// `None` for options that cannot be applied.
     options: HashMap<Arc<str>, Option<Built>>,
     default: Arc<str>,
-    /// By entry point, then host.
-    hosts: HashMap<String, HashMap<String, Choice>>,
+    /// By entry point.
+    hosts: HashMap<String, Hosts>,
     expiries: Vec<Expiry>,
+}
+
+/// What the hosts of an entry point ask for.
+#[derive(Debug, Default)]
+struct Hosts {
+    exact: HashMap<String, Choice>,
+    /// By what follows `*.`.
+    wildcard: HashMap<String, Choice>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,10 +153,7 @@ impl TlsSnapshot {
     fn choice(&self, entry_point: &str, host: Option<&str>) -> Choice {
         let named = host.and_then(|host| {
             let here = self.hosts.get(entry_point)?;
-            here.get(host).or_else(|| {
-                let (_, parent) = host.split_once('.')?;
-                here.get(&format!("*.{parent}"))
-            })
+            here.exact.get(host).or_else(|| here.wildcard.get(host.split_once('.')?.1))
         });
         named.cloned().unwrap_or_else(|| Choice::Options(self.default.clone()))
     }
@@ -272,9 +228,9 @@ impl Builder {
         &mut self,
         inputs: &Inputs<'_>,
         built: &HashMap<Arc<str>, Option<Built>>,
-    ) -> HashMap<String, HashMap<String, Choice>> {
+    ) -> HashMap<String, Hosts> {
         let mut named: HashMap<(&str, &str), &str> = HashMap::new();
-        let mut hosts: HashMap<String, HashMap<String, Choice>> = HashMap::new();
+        let mut hosts: HashMap<String, Hosts> = HashMap::new();
         for HostOptions { entry_point, host, options } in &inputs.hosts {
             let first = *named.entry((entry_point, host)).or_insert(options);
             let choice = if first != options {
@@ -295,14 +251,15 @@ impl Builder {
                 });
                 Choice::Refused
             };
-            let kept = hosts.entry(entry_point.clone()).or_default().entry(host.clone());
+            let here = hosts.entry(entry_point.clone()).or_default();
+            let kept = match host.strip_prefix("*.") {
+                Some(parent) => here.wildcard.entry(parent.to_owned()),
+                None => here.exact.entry(host.clone()),
+            };
             // Once refused, a later router that repeats the first name changes nothing.
-            kept.and_modify(|kept| {
-                if choice == Choice::Refused {
-                    *kept = Choice::Refused
-                }
-            })
-            .or_insert(choice);
+            let refused = choice == Choice::Refused;
+            kept.and_modify(|kept| *kept = if refused { Choice::Refused } else { kept.clone() })
+                .or_insert(choice);
         }
         hosts
     }

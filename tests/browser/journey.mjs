@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { until } from './harness.mjs';
 
 // `at(path)` is an address at the edge; `logIn(page)` answers the provider's page; `refreshes()` counts refreshes;
-// `confirmLogout(page)` answers what the provider asks at the end, if it asks.
-export async function journey(t, { browser, at, logIn, user, refreshes, confirmLogout = async () => {} }) {
+// `restart()` ends the edge and starts it again; `confirmLogout(page)` answers what the provider asks at the end, if it asks.
+export async function journey(t, { browser, at, logIn, user, refreshes, restart, confirmLogout = async () => {} }) {
   const context = await browser.newContext();
   t.after(() => context.close());
   const page = await context.newPage();
@@ -65,6 +65,13 @@ export async function journey(t, { browser, at, logIn, user, refreshes, confirmL
       return refreshes() > before;
     });
     assert.deepEqual(await cookiesOfEdge(), names);
+  });
+
+  await t.test('a restart is not noticed', async () => {
+    await restart();
+    await page.goto(at('/after/the/restart'));
+    assert.equal(page.url(), at('/after/the/restart'));
+    assert.equal(await heading(page), `Hello, ${user}`);
   });
 
   await t.test('the back button leads back', async () => {

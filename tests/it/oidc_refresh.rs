@@ -234,5 +234,5 @@ async fn outcomes_are_counted() {
     let (world, browser) = expired().await;
     assert!(World::is_from_service(&browser.fetch(&world.at("/x")).await));
     assert!(world.proxy.metric("portcullis_oidc_logins_total", &[]).await >= 1.0);
-    assert!(world.proxy.metric("portcullis_oidc_refreshes_total", &["success"]).await >= 1.0);
+    assert!(world.proxy.metric("portcullis_oidc_refreshes_total", &["outcome=\"renewed\""]).await >= 1.0);
 }

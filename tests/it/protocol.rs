@@ -47,7 +47,8 @@ async fn pingora_946_an_eager_websocket_server_keeps_its_tunnel() {
     for round in 0..50 {
         let request = format!("ws://{}/", proxy.web()).into_client_request().unwrap();
         let (mut socket, _) = soon("a WebSocket", tokio_tungstenite::connect_async(request)).await.unwrap();
-        let greeting = soon("the greeting", socket.next()).await.expect("the tunnel died").unwrap();
+        let greeting = soon("the greeting", socket.next()).await.expect("the tunnel died");
+        let greeting = greeting.unwrap_or_else(|error| panic!("round {round}: {error}"));
         assert_eq!(greeting.into_text().unwrap().as_str(), "hello", "round {round}");
         socket.send("back".into()).await.unwrap();
         let echo = soon("the echo", socket.next()).await.expect("the tunnel died").unwrap();

@@ -20,8 +20,10 @@ async fn plain() -> (Origin, Proxy) {
 async fn refused(proxy: &Proxy, request: &str) -> u16 {
     let mut connection = Connection::open(proxy.web()).await;
     connection.send(request).await;
-    let status = connection.response().await.status();
-    assert!(connection.is_over().await, "still open after {status} for {request:?}");
+    let answer = soon(request, connection.response_to(false)).await;
+    let status = answer.unwrap_or_else(|| panic!("closed without an answer: {request:?}")).status();
+    let rest = soon(&format!("the end after {status} for {request:?}"), connection.rest()).await;
+    assert!(rest.is_empty(), "more than one answer for {request:?}");
     status
 }
 

@@ -211,12 +211,14 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
 #[tokio::test]
 async fn noise_on_a_tls_port_ends_that_connection_only() {
     let secure = Secure::start(ANY, DEFAULT).await;
-    for noise in ["GET / HTTP/1.1\r\nHost: h\r\n\r\n", "\x16\x03\x01\x00\x05hello", "\0\0\0\0"] {
+    for noise in
+        ["GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "\x16\x03\x01\x00\x05hello", "\0\0\0\0"]
+    {
         let address = secure.proxy.address("secure");
         let mut connection = crate::harness::http1::Connection::open(address).await;
         connection.send(noise).await;
         // Go answers plain HTTP on a TLS port with a 400; an alert or a plain close is fine as well.
-        let _ = crate::harness::soon("the end", connection.rest()).await;
+        let _ = crate::harness::soon(&format!("the end after {noise:?}"), connection.rest()).await;
     }
     assert_eq!(secure.status(&Knock::on("exact.sub.example.test")).await, Some(200));
 }

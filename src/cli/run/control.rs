@@ -81,7 +81,7 @@ impl Control {
 
     fn supervisor(&self, runtime: &Runtime, specs: &[ListenerSpec]) -> Supervisor<Edge> {
         let edge = Edge::new(Arc::clone(runtime.snapshot()), self.observed.access_log.clone(), &hostname());
-        let proxy = http_proxy(edge, super::server_conf());
+        let proxy = http_proxy(edge, lifecycle::server_conf());
         let events = Arc::new(listeners::Connections::new(specs, &self.observed.metrics));
         Supervisor::new(Arc::new(proxy), Arc::clone(runtime.tls()), events, None)
     }

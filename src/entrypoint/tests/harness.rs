@@ -9,10 +9,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
-use pingora_proxy::{HttpProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -77,6 +78,15 @@ impl ProxyHttp for App {
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from(body)), true).await?;
         Ok(true)
+    }
+
+    /// A body that does not come shows as `io::ErrorKind::TimedOut` at the root.
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, _: &mut Ctx) -> FailToProxy {
+        let cause = error.root_cause().downcast_ref::<std::io::Error>();
+        if cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut) {
+            session.respond_error(408).await.unwrap();
+        }
+        FailToProxy { error_code: 0, can_reuse_downstream: false }
     }
 
     async fn upstream_peer(&self, session: &mut Session, _: &mut Ctx) -> pingora::Result<Box<HttpPeer>> {

@@ -8,7 +8,7 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::harness::{Edge, LONG, connect, hasty};
-use super::tls::{Tls, pair};
+use super::tls_client::{Tls, pair};
 use crate::entrypoint::{KeepAlive, Settings};
 use crate::tls::Inputs;
 
@@ -132,6 +132,22 @@ async fn a_body_that_does_not_come_ends_the_connection() {
     assert!(tokio::time::timeout(LONG, answer).await.unwrap().is_err());
     assert!(began.elapsed() >= idle - Duration::from_millis(20));
     drop(edge);
+}
+
+#[tokio::test]
+async fn an_upload_that_may_not_go_on_is_not_a_quiet_client() {
+    let mut settings = hasty(|t| t.body_idle = Duration::from_millis(200));
+    settings.http2.window = 65_535;
+    let (edge, address) = Edge::start(settings).await;
+    let mut sender = h2(connect(address).await.0).await;
+    // The application does not read this body, so the window stays shut.
+    let post = Request::post("http://app.test/wait").body(()).unwrap();
+    let (answer, mut body) = sender.send_request(post, false).unwrap();
+    body.send_data(Bytes::from(vec![0; 100_000]), true).unwrap();
+    edge.waiting.acquire().await.unwrap().forget();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    edge.gate.add_permits(1);
+    assert_eq!(tokio::time::timeout(LONG, answer).await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::harness::{Edge, connect};
-use super::tls::{Tls, pair};
+use super::tls_client::{Tls, pair};
 use crate::entrypoint::{ProxyTrust, RejectReason, Settings};
 use crate::net::IpSet;
 use crate::tls::Inputs;

@@ -59,7 +59,8 @@ async fn scopes() {
 async fn who_is_not_sent_to_login() {
     let world = World::new().await;
     let policy = world.policy(&[("excludedURLs", "[/public, /]")]);
-    let refused: &[(&str, &str, &[(&str, &str)])] = &[
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    let refused: &[Case<'_>] = &[
         ("GET", "/private", API),
         ("POST", "/private", NAVIGATE),
         ("GET", "/private", &[("accept", "text/event-stream")]),

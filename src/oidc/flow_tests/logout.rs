@@ -87,7 +87,12 @@ async fn another_site_cannot_log_out() {
     let image =
         [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
     let old_image = [("referer", "https://evil.example/x"), ("accept", "image/*")];
-    for headers in [image.as_slice(), old_image.as_slice()] {
+    let ahead = [
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-purpose", "prefetch;prerender"),
+    ];
+    for headers in [image.as_slice(), old_image.as_slice(), ahead.as_slice()] {
         assert_eq!(browser.send(&world, &policy, "GET", "/logout", headers).await.status(), 403);
     }
     let form = [("origin", "https://evil.example"), ("accept", "text/html")];

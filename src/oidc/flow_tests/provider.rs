@@ -100,3 +100,74 @@ async fn unusable_certificate_authorities() {
         assert!(error.to_string().starts_with(more[0].0), "{error}");
     }
 }
+
+/// A provider behind TLS that only knows discovery and keys; its certificate is signed by the
+/// authority that is returned.
+fn tls_provider() -> (String, String) {
+    use std::io::{Read, Write};
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let document = json!({"issuer": url, "authorization_endpoint": format!("{url}/auth"), "token_endpoint": format!("{url}/token"),
+        "jwks_uri": format!("{url}/jwks"), "keys": [super::super::fake_provider::SigningKey::new("k").jwk]})
+    .to_string();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let config = Arc::new(config);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            let mut request = [0; 4096];
+            // A client that does not trust us breaks off here.
+            if stream.read(&mut request).is_ok_and(|read| read > 0) {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+                let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{document}", document.len());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    (url, pem)
+}
+
+#[tokio::test]
+async fn trust_belongs_to_one_policy() {
+    let (url, pem) = tls_provider();
+    let world = World::new().await;
+    let status = async |more: &[(&str, &str)]| {
+        let policy = Policy::new("auth", settings(&url, more), &world.deps).unwrap();
+        Browser::default().get(&world, &policy, "/").await.status()
+    };
+    assert_eq!(status(&[]).await, 503, "the system does not know the authority");
+    assert_eq!(status(&[("caCertPEM", &pem)]).await, 302);
+    assert_eq!(status(&[("insecureSkipVerify", "true")]).await, 302);
+    let (_, other) = tls_provider();
+    assert_eq!(status(&[("caCertPEM", &other)]).await, 503, "another authority");
+    assert_eq!(status(&[]).await, 503, "still");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, &other).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    assert_eq!(status(&[("caCertPath", &path)]).await, 503);
+    std::fs::write(&path, &pem).unwrap();
+    assert_eq!(status(&[("caCertPath", &path)]).await, 302, "a reload reads the file again");
+}

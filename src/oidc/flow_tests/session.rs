@@ -204,6 +204,31 @@ async fn a_refreshed_token_of_somebody_else_ends_the_session() {
 }
 
 #[tokio::test]
+async fn keys_that_cannot_be_had_cost_no_session() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    {
+        let mut script = world.provider.script();
+        script.keys.insert(0, crate::oidc::fake_provider::SigningKey::new("key-2"));
+        script.jwks = Some(json!("no keys today"));
+    }
+    world.clock.advance(SECOND * 301);
+    let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+    assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@example.com");
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "a login needs them");
+    // With keys at hand an unknown one is a wrong one.
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    world.provider.script().header = json!({"kid": "unknown"});
+    world.clock.advance(SECOND * 301);
+    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
+}
+
+#[tokio::test]
 async fn a_refresh_without_id_token_keeps_the_identity() {
     let world = World::new().await;
     let policy = world.policy(&[]);
@@ -230,4 +255,36 @@ async fn an_outage_touches_no_living_session() {
     world.provider.script().discovery_status = Some(503);
     let cold = Policy::new("cold", other, &world.deps).unwrap();
     assert!(browser.send(&world, &cold, "GET", "/", API).await.identity().user.is_some());
+}
+
+/// Prints what a session check costs. Run by hand, with `--release --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn cost_of_a_session_check() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let mut headers = HeaderMap::new();
+    let cookies: Vec<String> =
+        browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    headers.insert(COOKIE, cookies.join("; ").parse().unwrap());
+    let request = RequestParts {
+        method: &Method::GET,
+        scheme: Scheme::Http,
+        authority: "app.example.com",
+        path: "/a/page",
+        query: Some("x=1"),
+        headers: &headers,
+        client: "203.0.113.9".parse().unwrap(),
+        peer_trusted: false,
+        request_id: "request-1",
+    };
+    let now = world.clock.now();
+    const ROUNDS: u32 = 200_000;
+    let started = std::time::Instant::now();
+    for _ in 0..ROUNDS {
+        assert!(matches!(policy.decide(&request, now).await, Decision::Forward(_)));
+    }
+    println!("{:?} for each request", started.elapsed() / ROUNDS);
 }

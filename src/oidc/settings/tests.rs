@@ -11,7 +11,10 @@ const PLUGIN: &[(&str, &str)] = &[
 ];
 
 /// The settings and the warnings' keys, or the faults' keys and messages.
-fn read(dialect: Dialect, lines: &[(&str, &str)]) -> Result<(Settings, Vec<String>), Vec<(String, String)>> {
+/// Settings and warnings, or faults as key path and message.
+type Read = Result<(Settings, Vec<String>), Vec<(String, String)>>;
+
+fn read(dialect: Dialect, lines: &[(&str, &str)]) -> Read {
     let mut decoder = Decoder::new();
     let settings = decode(&block(lines), dialect, &mut decoder);
     match decoder.finish(settings) {
@@ -20,7 +23,7 @@ fn read(dialect: Dialect, lines: &[(&str, &str)]) -> Result<(Settings, Vec<Strin
     }
 }
 
-fn plugin(more: &[(&str, &str)]) -> Result<(Settings, Vec<String>), Vec<(String, String)>> {
+fn plugin(more: &[(&str, &str)]) -> Read {
     let mut lines: Vec<_> = PLUGIN.to_vec();
     lines.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
     lines.extend(more.iter().filter(|(_, value)| *value != "-"));

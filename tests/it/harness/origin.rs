@@ -20,7 +20,6 @@ use super::http1::{Connection, Head, Message};
 pub struct Seen {
     pub method: String,
     pub target: String,
-    pub version: String,
     pub head: Head,
     pub body: Vec<u8>,
     /// The n-th connection that this origin accepted.
@@ -139,8 +138,8 @@ async fn converse(
         let body = if read_body { connection.request_body(&head).await.0 } else { Vec::new() };
         let mut words = head.start.split(' ').map(str::to_owned);
         let mut word = || words.next().unwrap_or_default();
-        let (method, target, version) = (word(), word(), word());
-        let seen = Seen { method, target, version, head, body, connection: number };
+        let (method, target) = (word(), word());
+        let seen = Seen { method, target, head, body, connection: number };
         log.send_modify(|all| all.push(seen.clone()));
         match handler(seen, connection).await {
             Some(kept) => connection = kept,

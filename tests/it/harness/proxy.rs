@@ -22,7 +22,6 @@ pub struct Setup {
     dynamic: String,
     fixed: String,
     file_provider: String,
-    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -36,7 +35,6 @@ impl Setup {
             dynamic: String::new(),
             fixed: String::new(),
             file_provider,
-            environment: Vec::new(),
         }
     }
 
@@ -72,11 +70,6 @@ impl Setup {
         self
     }
 
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -107,7 +100,7 @@ impl Setup {
         let config = self.folder.path().join("static.yml");
         fs::write(&config, self.static_text()).unwrap();
         fs::create_dir_all(self.folder.path().join("state")).unwrap();
-        let child = launch(&config, self.folder.path(), &self.environment);
+        let child = launch(&config, self.folder.path());
         Proxy { setup: self, config, child }
     }
 
@@ -129,18 +122,17 @@ impl Setup {
 }
 
 /// The environment of a test must not leak in, and no state may leak out.
-fn launch(config: &Path, folder: &Path, environment: &[(String, String)]) -> Child {
+fn launch(config: &Path, folder: &Path) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("proxy.log")).unwrap();
     let state = folder.join("state");
     Command::new(BINARY)
         .arg(format!("--configFile={}", config.display()))
-        .current_dir(folder)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", folder)
         .env("STATE_DIRECTORY", &state)
         .env("RUST_BACKTRACE", "1")
-        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
@@ -231,7 +223,7 @@ impl Proxy {
     pub async fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = launch(&self.config, self.setup.folder.path(), &self.setup.environment);
+        self.child = launch(&self.config, self.setup.folder.path());
         self.ready().await;
     }
 
@@ -277,11 +269,10 @@ pub fn route(rule: &str, origin: SocketAddr) -> String {
 
 /// Runs `portcullis check` on a static configuration; returns whether it passed, and all that it printed.
 pub fn check(config: &Path) -> (bool, String) {
-    let folder = config.parent().unwrap();
     let output = Command::new(BINARY)
         .arg("check")
         .arg(format!("--configFile={}", config.display()))
-        .current_dir(folder)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .output()

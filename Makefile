@@ -1,0 +1,39 @@
+# Two commands matter: `make demo` and `make test`. Each looks for what it needs first.
+
+CARGO ?= cargo
+
+.PHONY: help demo build test lint tools bench test-keycloak fmt
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+demo: ## an OpenID provider, a service and the edge, to log in to with a browser
+	@scripts/need.sh build
+	$(CARGO) build --release --quiet
+	@target/release/portcullis demo $(DEMO)
+
+build: ## the release binary
+	@scripts/need.sh build
+	$(CARGO) build --release
+
+test: ## everything that CI runs
+	@scripts/need.sh build test
+	@scripts/test.sh
+
+lint: ## formatting, clippy, cargo-deny, documentation
+	@scripts/need.sh build
+	@scripts/test.sh fmt clippy deny doc
+
+tools: ## cargo-deny, which `make test` skips when it is not there
+	$(CARGO) install --locked cargo-deny
+
+bench: ## criterion benches; benches/README.md has the load figures
+	$(CARGO) bench
+
+test-keycloak: ## log in at a real Keycloak (fetches 180 MB; needs Java 17)
+	@scripts/need.sh build test java
+	$(CARGO) build --quiet
+	tests/keycloak/run.sh
+
+fmt: ## format the code
+	$(CARGO) fmt
