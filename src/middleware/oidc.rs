@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, SET_COOKIE};
 use pingora::http::RequestHeader;
 
 use super::{Exchange, Flow, set_header};
-use crate::oidc::identity_headers::same_header;
+use crate::net::headers::same_name;
 use crate::oidc::{CookieEdit, Decision, Identity, Policy, RequestParts};
 
 /// The header that tells the service what the browser asked for.
@@ -86,5 +86,5 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
 
 /// Whether the engine sets a header that a service could take for `name`.
 fn sets(identity: &Identity, name: &HeaderName) -> bool {
-    identity.strip.iter().any(|set| same_header(set.as_str(), name.as_str()))
+    identity.strip.iter().any(|set| same_name(set.as_str(), name.as_str()))
 }

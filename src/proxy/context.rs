@@ -129,14 +129,64 @@ pub(super) fn new_request_id() -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use arc_swap::ArcSwap;
+    use pingora::proxy::ProxyHttp;
+
     use super::*;
+    use crate::net::ConnControl;
+    use crate::observe::Metrics;
+    use crate::proxy::{Edge, Snapshot};
 
     #[test]
     fn request_ids_differ_and_have_one_form() {
         let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_request_id()).collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit())));
+    }
+
+    #[test]
+    fn a_request_that_is_dropped_leaves_its_record() {
+        let metrics = Metrics::new(Some(&Default::default())).unwrap();
+        let entry = EntryPoint { metrics: metrics.entry_point("web"), ..EntryPoint::new("web") };
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let edge = Edge::new(snapshot, None, "edge-1");
+        let entry = Arc::new(entry);
+        let request = || {
+            let mut ctx = edge.new_ctx();
+            let peer = ([127, 0, 0, 1], 1).into();
+            ctx.conn = Some(Arc::new(ConnInfo {
+                entry_point: "web".into(),
+                peer,
+                socket_peer: peer,
+                local: peer,
+                tls: None,
+                h2: false,
+                control: ConnControl::default(),
+            }));
+            ctx.entry = Some(Arc::clone(&entry));
+            ctx.seen = Some(Seen {
+                method: Method::GET,
+                uri: Uri::from_static("/"),
+                authority: HeaderValue::from_static("a.test"),
+                version: Version::HTTP_11,
+                protocol: Protocol::Http,
+            });
+            ctx
+        };
+        let counted = |code: &str| metrics.encode().unwrap().contains(&format!("code=\"{code}\""));
+        drop(request());
+        assert!(counted("499") && !counted("500"));
+        let panicking = std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    let _ctx = request();
+                    panic!("on purpose");
+                })
+                .join()
+        });
+        assert!(panicking.is_err() && counted("500"));
     }
 
     #[test]

@@ -117,7 +117,8 @@ fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -
         authority: seen.authority.to_str().unwrap_or_default(),
         path: seen.uri.path(),
         query: seen.uri.query(),
-        hide_query: ctx.state.hide_query,
+        hide_query: ctx.state.hide_query
+            || ctx.origin.endpoint.is_none() && seen.uri.query().is_some_and(holds_credentials),
         version: if seen.version == Version::HTTP_09 { Version::HTTP_10 } else { seen.version },
         protocol: seen.protocol,
         tls: conn.tls.as_ref().map(|tls| TlsRecord {
@@ -139,6 +140,12 @@ fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -
     }
 }
 
+/// Whether a query has a parameter by which an OpenID provider hands over credentials.
+fn holds_credentials(query: &str) -> bool {
+    const NAMES: [&str; 5] = ["code", "id_token", "access_token", "id_token_hint", "response"];
+    query.split('&').any(|pair| NAMES.contains(&pair.split('=').next().unwrap_or(pair)))
+}
+
 fn origin<'a>(ctx: &'a Ctx, end: &End<'a>) -> Option<OriginRecord<'a>> {
     let endpoint = ctx.origin.endpoint.as_ref()?;
     let elapsed = || ctx.origin.started.map_or(Duration::ZERO, |started| started.elapsed());
@@ -150,4 +157,19 @@ fn origin<'a>(ctx: &'a Ctx, end: &End<'a>) -> Option<OriginRecord<'a>> {
         headers: None,
         bytes: end.origin_bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_a_login_are_recognised() {
+        for query in ["code=x&state=y", "state=y&code=x", "id_token_hint=z"] {
+            assert!(holds_credentials(query), "{query}");
+        }
+        for query in ["", "state=y", "barcode=1", "q=code"] {
+            assert!(!holds_credentials(query), "{query}");
+        }
+    }
 }

@@ -14,9 +14,7 @@ use crate::config::dynamic::DynamicConfig;
 use crate::config::entry_point::EntryPoint as EntryPointConfig;
 use crate::config::{ConfigError, StaticConfig};
 use crate::middleware::Chain;
-use crate::net::forwarded::Trust;
-use crate::net::path::{EncodedCharacters, PathPolicy};
-use crate::proxy::{AliasHeaders, EntryPoint, Route, RouteService, Snapshot};
+use crate::proxy::{EntryPoint, Route, RouteService, Snapshot};
 use crate::router::Rule;
 use crate::tls::{self, TlsSnapshot};
 
@@ -81,44 +79,19 @@ fn build(
     tls_options: Option<&HashMap<String, Arc<str>>>,
 ) -> EntryPoint {
     let (plain, tls) = table.take(name);
-    let forwarded = &config.forwarded_headers;
-    // Networks were checked with the rest of the static configuration; nobody is trusted by mistake.
-    let trust = Trust::new(forwarded.insecure, &forwarded.trusted_ips).unwrap_or_default();
-    let timeouts = &config.transport.responding_timeouts;
+    // Its values were checked with the rest of the static configuration; should one be wrong all the
+    // same, the defaults trust nobody.
+    let built = EntryPoint::from_config(name, config).unwrap_or_else(|error| {
+        tracing::error!(entry_point = name, %error, "this entry point has its defaults");
+        EntryPoint::new(name)
+    });
     EntryPoint {
         plain,
         tls,
-        trust,
-        append_forwarded_for: !forwarded.not_append_x_forwarded_for
-            && !fixed.global.not_append_x_forwarded_for,
-        path: PathPolicy {
-            sanitize: config.http.sanitize_path,
-            encode_query_semicolons: config.http.encode_query_semicolons,
-        },
-        encoded_characters: encoded_characters(config),
-        alias_headers: match config.http.alias_headers_strategy.as_deref() {
-            Some("delete") => AliasHeaders::Delete,
-            Some("reject") => AliasHeaders::Reject,
-            _ => AliasHeaders::Keep,
-        },
-        max_header_bytes: usize::try_from(config.http.max_header_bytes).unwrap_or(usize::MAX),
-        idle_timeout: Some(timeouts.idle_timeout).filter(|limit| !limit.is_zero()),
+        append_forwarded_for: built.append_forwarded_for && !fixed.global.not_append_x_forwarded_for,
         tls_options: tls_options.cloned().unwrap_or_default(),
         metrics: kept.metrics.entry_point(name),
-        ..EntryPoint::new(name)
-    }
-}
-
-fn encoded_characters(config: &EntryPointConfig) -> EncodedCharacters {
-    let allowed = &config.http.encoded_characters;
-    EncodedCharacters {
-        slash: allowed.slash,
-        back_slash: allowed.back_slash,
-        null: allowed.null_character,
-        semicolon: allowed.semicolon,
-        percent: allowed.percent,
-        question_mark: allowed.question_mark,
-        hash: allowed.hash,
+        ..built
     }
 }
 

@@ -26,7 +26,7 @@ async fn a_refused_connection_is_502() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_resolved_is_502() {
+async fn pingora_570_a_name_that_is_not_resolved_is_502_and_no_panic() {
     assert_eq!(Setup::to("http://nowhere.test").start().await.get("/").await.status(), 502);
 }
 
