@@ -53,7 +53,9 @@ fn fate(document: &str, path: &str, kind: &str) -> String {
             let mut errors = errors.iter().filter(|error| !error.message.ends_with("` is required"));
             match errors.next() {
                 None => "honoured".to_owned(),
-                Some(error) if about(error) && error.message.starts_with("not supported yet") => "later".to_owned(),
+                Some(error) if about(error) && error.message.starts_with("not supported yet") => {
+                    "later".to_owned()
+                }
                 Some(error) if about(error) && error.message.starts_with("unknown key") => error.to_string(),
                 Some(error) if about(error) => "refused".to_owned(),
                 Some(error) => error.to_string(),
