@@ -102,6 +102,8 @@ fn outcome(source: &ErrorSource, error: &ErrorType) -> Outcome {
         (ErrorSource::Downstream, InvalidHTTPHeader) => Outcome::Answer(400),
         // `ConnectError` is the engine's word for bytes behind a request that may have none.
         (ErrorSource::Downstream, ConnectError) => Outcome::Answer(400),
+        // The engine's private words for malformed chunks (RFC 9112, section 7.1); the client is there.
+        (ErrorSource::Downstream, Custom("InvalidChunk" | "InvalidTrailerEnd")) => Outcome::Answer(400),
         (ErrorSource::Downstream, _) => Outcome::ClientGone,
         (ErrorSource::Internal | ErrorSource::Unset, _) => Outcome::Answer(500),
     }

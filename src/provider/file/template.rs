@@ -60,8 +60,14 @@ fn evaluate<'a>(
     variable: &impl Fn(&str) -> Option<String>,
 ) -> Result<Evaluated<'a>, String> {
     const ALLOWED: &str = "only {{`raw text`}} and {{ env \"NAME\" }} are supported in dynamic files";
+    /// Something for a middleware to execute, as it stands where no template is executed before.
+    const ESCAPED: &str = "dynamic files are templates themselves: write what a middleware is to execute \
+        as raw text, as in {{`{{.Claims.email}}`}}";
     let trimmed = action.strip_prefix('-').filter(|rest| rest.starts_with(char::is_whitespace));
     let inner = trimmed.unwrap_or(action).trim_start();
+    if inner.starts_with(['.', '{']) {
+        return Err(ESCAPED.to_owned());
+    }
     let (value, after) = if let Some(raw) = inner.strip_prefix('`') {
         let (raw, after) = raw.split_once('`').ok_or("this raw string does not end")?;
         (raw.to_owned(), after)
@@ -116,6 +122,11 @@ mod tests {
         let said = render_it("a: 1\nb: {{ range $i := until 3 }}x{{ end }}\n").unwrap_err();
         assert!(said.starts_with("d.yml:2:4: only {{`raw text`}}"), "{said}");
         assert_eq!(said.lines().count(), 2);
+        for text in ["v: {{.Claims.email}}", "v: {{ .AccessToken }}", "v: {{{{.Claims.email}}}}"] {
+            let said = render_it(text).unwrap_err();
+            assert!(said.contains("as in {{`{{.Claims.email}}`}}"), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
         assert!(render_it("{{`open").unwrap_err().contains("does not end"));
         for refused in [
             "{{}}",

@@ -27,6 +27,23 @@ async fn bodies_pass_in_both_framings() {
 }
 
 #[tokio::test]
+async fn malformed_chunks_are_answered() {
+    let origin = Origin::start(|mut conn, _| async move {
+        conn.read_head().await;
+        conn.read_rest().await;
+    })
+    .await;
+    let proxy = Setup::to(origin.url()).start().await;
+    for body in ["zz\r\nabc\r\n0\r\n\r\n", "3\r\nabcde\r\n0\r\n\r\n", "\r\n"] {
+        let mut client = proxy.connect().await;
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = client.exchange(&format!("{head}{body}")).await;
+        assert_eq!(answer.status(), 400, "{body:?}");
+        assert_eq!(client.read_rest().await, "", "the connection ends: {body:?}");
+    }
+}
+
+#[tokio::test]
 async fn each_event_of_a_stream_arrives_at_once() {
     let (sender, receiver) = tokio::sync::watch::channel(0);
     let origin = Origin::start(move |mut conn, _| {
