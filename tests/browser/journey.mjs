@@ -56,13 +56,13 @@ export async function journey(t, { browser, at, logIn, user, refreshes, restart,
   });
 
   await t.test('a refresh is not noticed', async () => {
-    const before = refreshes();
+    const before = await refreshes();
     const names = await cookiesOfEdge();
     await until('a refresh', async () => {
       await page.goto(at('/again'));
       assert.equal(page.url(), at('/again'));
       assert.equal(await heading(page), `Hello, ${user}`);
-      return refreshes() > before;
+      return await refreshes() > before;
     });
     assert.deepEqual(await cookiesOfEdge(), names);
   });
