@@ -54,7 +54,10 @@ log: {level: INFO}
   let proxy;
   const launch = async () => {
     const program = start([`--configFile=${join(home, 'static.yml')}`], { HOME: home, STATE_DIRECTORY: home });
-    t.after(() => program.stop('SIGKILL'));
+    t.after(async () => {
+      await program.stop('SIGKILL');
+      if (!t.passed) console.log(`--- what the edge said\n${program.output}`);
+    });
     await program.ready(`http://127.0.0.1:${where.admin}/readyz`);
     proxy = program;
   };
