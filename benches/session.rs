@@ -42,7 +42,9 @@ fn session(criterion: &mut Criterion) {
     let alone: Vec<_> = ids.iter().map(|id| browser(&format!("{COOKIE_NAME}={id}"))).collect();
     let among: Vec<_> = ids
         .iter()
-        .map(|id| browser(&format!("theme=dark; {COOKIE_NAME}={id}; _ga=GA1.1.1234567890.1700000000; lang=en")))
+        .map(|id| {
+            browser(&format!("theme=dark; {COOKIE_NAME}={id}; _ga=GA1.1.1234567890.1700000000; lang=en"))
+        })
         .collect();
 
     let mut group = criterion.benchmark_group("session");
