@@ -41,7 +41,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
             print!("{USAGE}");
             ExitCode::SUCCESS
         }
-        "check" => check::main(load(&rest())),
+        "check" => check::main(config::draft_static(&rest(), &variables())),
         "healthcheck" => with(load(&rest()), |loaded| admin::healthcheck_command(&loaded.config)),
         "demo" => demo::main(&rest()),
         _ => with(load(&arguments), |loaded| run::serve(arguments.clone(), loaded, None)),
@@ -49,8 +49,14 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
 }
 
 fn load(arguments: &[String]) -> Result<Loaded, ConfigErrors> {
-    let variables: Vec<(String, String)> = std::env::vars().collect();
-    config::load_static(arguments, &variables)
+    config::load_static(arguments, &variables())
+}
+
+/// The environment; what is not Unicode is no configuration.
+fn variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 fn with(loaded: Result<Loaded, ConfigErrors>, command: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {

@@ -27,6 +27,6 @@ pub mod value;
 pub use crate::schema;
 pub use decode::{Decode, Decoder, Presence};
 pub use error::{ConfigError, ConfigErrors};
-pub use load::{Loaded, decode_dynamic, load_static};
+pub use load::{Draft, Loaded, decode_dynamic, draft_static, load_static};
 pub use located::Located;
 pub use static_config::StaticConfig;

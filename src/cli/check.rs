@@ -7,46 +7,63 @@ use std::time::SystemTime;
 
 use crate::admin::{Admin, Health};
 use crate::config::dynamic::DynamicConfig;
-use crate::config::{ConfigError, ConfigErrors, Loaded};
+use crate::config::{ConfigError, ConfigErrors, Draft, Loaded};
 use crate::observe::{Log, Metrics};
 use crate::provider::file::{self, Source};
 use crate::runtime::{Compiled, Kept, check_blocks, compile, entry_points};
 use crate::service::{Registries, dns::Names};
 
-/// Prints every fault and fails, or a summary.
-pub fn main(loaded: Result<Loaded, ConfigErrors>) -> ExitCode {
-    match loaded.map_err(|errors| errors.0).and_then(|loaded| check(&loaded)) {
+/// Prints every fault and fails, or prints a summary.
+pub fn main(draft: Result<Draft, ConfigErrors>) -> ExitCode {
+    match draft.map_err(|errors| faults(&errors.0, &[])).and_then(check) {
         Ok(summary) => {
             print!("{summary}");
             ExitCode::SUCCESS
         }
-        Err(errors) => {
-            for error in &errors {
-                eprintln!("{error}");
-            }
-            eprintln!("{} {}", errors.len(), if errors.len() == 1 { "error" } else { "errors" });
+        Err(faults) => {
+            eprint!("{faults}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// The summary of a configuration in which everything works.
-fn check(loaded: &Loaded) -> Result<String, Vec<ConfigError>> {
-    let source = loaded.config.providers.file.as_ref().and_then(Source::new);
-    let (dynamic, mut warnings) = match source {
-        None => (Arc::new(DynamicConfig::default()), Vec::new()),
-        Some(source) => {
-            let fragment = file::load(&source).outcome.map_err(|errors| errors.0)?;
-            (fragment.config, fragment.warnings)
+/// The summary of a configuration in which everything works, or all that does not.
+///
+/// Faults of the static configuration do not hide those of the files that it names.
+fn check(draft: Draft) -> Result<String, String> {
+    let Draft { loaded, mut errors } = draft;
+    let mut warnings = loaded.warnings.clone();
+    let mut dynamic = Arc::new(DynamicConfig::default());
+    if let Some(source) = loaded.config.providers.file.as_ref().and_then(Source::new) {
+        match file::load(&source).outcome {
+            Ok(fragment) => {
+                warnings.extend(fragment.warnings);
+                dynamic = fragment.config;
+            }
+            Err(found) => errors.extend(found.0),
         }
-    };
-    warnings.splice(0..0, loaded.warnings.iter().cloned());
-    check_blocks(&dynamic, &loaded.config).map_err(|errors| errors.0)?;
-    let compiled = try_out(loaded, &dynamic).map_err(|message| vec![ConfigError::new("", message)])?;
-    if !compiled.errors.is_empty() {
-        return Err(compiled.errors);
     }
-    Ok(summary(loaded, &dynamic, &warnings, &compiled))
+    if let Err(found) = check_blocks(&dynamic, &loaded.config) {
+        errors.extend(found.0);
+    }
+    // Items refer to each other and to entry points: with one missing, the rest would only seem wrong.
+    if errors.is_empty() {
+        match try_out(&loaded, &dynamic) {
+            Ok(compiled) if compiled.errors.is_empty() => {
+                return Ok(summary(&loaded, &dynamic, &warnings, &compiled));
+            }
+            Ok(compiled) => errors = compiled.errors,
+            Err(message) => errors.push(ConfigError::new("", message)),
+        }
+    }
+    Err(faults(&errors, &warnings))
+}
+
+fn faults(errors: &[ConfigError], warnings: &[ConfigError]) -> String {
+    let told = errors.iter().map(|error| format!("{error}\n"));
+    let warned = warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let count = format!("{} {}\n", errors.len(), if errors.len() == 1 { "error" } else { "errors" });
+    told.chain(warned).chain([count]).collect()
 }
 
 /// Compiles as the running process would, but calls nobody and writes nothing.
@@ -81,7 +98,7 @@ fn summary(
         let (plain, tls) = built.map_or((0, 0), |built| (built.plain.routes.len(), built.tls.routes.len()));
         line(
             "entry point",
-            format!("{name} on {}: {plain} routers for HTTP, {tls} for HTTPS", entry_point.address),
+            format!("{name} on {}: HTTP routers {plain}, HTTPS routers {tls}", entry_point.address),
         );
     }
     line("routers", dynamic.http.routers.len().to_string());
@@ -92,4 +109,64 @@ fn summary(
         line("warning", warning.to_string());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::draft_static;
+
+    /// What is told about these two files, without the folder's name.
+    fn told(fixed: &str, dynamic: &str) -> Result<String, String> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        fs::write(at("dynamic.yml"), dynamic).unwrap();
+        fs::write(at("static.yml"), fixed.replace("DYNAMIC", &at("dynamic.yml"))).unwrap();
+        let short = |text: String| text.replace(&format!("{}/", folder.path().display()), "");
+        let draft = draft_static(&[format!("--configFile={}", at("static.yml"))], &[]);
+        draft.map_err(|errors| errors.to_string()).and_then(check).map(short).map_err(short)
+    }
+
+    const FIXED: &str = "entryPoints: {web: {address: ':8000'}}\nproviders: {file: {filename: DYNAMIC}}\n";
+
+    #[test]
+    fn a_working_configuration_is_summarised() {
+        let dynamic = "http:\n  routers: {r: {rule: 'Path(`/`)', service: s}}\n  \
+                       services: {s: {loadBalancer: {servers: [{url: 'http://127.0.0.1:1'}]}}}\n  \
+                       middlewares: {m: {headers: {frameDeny: true, featurePolicy: x}}}\n";
+        assert_eq!(
+            told(FIXED, dynamic).unwrap(),
+            "static        static.yml\n\
+             entry point   web on :8000: HTTP routers 1, HTTPS routers 0\n\
+             routers       1\n\
+             services      1\n\
+             middlewares   1\n\
+             certificates  0\n\
+             warning       dynamic.yml:4:48: http.middlewares.m.headers.featurePolicy: has no effect: browsers have \
+             replaced it by permissionsPolicy\n"
+        );
+    }
+
+    #[test]
+    fn faults_of_both_files_are_told_at_once() {
+        let fixed = format!("{FIXED}log: {{levl: INFO}}\n");
+        assert_eq!(
+            told(&fixed, "http:\n  router: {}\n  services: []\n").unwrap_err(),
+            "static.yml:3:7: log: unknown key `levl`; did you mean `level`?\n\
+             dynamic.yml:2:3: http: unknown key `router`; did you mean `routers`?\n\
+             dynamic.yml:3:13: http.services: expected a mapping, found a list\n\
+             3 errors\n"
+        );
+    }
+
+    #[test]
+    fn items_that_do_not_work_are_faults_too() {
+        let said = told(FIXED, "http: {routers: {r: {rule: 'Pth(`/`)', service: s}}}").unwrap_err();
+        assert!(said.contains("dynamic.yml:1:21: http.routers.r"), "{said}");
+    }
 }

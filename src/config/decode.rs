@@ -81,18 +81,21 @@ impl Decoder {
         self.errors.is_empty()
     }
 
-    /// The faults found, in the order of their places, or `value` with the warnings when there are none.
+    /// The faults, in the order of their places, and the warnings.
+    pub fn told(mut self) -> (Vec<ConfigError>, Vec<ConfigError>) {
+        self.errors.sort_by_key(|error| error.at.as_ref().map(|at| (at.line, at.column)));
+        (self.errors, self.warnings)
+    }
+
+    /// `value` with the warnings when no fault was found.
     ///
     /// # Errors
-    /// Every fault recorded so far.
-    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<ConfigError>), ConfigErrors> {
+    /// Every fault, in the order of their places.
+    pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<ConfigError>), ConfigErrors> {
+        let (errors, warnings) = self.told();
         match value {
-            Some(value) if self.errors.is_empty() => Ok((value, self.warnings)),
-            _ => {
-                let place = |error: &ConfigError| error.at.as_ref().map(|at| (at.line, at.column));
-                self.errors.sort_by_key(place);
-                Err(ConfigErrors(self.errors))
-            }
+            Some(value) if errors.is_empty() => Ok((value, warnings)),
+            _ => Err(ConfigErrors(errors)),
         }
     }
 }

@@ -162,7 +162,8 @@ schema! {
         "idleConnTimeout" => idle_conn_timeout: Duration = Duration::from_secs(90),
         /// HTTP/2: a ping after this silence.
         "readIdleTimeout" => read_idle_timeout: Duration,
-        /// HTTP/2: closed when the ping is not answered within this.
-        "pingTimeout" => ping_timeout: Duration = Duration::from_secs(15),
     }
+    without effect: {
+        "pingTimeout" => "the HTTP engine always waits 5 s for the answer to a ping",
+    },
 }

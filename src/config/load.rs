@@ -19,24 +19,39 @@ pub struct Loaded {
     pub origin: String,
 }
 
+/// A static configuration that may be faulty: for telling all that is wrong with it and around it.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// What could be decoded; defaults where there were faults.
+    pub loaded: Loaded,
+    /// Every fault.
+    pub errors: Vec<ConfigError>,
+}
+
 /// Loads the static configuration as Traefik does: from the file that `--configFile` names or that
 /// lies on the search path, else from the flags, else from `TRAEFIK_` variables; never from two.
 ///
 /// # Errors
 /// Every fault that was found.
 pub fn load_static(arguments: &[String], variables: &[(String, String)]) -> Result<Loaded, ConfigErrors> {
+    let Draft { loaded, errors } = draft_static(arguments, variables)?;
+    if errors.is_empty() { Ok(loaded) } else { Err(ConfigErrors(errors)) }
+}
+
+/// As [`load_static`], but a faulty configuration is told with what could be made of it.
+///
+/// # Errors
+/// What keeps it from being read at all.
+pub fn draft_static(arguments: &[String], variables: &[(String, String)]) -> Result<Draft, ConfigErrors> {
     let (node, origin, beside) = written(arguments, variables)?;
     let mut decoder = Decoder::new();
-    let config = match &node {
-        Some(node) => {
-            let config = decode_document::<StaticConfig>(node, &mut decoder);
-            config.inspect(|config| super::validate::check(config, node, &mut decoder))
-        }
-        None => Some(StaticConfig::default()),
-    };
-    let (config, mut warnings) = decoder.finish(config)?;
+    let config = node.as_ref().and_then(|node| {
+        let config = decode_document::<StaticConfig>(node, &mut decoder);
+        config.inspect(|config| super::validate::check(config, node, &mut decoder))
+    });
+    let (errors, mut warnings) = decoder.told();
     warnings.extend(beside);
-    Ok(Loaded { config, warnings, origin })
+    Ok(Draft { loaded: Loaded { config: config.unwrap_or_default(), warnings, origin }, errors })
 }
 
 /// What the one source that counts holds, its name, and what is not read beside it.

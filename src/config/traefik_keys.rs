@@ -44,7 +44,7 @@ fn fate(document: &str, path: &str, kind: &str) -> String {
         _ => decode::<DynamicConfig>(&text),
     };
     let about = |error: &ConfigError| {
-        path.strip_prefix(&error.path).is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
+        path.strip_prefix(&error.path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
     match told {
         Ok(warnings) if warnings.iter().any(about) => "idle".to_owned(),

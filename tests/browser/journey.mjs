@@ -3,8 +3,11 @@ import assert from 'node:assert/strict';
 import { until } from './harness.mjs';
 
 // `at(path)` is an address at the edge; `logIn(page)` answers the provider's page; `refreshes()` counts refreshes;
+// `logInAgain(page)` does so in a tab whose neighbour has logged in meanwhile;
 // `restart()` ends the edge and starts it again; `confirmLogout(page)` answers what the provider asks at the end, if it asks.
-export async function journey(t, { browser, at, logIn, user, refreshes, restart, confirmLogout = async () => {} }) {
+export async function journey(t, {
+  browser, at, logIn, logInAgain = logIn, user, refreshes, restart, confirmLogout = async () => {},
+}) {
   const context = await browser.newContext();
   t.after(() => context.close());
   const page = await context.newPage();
@@ -49,20 +52,20 @@ export async function journey(t, { browser, at, logIn, user, refreshes, restart,
     await Promise.all([tabs[0].goto(at('/one?x=1')), tabs[1].goto(at('/two'))]);
     await logIn(tabs[1]);
     await tabs[1].waitForURL(at('/two'));
-    await logIn(tabs[0]);
+    await logInAgain(tabs[0]);
     await tabs[0].waitForURL(at('/one?x=1'));
     for (const tab of tabs) assert.equal(await heading(tab), `Hello, ${user}`);
     await fresh.close();
   });
 
   await t.test('a refresh is not noticed', async () => {
-    const before = refreshes();
+    const before = await refreshes();
     const names = await cookiesOfEdge();
     await until('a refresh', async () => {
       await page.goto(at('/again'));
       assert.equal(page.url(), at('/again'));
       assert.equal(await heading(page), `Hello, ${user}`);
-      return refreshes() > before;
+      return await refreshes() > before;
     });
     assert.deepEqual(await cookiesOfEdge(), names);
   });

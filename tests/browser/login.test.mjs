@@ -1,22 +1,14 @@
 // Chromium logs in through the real binary: at the demo, and at a provider that knows nothing of Portcullis.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { freePort, launch, service, start } from './harness.mjs';
+import { edge, folder, place } from './edge.mjs';
+import { freePort, launch, start } from './harness.mjs';
 import { journey } from './journey.mjs';
 import { startProvider } from './op.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
 after(() => browser?.close());
-
-async function folder(t) {
-  const path = await mkdtemp(join(tmpdir(), 'portcullis-browser-'));
-  t.after(() => rm(path, { recursive: true, force: true }));
-  return path;
-}
 
 test('the demo', async (t) => {
   const home = await folder(t);
@@ -52,75 +44,34 @@ test('the demo', async (t) => {
 });
 
 test('oidc-provider', async (t) => {
-  const home = await folder(t);
-  const [port, admin, opPort] = await Promise.all([freePort(), freePort(), freePort()]);
-  const edge = `http://localhost:${port}`;
-  const client = {
-    client_id: 'portcullis',
-    client_secret: 'only for tests, with a space and a + and a %',
-    redirect_uris: [`${edge}/oauth2/callback`],
-    post_logout_redirect_uris: [`${edge}/public/bye`, `${edge}/oauth2/logout`, `${edge}/oauth2/callback`],
-    token_endpoint_auth_method: 'client_secret_basic',
-  };
-  const op = await startProvider({ port: opPort, client, accessTokenSeconds: 6 });
+  const where = await place();
+  const client = { id: 'portcullis', secret: 'only for tests, with a space and a + and a %' };
+  const op = await startProvider({
+    port: await freePort(),
+    accessTokenSeconds: 6,
+    client: {
+      client_id: client.id,
+      client_secret: client.secret,
+      redirect_uris: [`${where.origin}/oauth2/callback`],
+      post_logout_redirect_uris: ['/public/bye', '/oauth2/logout', '/oauth2/callback'].map((path) => where.origin + path),
+      token_endpoint_auth_method: 'client_secret_basic',
+    },
+  });
   t.after(() => op.stop());
-  const backend = await service();
-  t.after(() => backend.stop());
-
-  await writeFile(join(home, 'dynamic.yml'), `
-http:
-  routers:
-    all: {rule: PathPrefix(\`/\`), service: backend, middlewares: [login]}
-  services:
-    backend: {loadBalancer: {servers: [{url: "${backend.url}"}]}}
-  middlewares:
-    login:
-      plugin:
-        traefikoidc:
-          providerURL: ${op.issuer}
-          clientID: ${client.client_id}
-          clientSecret: "${client.client_secret}"
-          clientAuthMethod: client_secret_basic
-          sessionEncryptionKey: only-for-tests-0123456789abcdef-0123456789
-          callbackURL: /oauth2/callback
-          logoutURL: /oauth2/logout
-          postLogoutRedirectURI: /public/bye
-          excludedURLs: [/public]
-          forceHTTPS: false
-          allowPrivateIPAddresses: true
-          refreshGracePeriodSeconds: 2
-`);
-  await writeFile(join(home, 'static.yml'), `
-entryPoints:
-  web: {address: "127.0.0.1:${port}"}
-  traefik: {address: "127.0.0.1:${admin}"}
-ping: {}
-providers:
-  file: {filename: "${join(home, 'dynamic.yml')}"}
-log: {level: INFO}
-`);
-  let proxy;
-  const startProxy = async () => {
-    proxy = start([`--configFile=${join(home, 'static.yml')}`], { HOME: home, STATE_DIRECTORY: home });
-    const { stop } = proxy;
-    t.after(() => stop('SIGKILL'));
-    await proxy.ready(`http://127.0.0.1:${admin}/readyz`);
-  };
-  await startProxy();
+  const { at, restart } = await edge(t, {
+    where, client, issuer: op.issuer, options: ['clientAuthMethod: client_secret_basic'],
+  });
 
   await journey(t, {
     browser,
-    at: (path) => `${edge}${path}`,
+    at,
+    restart,
     async logIn(page) {
       await page.getByLabel('Name').fill('alice');
       await page.getByRole('button', { name: 'Sign in' }).click();
     },
     user: 'alice@example.test',
     refreshes: () => op.grants.refresh_token ?? 0,
-    async restart() {
-      await proxy.stop('SIGKILL');
-      await startProxy();
-    },
     confirmLogout: (page) => page.getByRole('button', { name: 'Yes, sign me out' }).click(),
   });
 });

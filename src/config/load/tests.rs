@@ -204,7 +204,83 @@ fn a_file_that_is_none_is_told() {
     assert_eq!(said, "`--configFile` needs the path of a file");
 }
 
+/// A key path and values that it takes, as each source writes them.
+const CHOICES: &[(&str, &[&str])] = &[
+    ("log.level", &["INFO", "DEBUG"]),
+    ("log.noColor", &["true", "false", "1"]),
+    ("accessLog.bufferingSize", &["0", "100"]),
+    ("accessLog.filters.minDuration", &["10", "250ms", "1m30s"]),
+    ("accessLog.filters.statusCodes", &["200", "200,500-599"]),
+    ("accessLog.fields.headers.names.user-agent", &["keep", "redact"]),
+    ("entryPoints.web.address", &[":80", "127.0.0.1:8080/tcp", "[::1]:80"]),
+    ("entryPoints.web.http.middlewares", &["a@file", "a@file,b@file"]),
+    ("entryPoints.web.http2.maxConcurrentStreams", &["1", "250"]),
+    ("entryPoints.web.forwardedHeaders.trustedIPs", &["10.0.0.0/8", "::1,127.0.0.1"]),
+    ("metrics.prometheus.buckets", &["0.1", "0.5,1,2"]),
+    ("providers.file.filename", &["/etc/dynamic.yml"]),
+    ("providers.providersThrottleDuration", &["0", "5s"]),
+    ("experimental.plugins.oidc.moduleName", &["github.com/x/traefikoidc"]),
+];
+
+/// The picked values as YAML: one nested mapping, keys quoted, lists as lists.
+fn as_yaml(picked: &[(&str, &str)]) -> String {
+    let mut tree = source::assignments::Tree::default();
+    for (path, value) in picked {
+        let steps: Vec<_> =
+            path.split('.').map(|key| source::assignments::Step::Key(key.to_owned())).collect();
+        tree.assign(&steps, (*value).to_owned(), crate::config::value::Position::whole("picked"));
+    }
+    fn render(node: &Node) -> String {
+        match &node.value {
+            Value::Map(entries) => {
+                let inner: Vec<_> =
+                    entries.iter().map(|entry| format!("'{}': {}", entry.key, render(&entry.node))).collect();
+                format!("{{{}}}", inner.join(", "))
+            }
+            Value::Scalar(text) if text.contains(',') => {
+                let items: Vec<_> = text.split(',').map(|item| format!("'{item}'")).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Value::Scalar(text) => format!("'{text}'"),
+            other => panic!("{other:?}"),
+        }
+    }
+    render(&tree.into_node())
+}
+
 proptest::proptest! {
+    #[test]
+    fn any_content_means_the_same_in_four_sources(
+        picks in proptest::collection::vec((proptest::bool::ANY, 0..3_usize), CHOICES.len())
+    ) {
+        let picked: Vec<(&str, &str)> = CHOICES
+            .iter()
+            .zip(picks)
+            // An entry point without an address would be refused.
+            .filter(|((path, _), (taken, _))| *taken || *path == "entryPoints.web.address")
+            .map(|((path, values), (_, which))| (*path, values[which % values.len()]))
+            .collect();
+        let toml = picked.iter().map(|(path, value)| format!("{path} = '{value}'\n")).collect::<String>();
+        let flags = picked.iter().map(|(path, value)| format!("--{path}={value}")).collect::<Vec<_>>();
+        let named: Vec<_> = picked
+            .iter()
+            .map(|(path, value)| (format!("TRAEFIK_{}", path.replace('.', "_").to_uppercase()), (*value).to_owned()))
+            .collect();
+        let decoded = |node: Option<Node>| {
+            let node = node.unwrap();
+            let mut decoder = Decoder::new();
+            let config = decode_document::<StaticConfig>(&node, &mut decoder);
+            format!("{:?}", decoder.finish(config))
+        };
+        let expected = decoded(flags::parse(&flags).unwrap());
+        proptest::prop_assert!(expected.starts_with("Ok("), "{}", expected);
+        let environment = environment::parse(&named, &StaticConfig::BLOCK).unwrap();
+        proptest::prop_assert_eq!(&decoded(environment.node), &expected);
+        let parse = |name: &str, text: &str| source::parse(Path::new(name), text).unwrap();
+        proptest::prop_assert_eq!(&decoded(Some(parse("f.toml", &toml))), &expected);
+        proptest::prop_assert_eq!(&decoded(Some(parse("f.yml", &as_yaml(&picked)))), &expected);
+    }
+
     #[test]
     fn no_text_panics(text in "\\PC{0,200}", toml in proptest::bool::ANY) {
         let path = if toml { "f.toml" } else { "f.yml" };

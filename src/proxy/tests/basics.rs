@@ -119,13 +119,19 @@ async fn the_service_gets_the_path_that_was_judged() {
 }
 
 #[tokio::test]
-async fn malformed_requests_are_refused_and_the_connection_goes_on() {
+async fn malformed_requests_are_refused_and_end_their_connection() {
     let proxy = Setup::without_servers().start().await;
+    for request in [
+        "GET / HTTP/1.1\r\nAccept: */*\r\n\r\n",
+        "GET /a#b HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        "GET /%zz HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    ] {
+        let mut client = proxy.connect().await;
+        assert_eq!(client.exchange(request).await.status(), 400, "{request}");
+        assert_eq!(client.read_until(b"\n").await, None, "{request}");
+    }
     let mut client = proxy.connect().await;
     for (request, status) in [
-        ("GET / HTTP/1.1\r\nAccept: */*\r\n\r\n", 400),
-        ("GET /a#b HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
-        ("GET /%zz HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
         ("GET /nowhere HTTP/1.1\r\nHost: a.test\r\n\r\n", 404),
         ("GET /nobody HTTP/1.1\r\nHost: a.test\r\n\r\n", 503),
         ("OPTIONS * HTTP/1.1\r\nHost: a.test\r\n\r\n", 200),

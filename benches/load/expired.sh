@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Many requests at once on one session whose tokens have just expired, against the program with the
+# demo's provider, whose refresh tokens work once. Expected: one grant, and every request is served.
+#
+#   benches/load/expired.sh [REQUESTS]      (needs curl; builds the release binaries)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+source benches/load/common.sh
+requests=${1:-500}
+needs curl taskset
+build --bin portcullis --example burst
+all=0-$(($(nproc) - 1))
+# Each request is a connection of its own, at both ends.
+ulimit -n $((requests * 8 + 1024))
+
+life=4
+export STATE_DIRECTORY=$work
+start_demo "$all" "$life"
+login
+sleep $((life + 1)) # until the tokens are over; nothing can be waited for
+before=$(grep -c 'refresh  alice' "$work/demo.log" || true)
+"$release/examples/burst" "127.0.0.1:$demo" "localhost:$demo" "$cookie" "$requests"
+after=$(grep -c 'refresh  alice' "$work/demo.log" || true)
+refused=$(grep -c 'refused ' "$work/demo.log" || true)
+echo "grants: $((after - before)), refused by the provider: $refused"
+curl -s "http://127.0.0.1:$demo_admin/metrics" | grep '^portcullis_oidc_refreshes_total' || true
+[ $((after - before)) = 1 ] && [ "$refused" = 0 ]

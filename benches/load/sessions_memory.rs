@@ -1,0 +1,103 @@
+//! Resident memory with many sessions: `cargo run --release --example sessions_memory [COUNT]`.
+//!
+//! Sessions as in `benches/support`, in a real sqlite store, each used once by a policy, so that it is in memory with
+//! its verdict and its ready headers. First in the process that made them (as after so many logins), then in a second
+//! process that finds them in the store (as after a restart).
+
+#![allow(missing_docs, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use portcullis::oidc::session::{Sessions, SqliteStore};
+use portcullis::oidc::{Decision, Policy};
+use support::{COOKIE_NAME, browser, policy, record, request};
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Logins or first requests at a time.
+const AT_ONCE: usize = 64;
+
+/// A line of `/proc/self/status`, in kB.
+fn kilobytes(key: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
+    line.trim_matches([':', ' ', '\t', 'k', 'B']).parse().expect("a number")
+}
+
+fn report(what: &str, sessions: &Sessions, since: Instant) {
+    println!(
+        "{what:<22} {:>7} sessions in memory   resident {:>4} MB   of it anonymous {:>4} MB   peak {:>4} MB   {:.1} s",
+        sessions.cached(),
+        kilobytes("VmRSS") / 1000,
+        kilobytes("RssAnon") / 1000,
+        kilobytes("VmHWM") / 1000,
+        since.elapsed().as_secs_f64()
+    );
+}
+
+fn open(folder: &Path) -> (Policy, Sessions) {
+    policy(Arc::new(SqliteStore::open(folder.join("sessions.sqlite")).expect("a store")))
+}
+
+async fn visit(policy: &Policy, id: &str) {
+    let headers = browser(&format!("{COOKIE_NAME}={id}"));
+    let decision = policy.decide(&request(&headers), SystemTime::now()).await;
+    assert!(matches!(decision, Decision::Forward(_)), "not let pass");
+}
+
+async fn make(folder: &Path, count: usize) {
+    let started = Instant::now();
+    let (policy, sessions) = open(folder);
+    report("empty", &sessions, started);
+    let now = SystemTime::now();
+    let ids: Vec<String> = stream::iter(0..count)
+        .map(|number| {
+            let (policy, sessions) = (&policy, &sessions);
+            async move {
+                let id = sessions.create(record(number, now)).await.expect("a session").0.to_text();
+                visit(policy, &id).await;
+                id
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    std::fs::write(folder.join("ids"), ids.join("\n")).expect("a file");
+    drop(ids);
+    report("after the logins", &sessions, started);
+}
+
+async fn read(folder: &Path) {
+    let ids = std::fs::read_to_string(folder.join("ids")).expect("a file");
+    let started = Instant::now();
+    let (policy, sessions) = open(folder);
+    report("empty", &sessions, started);
+    stream::iter(ids.lines()).for_each_concurrent(AT_ONCE, |id| visit(&policy, id)).await;
+    report("after a restart", &sessions, started);
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [mode, folder] = arguments.as_slice()
+        && mode == "read"
+    {
+        return read(Path::new(folder)).await;
+    }
+    let count = arguments.first().map_or(100_000, |count| count.parse().expect("a number"));
+    let folder = tempfile::tempdir().expect("a folder");
+    make(folder.path(), count).await;
+    let own = std::env::current_exe().expect("our path");
+    let status = Command::new(own).arg("read").arg(folder.path()).status().expect("a process");
+    assert!(status.success(), "the second process failed");
+}
