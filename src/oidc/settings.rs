@@ -1,6 +1,6 @@
 //! What a policy is built from: every option decoded, typed and checked.
 //!
-//! Independent of how it was written; [`decode`] makes it from a configuration block.
+//! Independent of how it was written; [`decode()`] makes it from a configuration block.
 
 mod check;
 mod decode;
