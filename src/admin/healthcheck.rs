@@ -176,6 +176,9 @@ mod tests {
             stream.read_exact(&mut request).unwrap();
             assert_eq!(&request, b"GET /ping H");
             stream.write_all(answer.as_bytes()).unwrap();
+            // Closing before everything is read would reset the connection and the answer with it.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
         });
         let result = healthcheck(&config(&format!(":{port}")));
         server.join().unwrap();
