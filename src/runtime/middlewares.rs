@@ -110,6 +110,7 @@ fn one(
     kept: &Kept,
     errors: &mut Vec<ConfigError>,
 ) -> Result<Compiled, String> {
+    sole(config)?;
     if let Some((block, dialect)) = oidc_block(config, fixed)? {
         let policy = policy(name, block, dialect, kept, errors)?;
         return Ok(Compiled::Single(Arc::new(Middleware::Oidc(Oidc::new(policy)))));
@@ -117,6 +118,40 @@ fn one(
     match &config.chain {
         Some(chain) => Ok(Compiled::Chain(chain.middlewares.clone())),
         None => Middleware::new(config).map(|middleware| Compiled::Single(Arc::new(middleware))),
+    }
+}
+
+/// A middleware has one kind. Were the others of a block left out, one that guards a route could be
+/// missing without a word.
+fn sole(config: &Config) -> Result<(), String> {
+    // Every field by name: a new kind cannot be forgotten here.
+    let Config {
+        add_prefix,
+        basic_auth,
+        chain,
+        headers,
+        oidc,
+        plugin,
+        redirect_regex,
+        redirect_scheme,
+        replace_path,
+        strip_prefix,
+    } = config;
+    let kinds = [
+        add_prefix.is_some(),
+        basic_auth.is_some(),
+        chain.is_some(),
+        headers.is_some(),
+        oidc.is_some(),
+        plugin.is_some(),
+        redirect_regex.is_some(),
+        redirect_scheme.is_some(),
+        replace_path.is_some(),
+        strip_prefix.is_some(),
+    ];
+    match kinds.into_iter().filter(|is| *is).count() {
+        0 | 1 => Ok(()),
+        _ => Err("a middleware has exactly one kind; use a chain for several".to_owned()),
     }
 }
 
@@ -155,4 +190,19 @@ fn policy(
         tracing::warn!(middleware = name, "{warning}");
     }
     Policy::new(name, settings, kept.oidc()?).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::middleware as config;
+
+    #[test]
+    fn no_kind_of_a_block_is_left_out() {
+        let chain = Config { chain: Some(config::Chain::default()), ..Config::default() };
+        assert_eq!(sole(&chain), Ok(()));
+        let guarded = Config { basic_auth: Some(config::BasicAuth::default()), ..chain };
+        assert!(sole(&guarded).unwrap_err().contains("exactly one kind"));
+    }
 }
