@@ -114,7 +114,14 @@ impl EntryPoint {
 
     /// The TLS options that connections to `host` must have been made with.
     pub(super) fn options_of(&self, host: &str) -> &str {
-        self.tls_options.get(host).map_or("default", |name| name)
+        let wildcard = || {
+            let (_, parent) = host.split_once('.')?;
+            self.tls_options.get(&["*.", parent].concat())
+        };
+        match self.tls_options.is_empty() {
+            true => "default",
+            false => self.tls_options.get(host).or_else(wildcard).map_or("default", |name| name),
+        }
     }
 }
 
@@ -164,6 +171,9 @@ pub struct Route {
     /// Why this router answers 404: something that it names does not exist or does not work. It
     /// keeps its place, so that a more general router does not answer in its stead.
     pub broken: Option<String>,
+    /// Name of the TLS options that the router asks for, unless they are the default ones. Its rule may
+    /// match hosts that it does not name, and those choose other options in the handshake.
+    pub tls_options: Option<Arc<str>>,
     /// Whether requests are written to the access log.
     pub access_log: bool,
     /// Counts requests of the router, unless switched off.

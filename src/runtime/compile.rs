@@ -109,6 +109,7 @@ fn add_internal(table: &mut Table, fixed: &StaticConfig, kept: &Kept, context: &
             service: RouteService::Internal(internal.service),
             service_name: internal.name.into(),
             broken: None,
+            tls_options: None,
             access_log: context.log_internals,
             metrics: context.metrics.router(internal.name, internal.name).filter(|_| counted),
             service_metrics: context.metrics.service(internal.name).filter(|_| counted),
