@@ -14,6 +14,7 @@ use crate::net::forwarded::Trust;
 use crate::net::internal::InternalService;
 use crate::net::path::{EncodedCharacters, PathPolicy};
 use crate::observe::LevelMetrics;
+use crate::oidc::OwnCookies;
 use crate::router::Router;
 use crate::service::Service;
 
@@ -54,8 +55,23 @@ pub struct EntryPoint {
     pub body_idle_timeout: Option<Duration>,
     /// Name of the TLS options of each host that has options other than `default`.
     pub tls_options: HashMap<String, Arc<str>>,
+    /// What is ours, of all routes: clients cannot send it, services do not get it.
+    pub own: Arc<Own>,
     /// Counts requests of this entry point, unless switched off.
     pub metrics: Option<Arc<LevelMetrics>>,
+}
+
+/// What belongs to the OIDC middlewares of a configuration on every route, also on those that have
+/// none: a service behind two routers must not be told who the user is by the client, and a service
+/// must not get the session of another.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// Their cookies, which no service gets.
+    pub cookies: OwnCookies,
+    /// Names of the identity headers that they set beside [`IDENTITY_HEADERS`], which no client may send.
+    ///
+    /// [`IDENTITY_HEADERS`]: crate::oidc::IDENTITY_HEADERS
+    pub headers: Vec<HeaderName>,
 }
 
 impl EntryPoint {
@@ -75,6 +91,7 @@ impl EntryPoint {
             idle_timeout: Some(Duration::from_secs(180)),
             body_idle_timeout: Some(Duration::from_secs(60)),
             tls_options: HashMap::new(),
+            own: Arc::default(),
             metrics: None,
         }
     }

@@ -62,8 +62,10 @@ pub fn compile(
     }
     let tls = build_tls(dynamic, provider, &table, kept, &mut errors);
     let options = options_by_entry_point(&table);
+    let own = Arc::new(middlewares.own());
     let built = entry_points.iter().map(|(name, config)| {
         let built = build(name, config, fixed, kept, &mut table, options.get(name.as_str()));
+        let built = EntryPoint { own: Arc::clone(&own), ..built };
         (Arc::clone(&built.name), Arc::new(built))
     });
     let snapshot = Snapshot { generation, entry_points: built.collect() };

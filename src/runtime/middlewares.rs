@@ -11,8 +11,9 @@ use crate::config::validate::is_native_plugin;
 use crate::config::value::Node;
 use crate::config::{self, ConfigError, ConfigErrors, Decode, Decoder, StaticConfig};
 use crate::middleware::{Chain, Lookup, Middleware, Oidc, flatten};
-use crate::oidc::Policy;
 use crate::oidc::settings::{self, Dialect};
+use crate::oidc::{OwnCookies, Policy};
+use crate::proxy::Own;
 
 /// What a name stands for.
 enum Compiled {
@@ -91,6 +92,25 @@ impl Middlewares {
             _ => Err(format!("middleware `{name}` does not exist")),
         });
         Ok(Chain::new(resolved.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// What belongs to the OIDC middlewares on every route.
+    pub fn own(&self) -> Own {
+        let policies: Vec<&Policy> = self
+            .0
+            .values()
+            .filter_map(|compiled| match compiled {
+                Compiled::Single(middleware) => middleware.policy(),
+                Compiled::Chain(_) | Compiled::Broken(_) => None,
+            })
+            .collect();
+        let mut headers: Vec<_> =
+            policies.iter().flat_map(|policy| policy.identity_names()).cloned().collect();
+        headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        headers.dedup();
+        // The policies have checked their prefixes.
+        let cookies = OwnCookies::new(policies.iter().map(|policy| policy.cookie_prefix()));
+        Own { cookies: cookies.unwrap_or_default(), headers }
     }
 
     fn with_hint(&self, names: &[String], provider: &str, message: String) -> String {
