@@ -140,8 +140,8 @@ where
         self.shared.open.get()
     }
 
-    /// Closes every socket, ends idle connections at once and others after their requests in
-    /// flight. What is still open after `grace` is cut. Returns as soon as nothing is open.
+    /// Closes every socket, ends idle connections at once (those that have just been answered half a second
+    /// later) and others after their requests in flight. What is still open after `grace` is cut. Returns as soon as nothing is open.
     pub async fn drain(&self, grace: Duration) -> DrainOutcome {
         let deadline = Instant::now() + grace;
         let mut listeners = std::mem::take(&mut *self.listeners.lock().await);

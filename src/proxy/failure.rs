@@ -138,6 +138,9 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Ctx) 
                 tracing::debug!(request_id = ctx.request_id(), error = %write, "the client left before its error page");
             } else if *error.esource() != ErrorSource::Downstream {
                 linger(session).await;
+            } else if !session.is_http2() {
+                // The body cannot be followed to its end; our stream throws away what comes, for a moment.
+                session.as_downstream_mut().shutdown().await;
             }
             status
         }

@@ -10,6 +10,7 @@
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Buf;
 use tokio::io::{AsyncWrite, ReadBuf};
@@ -23,6 +24,9 @@ use super::wire::Wire;
 use super::{LINGER, LINGER_BYTES, Limits, RejectReason};
 use crate::entrypoint::open::ConnectionEvents;
 
+/// How long a connection that is to close still waits for a request. One that has just been answered may have
+/// its next request on the way, which would be lost; it gets an answer with `Connection: close` instead.
+const LAST_CALL: Duration = Duration::from_millis(500);
 /// Bytes of following requests that are read while one is served.
 const READ_AHEAD: usize = 16 << 10;
 
@@ -180,11 +184,14 @@ impl H1 {
         let deadline = if wire.input.is_empty() {
             // Registered before it is asked, so that no request to close is missed.
             wire.conn.control.wake_on_close(cx.waker());
-            if wire.conn.control.is_closing() {
-                return Poll::Ready(Ok(State::Closed));
-            }
+            let closing = wire.conn.control.is_closing();
             let first = self.request == 1;
             let allowed = if first { Some(timeouts.header) } else { timeouts.idle };
+            let allowed = match allowed {
+                Some(allowed) if closing => Some(allowed.min(LAST_CALL)),
+                None if closing => Some(LAST_CALL),
+                other => other,
+            };
             let since = *self.waiting_since.get_or_insert_with(Instant::now);
             allowed.map(|allowed| since + allowed)
         } else {

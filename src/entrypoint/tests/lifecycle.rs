@@ -124,6 +124,29 @@ async fn no_connection_misses_the_drain() {
     }
 }
 
+/// The next request of a busy connection may be on its way when it is told to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_busy_connection_loses_no_request_to_the_drain() {
+    let (edge, address) = Edge::start(Settings::default()).await;
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut client = connect(address).await;
+                while !client.get("/").await.head.contains("connection: close") {
+                    // Time in which the connection is idle.
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                client.rest().await
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(edge.supervisor.drain(LONG).await.cut, 0);
+    for client in clients {
+        assert_eq!(client.await.expect("every request was answered"), "");
+    }
+}
+
 #[tokio::test]
 async fn draining_waits_for_requests_in_flight() {
     let (edge, address) = Edge::start(Settings::default()).await;
