@@ -12,6 +12,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::config::middleware as config;
 use crate::net::{LocalResponse, Scheme};
+use crate::oidc::Policy;
 
 mod add_prefix;
 mod basic_auth;
@@ -147,6 +148,14 @@ impl Middleware {
             (Some(_), Some(_)) => {
                 Err("a middleware has exactly one kind; use a chain for several".to_owned())
             }
+        }
+    }
+
+    /// The OIDC policy, if it is one.
+    pub fn policy(&self) -> Option<&Policy> {
+        match self {
+            Self::Oidc(oidc) => Some(oidc.policy()),
+            _ => None,
         }
     }
 

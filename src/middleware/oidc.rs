@@ -23,6 +23,10 @@ impl Oidc {
         Self(Arc::new(policy))
     }
 
+    pub(super) fn policy(&self) -> &Policy {
+        &self.0
+    }
+
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
         exchange.state.hide_query |= self.0.owns(exchange.request.uri.path());
         match self.0.decide(&parts(exchange), SystemTime::now()).await {

@@ -134,7 +134,9 @@ impl Fetch {
     }
 
     async fn send(&self, request: Request) -> Result<Answer, FetchError> {
-        self.reach.check(request.url()).await?;
+        // The resolver of the system may take much longer than the client's own limit.
+        let resolved = tokio::time::timeout(MAX_TIME, self.reach.check(request.url())).await;
+        resolved.map_err(|_| FetchError::Connect("the name does not resolve in time".to_owned()))??;
         let mut response = self.client.execute(request).await.map_err(|error| classify(&error))?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {

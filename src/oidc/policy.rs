@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
@@ -21,8 +21,10 @@ use super::request_kind::RequestKind;
 use super::seal::{Seal, SealError};
 use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
+use super::template::Template;
 use super::used::UsedStates;
 use super::{Decision, Identity, RequestParts, page};
+use crate::net::forwarded::{self, Forwarding};
 use crate::net::{LocalResponse, Scheme};
 
 /// What all policies share, and what survives a reload.
@@ -385,6 +387,26 @@ impl Policy {
     pub fn owns(&self, path: &str) -> bool {
         let settings = &self.core.settings;
         path == settings.callback_path || path == settings.logout_path
+    }
+
+    /// The beginning of the names of its cookies.
+    pub fn cookie_prefix(&self) -> &str {
+        self.cookies.prefix()
+    }
+
+    /// Names of the headers by which its templates tell a service about the user, beside
+    /// [`IDENTITY_HEADERS`]. `Authorization` and forwarding headers are not among them: elsewhere they
+    /// are the client's or a proxy's own.
+    ///
+    /// [`IDENTITY_HEADERS`]: super::IDENTITY_HEADERS
+    pub fn identity_names(&self) -> impl Iterator<Item = &HeaderName> {
+        let about_user =
+            |template: &Template| template.needs_tokens() || !template.needed_claims().is_empty();
+        let shared = |name: &HeaderName| {
+            *name == AUTHORIZATION || forwarded::classify(name.as_str()) != Forwarding::Other
+        };
+        let headers = self.core.settings.headers.iter();
+        headers.filter(move |(name, template)| about_user(template) && !shared(name)).map(|(name, _)| name)
     }
 
     /// The middleware's name.

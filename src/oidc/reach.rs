@@ -24,14 +24,18 @@ impl Kinds {
     const NOWHERE: Self = Self(16);
 
     fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
+        match embedded(address.to_canonical()) {
             IpAddr::V4(v4) => {
                 let [a, b, ..] = v4.octets();
                 match () {
                     () if v4.is_loopback() => Self::LOOPBACK,
                     () if v4.is_link_local() => Self::LINK_LOCAL,
-                    // RFC 1918, and the shared space of RFC 6598.
+                    // RFC 1918, the shared space of RFC 6598, the one for protocols (RFC 6890) and the one for
+                    // benchmarks (RFC 2544).
                     () if v4.is_private() || a == 100 && (64..128).contains(&b) => Self::PRIVATE,
+                    () if v4.octets().starts_with(&[192, 0, 0]) || a == 198 && b & 0xfe == 18 => {
+                        Self::PRIVATE
+                    }
                     () if a == 0 || a >= 224 => Self::NOWHERE,
                     () => Self::GLOBAL,
                 }
@@ -58,6 +62,20 @@ impl Kinds {
             Self::NOWHERE => "an address that is no host's",
             _ => "a public address",
         }
+    }
+}
+
+/// The IPv4 address that a translator or a tunnel delivers to, if `address` is one of those: NAT64
+/// (RFC 6052) and 6to4 (RFC 3056). Else the address.
+fn embedded(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    match v6.octets() {
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] | [0x20, 0x02, a, b, c, d, ..] => {
+            IpAddr::from([a, b, c, d])
+        }
+        // Compatible addresses (RFC 4291, section 2.5.5.1), which nobody uses any more; not `::` and `::1`.
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] if a != 0 => IpAddr::from([a, b, c, d]),
+        _ => address,
     }
 }
 
@@ -209,6 +227,12 @@ mod tests {
             "https://0.0.0.0/t",
             "https://100.64.0.1/t",
             "https://[fd00::1]/t",
+            "https://[64:ff9b::a9fe:a9fe]/t",
+            "https://[64:ff9b::10.0.0.1]/t",
+            "https://[2002:7f00:1::]/t",
+            "https://[::127.0.0.1]/t",
+            "https://198.18.0.1/t",
+            "https://192.0.0.8/t",
         ];
         for inner in inner {
             assert!(matches!(reach.check(&url(inner)).await, Err(ReachError::Refused { .. })), "{inner}");

@@ -50,16 +50,28 @@ fn is_plain(byte: u8) -> bool {
 
 /// `.` and `..`, also percent-encoded (once or more), and with a matrix parameter behind.
 fn is_dot_segment(segment: &str) -> bool {
-    let mut decoded = segment.to_ascii_lowercase();
-    while decoded.contains("%25") {
-        decoded = decoded.replace("%25", "%");
-    }
-    let decoded = decoded.replace("%2e", ".").replace("%3b", ";");
+    let decoded = single_escapes(&segment.to_ascii_lowercase()).replace("%2e", ".").replace("%3b", ";");
     // An encoded separator would make new segments for a lax reader.
     if decoded.contains("%2f") || decoded.contains("%5c") {
         return decoded.replace("%5c", "/").replace("%2f", "/").split('/').any(is_dots);
     }
     is_dots(&decoded)
+}
+
+/// `%252e`, `%25252e` and so on as `%2e`. One pass: the path of a request may be long.
+fn single_escapes(segment: &str) -> String {
+    let mut out = String::with_capacity(segment.len());
+    let mut rest = segment;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        out.push('%');
+        rest = after;
+        while let Some(deeper) = rest.strip_prefix("25") {
+            rest = deeper;
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 fn is_dots(segment: &str) -> bool {
@@ -125,6 +137,18 @@ mod tests {
         }
         assert!(!is_strict("/a?u=https://b.example/"));
         assert!(!is_request_target(&format!("/{}", "a".repeat(MAX_TARGET))));
+    }
+
+    #[test]
+    fn escapes_of_escapes_are_read_in_one_pass() {
+        for (written, single) in
+            [("%252e", "%2e"), ("%25252e", "%2e"), ("%25", "%"), ("%2%255", "%2%5"), ("a%25%2525b", "a%%b")]
+        {
+            assert_eq!(single_escapes(written), single, "{written}");
+        }
+        let deep = format!("/public/%{}2e./x", "25".repeat(30_000));
+        assert!(!is_plain_path(&deep));
+        assert!(is_plain_path(&format!("/public/%{}", "25".repeat(30_000))));
     }
 
     #[test]

@@ -189,14 +189,18 @@ fn route(
     };
     let routes = if conn.tls.is_some() { &entry.tls } else { &entry.plain };
     let found = routes.router.route(&view).and_then(|number| routes.routes.get(number));
-    ctx.route = Some(Arc::clone(found.ok_or_else(not_found)?));
+    let found = found.ok_or_else(not_found)?;
+    ctx.route = Some(Arc::clone(found));
     if !entry.encoded_characters.allow(request.uri.path()) {
         return Err(refuse(StatusCode::BAD_REQUEST));
     }
+    let other = |name: &str, wanted: &str| name != wanted;
     if let Some(tls) = &conn.tls
-        && *entry.options_of(&host) != *tls.options_name
+        && (other(&tls.options_name, entry.options_of(&host))
+            || found.tls_options.as_deref().is_some_and(|wanted| other(&tls.options_name, wanted)))
     {
-        // The connection was made under other TLS options than this host asks for (RFC 9110, 15.5.20).
+        // The connection was made under other TLS options than this host or this router asks for
+        // (RFC 9110, section 15.5.20).
         return Err(refuse(StatusCode::MISDIRECTED_REQUEST));
     }
     Ok(())

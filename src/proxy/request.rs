@@ -11,7 +11,7 @@ use pingora::proxy::Session;
 use super::context::Ctx;
 use super::early::not_found;
 use super::respond::{linger, respond};
-use super::sanity::{refuse, text};
+use super::sanity::{self, refuse, text};
 use super::snapshot::{Route, RouteService};
 use crate::middleware::{Exchange, Flow};
 use crate::net::LocalResponse;
@@ -48,6 +48,9 @@ async fn decide(session: &mut Session, ctx: &mut Ctx) -> Option<LocalResponse> {
     };
     if let Flow::Respond(answer) = run_chain(session, ctx, &route).await {
         return Some(answer);
+    }
+    if let Some(entry) = &ctx.entry {
+        sanity::own_cookies(session.req_header_mut(), entry);
     }
     match &route.service {
         RouteService::Internal(service) => {

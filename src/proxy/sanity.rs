@@ -13,6 +13,7 @@ use crate::net::headers::{
     Nomination, connection_members, connection_names, is_alias_name, nomination, same_name,
 };
 use crate::net::path::Target;
+use crate::oidc::CookieEdit;
 use crate::oidc::identity_headers::IDENTITY_HEADERS;
 
 /// A request that is answered here.
@@ -144,6 +145,10 @@ fn may_be_in_authority(byte: u8) -> bool {
 pub(super) fn headers(request: &mut RequestHeader, entry: &EntryPoint, trusted: bool) -> Result<(), Refusal> {
     let mut unwanted = SmallVec::<[HeaderName; 4]>::new();
     for name in request.headers.keys() {
+        if entry.own.headers.iter().any(|own| same_name(own.as_str(), name.as_str())) {
+            unwanted.push(name.clone());
+            continue;
+        }
         match judge(name.as_str(), entry.alias_headers, trusted) {
             Verdict::Keep => {}
             Verdict::Remove => unwanted.push(name.clone()),
@@ -233,6 +238,20 @@ pub(super) fn join_cookies(request: &mut RequestHeader) {
     // Joined from header values, so it is one.
     if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
         let _ = request.insert_header(COOKIE, joined);
+    }
+}
+
+/// Takes our cookies off before a service sees them, whatever route it is behind.
+pub(super) fn own_cookies(request: &mut RequestHeader, entry: &EntryPoint) {
+    match entry.own.cookies.edit(&request.headers) {
+        CookieEdit::Keep => {}
+        CookieEdit::Drop => drop(request.remove_header(&COOKIE)),
+        CookieEdit::Replace(value) => {
+            if request.insert_header(COOKIE, value).is_err() {
+                // Not ours to pass on is better than not all of the others.
+                request.remove_header(&COOKIE);
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::net::forwarded::Trust;
 use crate::net::internal::InternalService;
 use crate::net::path::{EncodedCharacters, PathPolicy};
 use crate::observe::LevelMetrics;
+use crate::oidc::OwnCookies;
 use crate::router::Router;
 use crate::service::Service;
 
@@ -54,8 +55,23 @@ pub struct EntryPoint {
     pub body_idle_timeout: Option<Duration>,
     /// Name of the TLS options of each host that has options other than `default`.
     pub tls_options: HashMap<String, Arc<str>>,
+    /// What is ours, of all routes: clients cannot send it, services do not get it.
+    pub own: Arc<Own>,
     /// Counts requests of this entry point, unless switched off.
     pub metrics: Option<Arc<LevelMetrics>>,
+}
+
+/// What belongs to the OIDC middlewares of a configuration on every route, also on those that have
+/// none: a service behind two routers must not be told who the user is by the client, and a service
+/// must not get the session of another.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// Their cookies, which no service gets.
+    pub cookies: OwnCookies,
+    /// Names of the identity headers that they set beside [`IDENTITY_HEADERS`], which no client may send.
+    ///
+    /// [`IDENTITY_HEADERS`]: crate::oidc::IDENTITY_HEADERS
+    pub headers: Vec<HeaderName>,
 }
 
 impl EntryPoint {
@@ -75,6 +91,7 @@ impl EntryPoint {
             idle_timeout: Some(Duration::from_secs(180)),
             body_idle_timeout: Some(Duration::from_secs(60)),
             tls_options: HashMap::new(),
+            own: Arc::default(),
             metrics: None,
         }
     }
@@ -114,7 +131,14 @@ impl EntryPoint {
 
     /// The TLS options that connections to `host` must have been made with.
     pub(super) fn options_of(&self, host: &str) -> &str {
-        self.tls_options.get(host).map_or("default", |name| name)
+        let wildcard = || {
+            let (_, parent) = host.split_once('.')?;
+            self.tls_options.get(&["*.", parent].concat())
+        };
+        match self.tls_options.is_empty() {
+            true => "default",
+            false => self.tls_options.get(host).or_else(wildcard).map_or("default", |name| name),
+        }
     }
 }
 
@@ -164,6 +188,9 @@ pub struct Route {
     /// Why this router answers 404: something that it names does not exist or does not work. It
     /// keeps its place, so that a more general router does not answer in its stead.
     pub broken: Option<String>,
+    /// Name of the TLS options that the router asks for, unless they are the default ones. Its rule may
+    /// match hosts that it does not name, and those choose other options in the handshake.
+    pub tls_options: Option<Arc<str>>,
     /// Whether requests are written to the access log.
     pub access_log: bool,
     /// Counts requests of the router, unless switched off.

@@ -200,6 +200,7 @@ pub(super) struct Setup {
     chain: Chain,
     tls: Option<&'static str>,
     tls_route: bool,
+    route_options: Option<&'static str>,
 }
 
 impl Setup {
@@ -216,6 +217,7 @@ impl Setup {
             chain: Chain::default(),
             tls: None,
             tls_route: false,
+            route_options: None,
         }
     }
 
@@ -240,6 +242,12 @@ impl Setup {
     /// Connections claim to be TLS, made under these TLS options; the route is for TLS then.
     pub(super) fn tls(mut self, options: &'static str) -> Self {
         self.tls = Some(options);
+        self
+    }
+
+    /// The router asks for these TLS options.
+    pub(super) fn route_options(mut self, options: &'static str) -> Self {
+        self.route_options = Some(options);
         self
     }
 
@@ -288,6 +296,7 @@ impl Setup {
             service,
             service_name: "app@file".into(),
             broken: self.broken.then(|| "a test".to_owned()),
+            tls_options: self.route_options.map(Arc::from),
             access_log: true,
             metrics: None,
             service_metrics: metrics.service("app@file"),

@@ -6,5 +6,6 @@ mod chain;
 mod failures;
 mod http10;
 mod http2;
+mod own;
 mod tls;
 mod upgrades;

@@ -62,8 +62,10 @@ pub fn compile(
     }
     let tls = build_tls(dynamic, provider, &table, kept, &mut errors);
     let options = options_by_entry_point(&table);
+    let own = Arc::new(middlewares.own());
     let built = entry_points.iter().map(|(name, config)| {
         let built = build(name, config, fixed, kept, &mut table, options.get(name.as_str()));
+        let built = EntryPoint { own: Arc::clone(&own), ..built };
         (Arc::clone(&built.name), Arc::new(built))
     });
     let snapshot = Snapshot { generation, entry_points: built.collect() };
@@ -109,6 +111,7 @@ fn add_internal(table: &mut Table, fixed: &StaticConfig, kept: &Kept, context: &
             service: RouteService::Internal(internal.service),
             service_name: internal.name.into(),
             broken: None,
+            tls_options: None,
             access_log: context.log_internals,
             metrics: context.metrics.router(internal.name, internal.name).filter(|_| counted),
             service_metrics: context.metrics.service(internal.name).filter(|_| counted),

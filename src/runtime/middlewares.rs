@@ -11,8 +11,9 @@ use crate::config::validate::is_native_plugin;
 use crate::config::value::Node;
 use crate::config::{self, ConfigError, ConfigErrors, Decode, Decoder, StaticConfig};
 use crate::middleware::{Chain, Lookup, Middleware, Oidc, flatten};
-use crate::oidc::Policy;
 use crate::oidc::settings::{self, Dialect};
+use crate::oidc::{OwnCookies, Policy};
+use crate::proxy::Own;
 
 /// What a name stands for.
 enum Compiled {
@@ -93,6 +94,25 @@ impl Middlewares {
         Ok(Chain::new(resolved.collect::<Result<Vec<_>, _>>()?))
     }
 
+    /// What belongs to the OIDC middlewares on every route.
+    pub fn own(&self) -> Own {
+        let policies: Vec<&Policy> = self
+            .0
+            .values()
+            .filter_map(|compiled| match compiled {
+                Compiled::Single(middleware) => middleware.policy(),
+                Compiled::Chain(_) | Compiled::Broken(_) => None,
+            })
+            .collect();
+        let mut headers: Vec<_> =
+            policies.iter().flat_map(|policy| policy.identity_names()).cloned().collect();
+        headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        headers.dedup();
+        // The policies have checked their prefixes.
+        let cookies = OwnCookies::new(policies.iter().map(|policy| policy.cookie_prefix()));
+        Own { cookies: cookies.unwrap_or_default(), headers }
+    }
+
     fn with_hint(&self, names: &[String], provider: &str, message: String) -> String {
         let missing =
             names.iter().map(|name| qualify(name, provider)).find(|name| !self.0.contains_key(name));
@@ -110,6 +130,7 @@ fn one(
     kept: &Kept,
     errors: &mut Vec<ConfigError>,
 ) -> Result<Compiled, String> {
+    sole(config)?;
     if let Some((block, dialect)) = oidc_block(config, fixed)? {
         let policy = policy(name, block, dialect, kept, errors)?;
         return Ok(Compiled::Single(Arc::new(Middleware::Oidc(Oidc::new(policy)))));
@@ -117,6 +138,40 @@ fn one(
     match &config.chain {
         Some(chain) => Ok(Compiled::Chain(chain.middlewares.clone())),
         None => Middleware::new(config).map(|middleware| Compiled::Single(Arc::new(middleware))),
+    }
+}
+
+/// A middleware has one kind. Were the others of a block left out, one that guards a route could be
+/// missing without a word.
+fn sole(config: &Config) -> Result<(), String> {
+    // Every field by name: a new kind cannot be forgotten here.
+    let Config {
+        add_prefix,
+        basic_auth,
+        chain,
+        headers,
+        oidc,
+        plugin,
+        redirect_regex,
+        redirect_scheme,
+        replace_path,
+        strip_prefix,
+    } = config;
+    let kinds = [
+        add_prefix.is_some(),
+        basic_auth.is_some(),
+        chain.is_some(),
+        headers.is_some(),
+        oidc.is_some(),
+        plugin.is_some(),
+        redirect_regex.is_some(),
+        redirect_scheme.is_some(),
+        replace_path.is_some(),
+        strip_prefix.is_some(),
+    ];
+    match kinds.into_iter().filter(|is| *is).count() {
+        0 | 1 => Ok(()),
+        _ => Err("a middleware has exactly one kind; use a chain for several".to_owned()),
     }
 }
 
@@ -155,4 +210,19 @@ fn policy(
         tracing::warn!(middleware = name, "{warning}");
     }
     Policy::new(name, settings, kept.oidc()?).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::middleware as config;
+
+    #[test]
+    fn no_kind_of_a_block_is_left_out() {
+        let chain = Config { chain: Some(config::Chain::default()), ..Config::default() };
+        assert_eq!(sole(&chain), Ok(()));
+        let guarded = Config { basic_auth: Some(config::BasicAuth::default()), ..chain };
+        assert!(sole(&guarded).unwrap_err().contains("exactly one kind"));
+    }
 }

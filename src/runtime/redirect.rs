@@ -43,6 +43,7 @@ pub fn add(
         service: RouteService::Internal(noop),
         service_name: "noop@internal".into(),
         broken: None,
+        tls_options: None,
         access_log: true,
         metrics: None,
         service_metrics: None,

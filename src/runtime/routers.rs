@@ -126,6 +126,8 @@ impl Table {
         let options = tls.map(|tls| tls.options.as_deref().unwrap_or("default"));
 
         let outer = context.middlewares.chain(&here.middlewares, provider);
+        let tls_options =
+            options.filter(|name| *name != "default").map(|name| Arc::from(qualify(name, provider)));
         let chain = outer
             .and_then(|outer| Ok(outer.then(&context.middlewares.chain(&config.middlewares, provider)?)));
         let service = service(&service_name, context);
@@ -147,6 +149,7 @@ impl Table {
             service,
             service_name: service_name.into(),
             broken: broken.clone(),
+            tls_options,
             access_log: !internal || context.log_internals,
         };
         let priority = match config.priority {

@@ -1,5 +1,7 @@
 //! The session store of this process and where it lies.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +19,12 @@ const FILE: &str = "sessions.sqlite";
 /// No folder, no random numbers, no thread. A file that cannot be used is no error here: readiness
 /// tells of it, and it is tried again.
 pub fn open(folder: &Path) -> Result<Sessions, String> {
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    // Nobody else's business; the file in it is closed to others, too.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
     let store = SqliteStore::open(folder.join(FILE)).map_err(|error| error.to_string())?;
     over(Arc::new(store))
 }
@@ -55,5 +62,22 @@ pub fn state_folder() -> Result<PathBuf, String> {
     match variable("HOME") {
         Some(home) => Ok(Path::new(&home).join(".local/state/portcullis")),
         None => Err("no place for sessions: set STATE_DIRECTORY, XDG_STATE_HOME or HOME".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_is_closed_to_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("state/portcullis");
+        open(&folder).unwrap();
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 }

@@ -87,6 +87,11 @@ async fn headers_and_queries_of_a_client_open_nothing() {
         "/public.css",
         "/public/../private",
         "/public/%2e%2e/private",
+        "/public/..%2fprivate",
+        "/public/%2e%2e%2Fprivate",
+        "/public/..;/private",
+        "/public/..%5cprivate",
+        "/public/%252e%252e/private",
         "//private",
     ] {
         let answer = get(world.proxy.web(), "localhost", target, &[]).await;
@@ -108,6 +113,25 @@ async fn excluded_paths_pass_without_identity() {
     browser.open(&world.at("/public/x")).await;
     assert_eq!(world.origin.last().get("x-forwarded-user"), None);
     assert_eq!(world.origin.last().get("cookie"), None, "our cookies stay here");
+}
+
+/// A service may be behind a router with OIDC and one without: on the second nobody may say who the user is, and
+/// the session is none of the service's business.
+#[tokio::test]
+async fn a_route_without_oidc_takes_no_identity_and_gives_no_session() {
+    let mut plan = Plan::new().plugin("headers: [{name: X-Auth-Email, value: \"{{`{{.Claims.email}}`}}\"}]");
+    plan.routers = "    open: {rule: PathPrefix(`/open`), service: s, priority: 99}".to_owned();
+    let world = plan.start().await;
+    let browser = world.browser_of("alice").await;
+    browser.open(&world.at("/private")).await;
+    assert!(world.origin.last().get("x-auth-email").is_some_and(|email| email.contains("alice")));
+    browser.open(&world.at("/open")).await;
+    assert_eq!((world.origin.last().get("cookie"), world.origin.last().get("x-auth-email")), (None, None));
+    let forged = [("X-Auth-Email", "root"), ("x_auth_email", "root"), ("X-User-Groups", "root")];
+    assert_eq!(get(world.proxy.web(), "localhost", "/open", &forged).await.status(), 200);
+    for name in ["x-auth-email", "x_auth_email", "x-user-groups"] {
+        assert_eq!(world.origin.last().get(name), None, "{name}");
+    }
 }
 
 /// The provider is away when the proxy starts; everything that needs no login works, and logins work soon after

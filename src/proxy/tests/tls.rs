@@ -40,6 +40,28 @@ async fn a_host_with_other_tls_options_than_the_connections_is_421() {
     assert_eq!(strict("strict@file").start().await.connect().await.exchange(other).await.status(), 421);
 }
 
+#[tokio::test]
+async fn a_router_with_tls_options_answers_no_host_that_chose_others() {
+    // Its rule matches every host; the handshake for those that it does not name is the default one.
+    let origin = Origin::echoing().await;
+    let routed = |options| Setup::to(origin.url()).route_options("mutual@file").tls(options);
+    assert_eq!(routed("default").start().await.get("/").await.status(), 421);
+    let named = [("a.test".to_owned(), Arc::from("mutual@file"))];
+    let same = routed("mutual@file").entry(|entry| entry.tls_options = named.into());
+    assert_eq!(same.start().await.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn tls_options_of_a_wildcard_host_hold_for_its_hosts() {
+    let origin = Origin::echoing().await;
+    let wildcard = |options| {
+        let named = [("*.test".to_owned(), Arc::from("strict@file"))];
+        Setup::to(origin.url()).entry(|entry| entry.tls_options = named.into()).tls(options)
+    };
+    assert_eq!(wildcard("default").start().await.get("/").await.status(), 421);
+    assert_eq!(wildcard("strict@file").start().await.get("/").await.status(), 200);
+}
+
 /// A TLS server for `app.test` that answers `ok`, and its certificate.
 async fn tls_origin() -> (SocketAddr, String) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

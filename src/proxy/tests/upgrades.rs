@@ -70,6 +70,33 @@ async fn an_upgrade_that_the_service_declines_is_an_ordinary_answer() {
     assert_eq!((answer.status(), answer.body.as_str()), (403, "no"));
 }
 
+/// Bytes behind an upgrade belong to a tunnel that there may never be; a service that declines would
+/// take them for the next request, one that no router has judged (RUSTSEC-2026-0033).
+#[tokio::test]
+async fn nothing_is_smuggled_behind_an_upgrade_that_is_declined() {
+    for upgrade in ["websocket", "SPDY/3.1", "h2c"] {
+        let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+        let origin = Origin::start(move |mut conn, _| {
+            let sender = sender.clone();
+            async move {
+                conn.read_head().await.unwrap();
+                conn.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno").await;
+                let rest = tokio::time::timeout(Duration::from_millis(300), conn.read_head()).await;
+                sender.send(rest.ok().flatten()).unwrap();
+            }
+        })
+        .await;
+        let proxy = Setup::to(origin.url()).start().await;
+        let mut client = proxy.connect().await;
+        let head =
+            format!("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n");
+        client
+            .write(&format!("{head}GET /nowhere HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-User: root\r\n\r\n"))
+            .await;
+        assert_eq!(received.recv().await.unwrap(), None, "{upgrade}");
+    }
+}
+
 #[tokio::test]
 async fn a_websocket_is_forwarded_as_ws() {
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
