@@ -34,7 +34,7 @@ async fn malformed_chunks_are_answered() {
     })
     .await;
     let proxy = Setup::to(origin.url()).start().await;
-    for body in ["zz\r\nabc\r\n0\r\n\r\n", "3\r\nabcde\r\n0\r\n\r\n", "\r\n"] {
+    for body in ["zz\r\nabc\r\n0\r\n\r\n", "3\r\nabcde\r\n0\r\n\r\n"] {
         let mut client = proxy.connect().await;
         let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
         let answer = client.exchange(&format!("{head}{body}")).await;
