@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Exchange, Flow, config, set_header};
 use crate::net::LocalResponse;
+use crate::net::headers::same_name;
 
 mod hash;
 mod verifier;
@@ -99,7 +100,17 @@ impl BasicAuth {
             exchange.request.remove_header(&AUTHORIZATION);
         }
         if let Some((name, wire)) = &self.header_field {
-            exchange.request.remove_header(name);
+            // Also in other spellings, which many services cannot tell from the real one.
+            let copies: Vec<HeaderName> = exchange
+                .request
+                .headers
+                .keys()
+                .filter(|sent| same_name(name.as_str(), sent.as_str()))
+                .cloned()
+                .collect();
+            for copy in &copies {
+                exchange.request.remove_header(copy);
+            }
             set_header!(exchange.request, insert_header, wire.clone(), user.header.clone());
         }
         Flow::Continue

@@ -1,5 +1,7 @@
 //! Paths that need no session.
 
+use super::return_target::is_plain_path;
+
 /// Excluded paths, matched by segment: `/public` opens `/public` and `/public/…`, never
 /// `/publicsecret` or `/public.css`; `/` opens only `/`.
 #[derive(Debug, Clone, Default)]
@@ -24,12 +26,16 @@ impl ExcludedPaths {
     }
 
     /// Whether `path`, normalised and without query, needs no session.
+    ///
+    /// A path that a laxer reader than us would resolve to another one (`/public/..%2fadmin`,
+    /// `/public/..;/admin`) is never excluded: the service may be such a reader.
     pub fn contains(&self, path: &str) -> bool {
-        self.0.iter().any(|excluded| match path.strip_prefix(excluded.as_str()) {
+        let excluded = self.0.iter().any(|excluded| match path.strip_prefix(excluded.as_str()) {
             Some(rest) if excluded.is_empty() => rest == "/",
             Some(rest) => rest.is_empty() || rest.starts_with('/'),
             None => false,
-        })
+        });
+        excluded && is_plain_path(path)
     }
 }
 
@@ -63,6 +69,35 @@ mod tests {
         }
         for closed in ["/publicsecret", "/public.css", "/publi", "/a", "/a/public", "", "/Public"] {
             assert!(!excluded.contains(closed), "{closed}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_may_lead_elsewhere_is_never_excluded() {
+        let excluded = paths(&["/public", "/"]).unwrap();
+        for closed in [
+            "/public/../admin",
+            "/public/..",
+            "/public/./../admin",
+            "/public/..%2Fadmin",
+            "/public/%2e%2e/admin",
+            "/public/%252e%252e/admin",
+            "/public/..;/admin",
+            "/public/..;a=b/admin",
+            "/public/.;/x",
+            "/public/..%3B/admin",
+            "/public/..%5Cadmin",
+            "/public/..\\admin",
+            "/public/a%2F..%2F..%2Fadmin",
+            "/public//../admin",
+            "/public/%00/../admin",
+        ] {
+            assert!(!excluded.contains(closed), "{closed}");
+        }
+        for open in
+            ["/public/a%2Fb", "/public/a;v=1/b", "/public/...", "/public/..a", "/public//a", "/public/100%25"]
+        {
+            assert!(excluded.contains(open), "{open}");
         }
     }
 

@@ -57,7 +57,7 @@ pub struct GateSettings {
 impl Gate {
     /// Folds case once. An empty name in a list matches nobody, but the list counts as configured.
     pub fn new(settings: &GateSettings) -> Self {
-        let fold = |list: &[String]| list.iter().map(|name| name.trim().to_lowercase()).collect();
+        let fold = |list: &[String]| list.iter().map(|name| fold_case(name.trim())).collect();
         Self {
             users: fold(&settings.users),
             domains: fold(&settings.domains)
@@ -88,7 +88,8 @@ impl Gate {
         if self.users.is_empty() && self.domains.is_empty() {
             return Ok(());
         }
-        let identifier = claims.identifier(&self.identifier_claim).unwrap_or_default().to_lowercase();
+        let identifier = claims.identifier(&self.identifier_claim).unwrap_or_default();
+        let identifier = fold_case(identifier);
         if !identifier.is_empty() && self.users.contains(&identifier) {
             return Ok(());
         }
@@ -118,6 +119,21 @@ impl Gate {
         }
         names
     }
+}
+
+/// Lower case, but nothing beyond ASCII becomes ASCII: the Kelvin sign is not the letter `k`, and
+/// who may choose its name must not become somebody else by it.
+fn fold_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        let start = out.len();
+        out.extend(c.to_lowercase());
+        if !c.is_ascii() && out.get(start..).is_some_and(|folded| folded.is_ascii()) {
+            out.truncate(start);
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// What follows the only `@`.
@@ -199,6 +215,16 @@ mod tests {
             gate.admit(&claims(json!({"sub": "1", "email": "a@company.com", "email_verified": true}))),
             Ok(())
         );
+    }
+
+    #[test]
+    fn letters_that_only_fold_to_ascii_are_others() {
+        let gate = gate(&["kevin@other.example", "Zoë@other.example"], &["bank.com"], &[]);
+        for email in ["\u{212a}evin@other.example", "a@ban\u{212a}.com", "kevin@other.example\u{a0}"] {
+            let claims = claims(json!({"sub": "1", "email": email}));
+            assert_eq!(gate.admit(&claims), Err(Denial::User), "{email}");
+        }
+        assert_eq!(gate.admit(&claims(json!({"sub": "1", "email": "ZOË@other.example"}))), Ok(()));
     }
 
     #[test]

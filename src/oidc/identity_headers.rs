@@ -31,7 +31,9 @@ pub fn same_header(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| fold(a) == fold(b))
 }
 
-/// One value: non-ASCII and `%` percent-encoded; `None` if it holds a control character.
+/// One value: non-ASCII, `%`, and spaces at either end percent-encoded; `None` if it holds a control
+/// character. Spaces at the ends of a header value get lost on the way (RFC 9110, section 5.5), and
+/// with them the difference between `admin` and a user who calls himself `admin` with a space.
 pub fn single(value: &str) -> Option<HeaderValue> {
     encode(value, false).and_then(|text| HeaderValue::try_from(text).ok())
 }
@@ -61,7 +63,7 @@ pub fn rendered(text: &str) -> Option<HeaderValue> {
         return None;
     }
     let mut out = String::with_capacity(text.len());
-    text.chars().for_each(|c| push(&mut out, c, false));
+    push_all(&mut out, text, |_| false);
     HeaderValue::try_from(out).ok()
 }
 
@@ -70,10 +72,17 @@ fn encode(value: &str, in_list: bool) -> Option<String> {
         return None;
     }
     let mut out = String::with_capacity(value.len());
-    for c in value.trim().chars() {
-        push(&mut out, c, c == '%' || in_list && c == ',');
-    }
+    push_all(&mut out, value, |c| c == '%' || in_list && c == ',');
     Some(out)
+}
+
+/// Appends `text`; what is `always` encoded, is so beside non-ASCII and the spaces at the ends.
+fn push_all(out: &mut String, text: &str, always: impl Fn(char) -> bool) {
+    let start = text.len() - text.trim_start_matches(' ').len();
+    let end = text.trim_end_matches(' ').len();
+    for (at, c) in text.char_indices() {
+        push(out, c, at < start || at >= end || always(c));
+    }
 }
 
 /// Controls, and the marks that reorder text on screen.
@@ -122,6 +131,17 @@ mod tests {
     }
 
     #[test]
+    fn spaces_at_the_ends_do_not_make_another_user() {
+        assert_eq!(single("admin ").unwrap(), "admin%20");
+        assert_eq!(single(" admin").unwrap(), "%20admin");
+        assert_eq!(single("a b").unwrap(), "a b");
+        assert_eq!(single("admin\u{a0}").unwrap(), "admin%C2%A0");
+        assert_eq!(list(["users", "admin "]).unwrap(), "users,admin%20");
+        assert_eq!(rendered("admin ").unwrap(), "admin%20");
+        assert_eq!(rendered("  ").unwrap(), "%20%20");
+    }
+
+    #[test]
     fn long_lists_are_cut_between_values() {
         let groups: Vec<String> = (0..1000).map(|n| format!("group-number-{n}")).collect();
         let value = list(groups.iter().map(String::as_str)).unwrap();
@@ -133,12 +153,11 @@ mod tests {
     proptest! {
         #[test]
         fn lists_restore(values in proptest::collection::vec("[a-z,%é ]{1,8}", 1..6)) {
-            let trimmed: Vec<&str> = values.iter().map(|v| v.trim()).filter(|v| !v.is_empty()).collect();
             let restored: Vec<String> = list(values.iter().map(String::as_str)).map(|header| {
                 header.to_str().unwrap().split(',')
                     .map(|v| percent_encoding::percent_decode_str(v).decode_utf8().unwrap().into_owned()).collect()
             }).unwrap_or_default();
-            prop_assert_eq!(restored, trimmed);
+            prop_assert_eq!(restored, values);
         }
     }
 }

@@ -37,6 +37,12 @@ pub fn remember(path: &str, query: Option<&str>) -> String {
     if is_request_target(&target) { target } else { "/".to_owned() }
 }
 
+/// Whether no reader, however lax, can take `path` for one in another folder: it has no `.` or `..`
+/// segment however it is encoded, and no backslash.
+pub fn is_plain_path(path: &str) -> bool {
+    !path.contains('\\') && !path.split('/').any(is_dot_segment)
+}
+
 /// Printable ASCII without space, backslash and the fragment mark.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'\\' && byte != b'#'

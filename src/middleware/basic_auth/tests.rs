@@ -70,6 +70,14 @@ async fn options() {
 }
 
 #[tokio::test]
+async fn other_spellings_of_the_header_field_go() {
+    let mut request = login("test", "test").header("X_User", "root").header("x.user", "root");
+    request.passes(&config(", headerField: X-User")).await;
+    assert_eq!(request.headers("x-user"), ["test"]);
+    assert!(request.headers("x_user").is_empty() && request.headers("x.user").is_empty());
+}
+
+#[tokio::test]
 async fn users_come_from_a_file_too_and_later_ones_win() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "# comment\n\n  sha:{{SHA}}nope  \nfile:{{SHA}}W6ph5Mm5Pz8GgiULbPgzG37mj9g=").unwrap();
