@@ -44,6 +44,10 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         "check" => check::main(config::draft_static(&rest(), &variables())),
         "healthcheck" => with(load(&rest()), |loaded| admin::healthcheck_command(&loaded.config)),
         "demo" => demo::main(&rest()),
+        word if !word.is_empty() && !word.starts_with('-') => {
+            eprintln!("portcullis: there is no command `{word}`; `portcullis help` lists them");
+            ExitCode::FAILURE
+        }
         _ => with(load(&arguments), |loaded| run::serve(arguments.clone(), loaded, None)),
     }
 }

@@ -159,12 +159,18 @@ fn standing(timing: &Timing, now: u64, settings: &RefreshSettings) -> Standing {
         stand(now, both.saturating_sub(millis(settings.grace)), both)
     } else {
         // A provider whose tokens live shorter than the grace period would be asked all the time: after a refresh
-        // half of the new life passes first. And tokens that are born expired count for a second, else each request
-        // of a burst would fetch its own.
-        let end = both.max(timing.refreshed.saturating_add(1000));
+        // half of the new life passes first. And tokens that are born expired count for a second (see `expiry`),
+        // else each request of a burst would fetch its own.
+        let end = expiry(timing);
         let half = timing.refreshed.saturating_add(end.saturating_sub(timing.refreshed) / 2);
         stand(now, end.saturating_sub(millis(settings.grace)).max(half), end)
     }
+}
+
+/// When tokens that can be refreshed end.
+fn expiry(timing: &Timing) -> u64 {
+    let both = timing.id.min(timing.access);
+    if timing.refreshed == 0 { both } else { both.max(timing.refreshed.saturating_add(1000)) }
 }
 
 fn stand(now: u64, due: u64, end: u64) -> Standing {

@@ -108,7 +108,7 @@ impl Sessions {
         &self.inner.clock
     }
 
-    /// The last failure of the store, if it has not worked since. For readiness.
+    /// The last failure of the store, if its health has not been found good since. For readiness.
     ///
     /// # Errors
     /// That failure.
@@ -150,16 +150,11 @@ impl Sessions {
 }
 
 impl Inner {
-    /// Remembers whether the store works, and says so in the log when that changes.
+    /// Remembers a failure of the store, and says so in the log. A success proves little: reads work on a full
+    /// disk. Only [`Sessions::check_store`] tells that it is over.
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
-            // The load spares the hot store path a write to a shared line.
-            Ok(_) if self.failure.load().is_none() => {}
-            Ok(_) => {
-                self.failure.store(None);
-                tracing::info!("the session store works again");
-            }
-            Err(StoreError::Refused(_) | StoreError::Crypto) => {}
+            Ok(_) | Err(StoreError::Refused(_) | StoreError::Crypto) => {}
             Err(error) => {
                 let known = self.failure.swap(Some(Arc::new(error.clone())));
                 if known.as_deref() != Some(error) {

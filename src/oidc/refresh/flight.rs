@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{SemaphorePermit, watch};
 
 use super::{
-    Freshness, GrantResult, Landed, RefreshGrant, RefreshSettings, RenewedTokens, Standing, millis, standing,
+    Freshness, GrantResult, Landed, RefreshGrant, RefreshSettings, RenewedTokens, Standing, expiry, millis,
+    standing,
 };
 use crate::oidc::clock::{from_unix_millis, unix_millis};
 use crate::oidc::session::{Committed, LeaseOutcome, SessionEntry, SessionRecord, Sessions};
@@ -174,7 +175,7 @@ impl Flight {
                 Ok(LeaseOutcome::Moved(_)) | Err(_) if self.is_expired() => {
                     return Turn::Ours { leased: false, _permit: permit };
                 }
-                Ok(LeaseOutcome::Moved(_)) | Err(_) => return Turn::Settled(self.fail("store", None)),
+                Ok(LeaseOutcome::Moved(_)) | Err(_) => return Turn::Settled(self.wait_for_store()),
             }
         }
     }
@@ -244,6 +245,16 @@ impl Flight {
         let pause = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER).max(self.settings.interval);
         self.seat.entry.refresh.pause_until(now.saturating_add(millis(pause)));
         FlightOutcome::Failed(reason)
+    }
+
+    /// The store is down and the tokens are good: nothing was asked of the provider. The pause ends when the tokens
+    /// do, for then memory alone has to do.
+    fn wait_for_store(&self) -> FlightOutcome {
+        let outcome = self.fail("store", None);
+        let entry = &self.seat.entry;
+        let end = expiry(&entry.profile().timing);
+        entry.refresh.pause_until(entry.refresh.not_before().min(end));
+        outcome
     }
 
     /// After a failure the lease stays until the pause is over: the pause is the session's, not the process's.

@@ -2,6 +2,7 @@
 //!
 //! Every store passes one suite (`contract`).
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -75,7 +76,7 @@ pub enum StoreError {
     #[error("the session store is read-only: {0}")]
     ReadOnly(String),
     /// The file is damaged or no session database of ours.
-    #[error("the session store is damaged: {0}")]
+    #[error("the session store is damaged (moved away, it is made anew, and users log in again): {0}")]
     Corrupt(String),
     /// A newer release wrote the file.
     #[error("the session store has schema version {0}, which a newer release wrote")]
@@ -89,6 +90,21 @@ pub enum StoreError {
     /// Anything else: cannot be opened, input or output error.
     #[error("the session store failed: {0}")]
     Failed(String),
+}
+
+impl StoreError {
+    /// Says which file it is about.
+    #[must_use]
+    pub(super) fn at(self, path: &Path) -> Self {
+        let at = |text: String| format!("{}: {text}", path.display());
+        match self {
+            Self::Full(text) => Self::Full(at(text)),
+            Self::ReadOnly(text) => Self::ReadOnly(at(text)),
+            Self::Corrupt(text) => Self::Corrupt(at(text)),
+            Self::Failed(text) => Self::Failed(at(text)),
+            other => other,
+        }
+    }
 }
 
 /// Where sessions live.

@@ -82,9 +82,10 @@ async fn large_tokens_and_many_groups_come_back_whole() {
     assert!(!format!("{large:?}").contains("alice"));
 }
 
-/// A store whose reads can be held back, to end a session while it is being read.
+/// A store whose reads can be held back, to end a session while it is being read, and whose disk can be full.
 struct Slow {
     store: MemoryStore,
+    full: std::sync::atomic::AtomicBool,
     gate: tokio::sync::Semaphore,
     reads: tokio::sync::Semaphore,
 }
@@ -98,6 +99,7 @@ impl SessionStore for Slow {
         row
     }
     async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError> {
+        self.health().await?;
         self.store.insert(key, row).await
     }
     async fn compare_and_swap(
@@ -145,17 +147,39 @@ impl SessionStore for Slow {
         self.store.changes(cursor).await
     }
     async fn health(&self) -> Result<(), StoreError> {
-        self.store.health().await
+        let full = self.full.load(std::sync::atomic::Ordering::Relaxed);
+        if full { Err(StoreError::Full("no room".to_owned())) } else { Ok(()) }
     }
+}
+
+fn slow() -> Arc<Slow> {
+    Arc::new(Slow {
+        store: MemoryStore::new(10),
+        full: false.into(),
+        gate: tokio::sync::Semaphore::new(0),
+        reads: tokio::sync::Semaphore::new(0),
+    })
+}
+
+/// Reads go on working when the disk is full; they must not make a failing store look well.
+#[tokio::test]
+async fn a_failure_of_the_store_lasts_until_its_health_is_good() {
+    let store = slow();
+    let (sessions, _) = process(Arc::clone(&store) as _);
+    store.full.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(sessions.create(record()).await.is_err());
+    sessions.poll_changes().await;
+    assert!(matches!(sessions.health(), Err(StoreError::Full(_))));
+    sessions.check_store().await;
+    assert!(matches!(sessions.health(), Err(StoreError::Full(_))));
+    store.full.store(false, std::sync::atomic::Ordering::Relaxed);
+    sessions.check_store().await;
+    assert_eq!(sessions.health(), Ok(()));
 }
 
 #[tokio::test]
 async fn a_session_that_ends_while_it_is_read_does_not_come_back() {
-    let slow = Arc::new(Slow {
-        store: MemoryStore::new(10),
-        gate: tokio::sync::Semaphore::new(0),
-        reads: tokio::sync::Semaphore::new(0),
-    });
+    let slow = slow();
     let (first, _) = process(Arc::clone(&slow) as _);
     let (id, _) = first.create(record()).await.unwrap();
     let (sessions, _) = process(Arc::clone(&slow) as _);

@@ -11,8 +11,9 @@ use crate::oidc::clock::unix_millis;
 /// How often other processes' changes are looked for: a logout there ends the session here within this time.
 pub const POLL: Duration = Duration::from_millis(250);
 
-/// Polls between two tries of the store, and between two purges.
+/// Polls between two tries of the store, the same while it fails, and between two purges.
 const HEALTH_EVERY: u32 = 20;
+const HEALTH_EVERY_FAILING: u32 = 4;
 const PURGE_EVERY: u32 = 240;
 
 /// A session that nobody asked for in this time leaves the memory.
@@ -37,11 +38,20 @@ impl Sessions {
     async fn upkeep(&self, round: u32) {
         self.poll_changes().await;
         self.save_unsaved().await;
-        if round.is_multiple_of(HEALTH_EVERY) {
-            let _ = self.inner.note(self.inner.store.health().await);
+        let every = if self.health().is_ok() { HEALTH_EVERY } else { HEALTH_EVERY_FAILING };
+        if round.is_multiple_of(every) {
+            self.check_store().await;
         }
         if round % PURGE_EVERY == PURGE_EVERY - 1 {
             self.purge(self.inner.clock.now()).await;
+        }
+    }
+
+    /// Reads and writes something, and so learns whether a failure is over.
+    pub(in crate::oidc::session) async fn check_store(&self) {
+        let healthy = self.inner.note(self.inner.store.health().await).is_ok();
+        if healthy && self.inner.failure.swap(None).is_some() {
+            tracing::info!("the session store works again");
         }
     }
 

@@ -222,6 +222,7 @@ async fn what_a_read_only_file_could_not_take_is_written_later() {
 
     read_only(false).await.unwrap();
     sessions.save_unsaved().await;
+    sessions.check_store().await;
     assert_eq!(sessions.health(), Ok(()));
     let (fresh, _) = process(open(&path));
     let Lookup::Live(entry) = fresh.lookup(&id, &scope(), at(1)).await else {

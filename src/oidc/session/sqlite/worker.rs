@@ -87,7 +87,7 @@ struct Database {
 
 impl Database {
     fn run<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        let result = work(self.open()?).map_err(explain);
+        let result = work(self.open()?).map_err(|error| explain(error).at(&self.path));
         if matches!(result, Err(StoreError::Corrupt(_) | StoreError::Failed(_))) {
             // The file may be repaired or replaced; a connection would never notice.
             self.connection = None;
@@ -108,6 +108,7 @@ impl Database {
                     self.tried = None;
                 }
                 Err(error) => {
+                    let error = error.at(&self.path);
                     self.tried = Some((Instant::now(), error.clone()));
                     return Err(error);
                 }
