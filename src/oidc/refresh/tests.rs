@@ -395,10 +395,12 @@ fn short_lived_tokens_are_not_refreshed_all_the_time() {
         refreshed,
         refresh_token: ms(0),
     };
-    // 30 s tokens inside 60 s of grace: the first at once, then at half-life.
-    assert_eq!(standing(&timing(0, 30), ms(0), &settings), Standing::Due);
+    // 30 s tokens inside 60 s of grace: at half-life, those of the login too.
+    assert_eq!(standing(&timing(0, 30), ms(14), &settings), Standing::Good);
+    assert_eq!(standing(&timing(0, 30), ms(15), &settings), Standing::Due);
     let again = timing(ms(100), 130);
     assert_eq!(standing(&again, ms(114), &settings), Standing::Good);
+        created: ms(0),
     assert_eq!(standing(&again, ms(115), &settings), Standing::Due);
     assert_eq!(standing(&again, ms(130), &settings), Standing::Expired);
     // Born expired: good for a second, so that one burst makes one grant.

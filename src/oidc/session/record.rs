@@ -176,6 +176,8 @@ mod wire {
             to: S,
         ) -> Result<S::Ok, S::Error> {
             to.serialize_u64(unix_millis(*time))
+    /// When the user logged in.
+    pub created: u64,
         }
 
         pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
@@ -193,6 +195,7 @@ mod wire {
         pub(in super::super) fn serialize<S: Serializer>(
             time: &Option<SystemTime>,
             to: S,
+            created: unix_millis(record.created),
         ) -> Result<S::Ok, S::Error> {
             time.map(unix_millis).serialize(to)
         }
