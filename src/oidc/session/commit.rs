@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use secrecy::ExposeSecret;
+
 use super::Sessions;
 use super::entry::SessionEntry;
 use super::lookup::seal;
@@ -95,9 +97,32 @@ impl Sessions {
         expected: u64,
         record: &SessionRecord,
     ) -> Result<CasOutcome, StoreError> {
-        let row = seal(&entry.ring, &entry.id, &entry.key, record)?;
+        let row = match self.completed(entry, record).await? {
+            Some(whole) => seal(&entry.ring, &entry.id, &entry.key, &whole)?,
+            None => seal(&entry.ring, &entry.id, &entry.key, record)?,
+        };
         let swapped = self.inner.store.compare_and_swap(&entry.key, expected, row).await;
         self.inner.note(swapped)
+    }
+
+    /// A record that was refreshed from memory, by a provider that sends no new ID token, has none: only the store has
+    /// the last one. None if nothing is missing.
+    async fn completed(
+        &self,
+        entry: &SessionEntry,
+        record: &SessionRecord,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        if !record.id_token.expose_secret().is_empty() {
+            return Ok(None);
+        }
+        let stored = self.stored(entry).await?;
+        Ok(stored.map(|stored| SessionRecord { id_token: stored.id_token, ..record.clone() }))
+    }
+
+    /// The session as far as memory has it, for a refresh while the store is down: see `SessionProfile::recall`.
+    /// None if it has ended.
+    pub(in crate::oidc) fn recall(&self, entry: &SessionEntry) -> Option<SessionRecord> {
+        (!entry.is_ended()).then(|| entry.profile().recall(entry.scope))
     }
 
     /// Reads the store's generation into the entry; whether it is newer than what was known.
