@@ -14,6 +14,7 @@ mod layers;
 mod oidc_login;
 mod oidc_refresh;
 mod oidc_requests;
+mod oidc_store;
 mod protocol;
 mod protocol_faults;
 mod proxy_protocol;
