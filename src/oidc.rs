@@ -52,7 +52,7 @@ use crate::net::{LocalResponse, Scheme};
 
 pub use callback::CallbackQuery;
 pub use cause::Cause;
-pub use cookie::{CookieEdit, OwnCookies};
+pub use cookie::{CookieEdit, CookieError, Cookies, OwnCookies};
 pub use events::{Events, NoEvents};
 pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
 pub use policy::{Deps, Policy, PolicyError};

@@ -117,9 +117,10 @@ impl Policy {
         });
         let settings = &core.settings;
         let names = &settings.cookies;
-        let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?;
+        let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?
+            .for_client(&core.scope.tag());
         Ok(Self {
-            own: OwnCookies::new([cookies.prefix()])?,
+            own: OwnCookies::of([&cookies]),
             cookies,
             attempts: Seal::new(&settings.key, "login attempt", &scope_name)?,
             used: Arc::clone(&deps.used),
@@ -180,7 +181,9 @@ impl Policy {
     }
 
     fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {
-        self.one_cookie(request, self.cookies.session_name(self.is_https(request))).and_then(SessionId::parse)
+        let https = self.is_https(request);
+        let named = |name| self.one_cookie(request, name).and_then(SessionId::parse);
+        named(self.cookies.session_name(https)).or_else(|| named(self.cookies.plain_session_name(https)))
     }
 
     /// The session of the request, whether its tokens are good or not.
@@ -389,9 +392,9 @@ impl Policy {
         path == settings.callback_path || path == settings.logout_path
     }
 
-    /// The beginning of the names of its cookies.
-    pub fn cookie_prefix(&self) -> &str {
-        self.cookies.prefix()
+    /// Its cookies.
+    pub fn cookies(&self) -> &Cookies {
+        &self.cookies
     }
 
     /// Names of the headers by which its templates tell a service about the user, beside

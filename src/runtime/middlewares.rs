@@ -108,9 +108,7 @@ impl Middlewares {
             policies.iter().flat_map(|policy| policy.identity_names()).cloned().collect();
         headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         headers.dedup();
-        // The policies have checked their prefixes.
-        let cookies = OwnCookies::new(policies.iter().map(|policy| policy.cookie_prefix()));
-        Own { cookies: cookies.unwrap_or_default(), headers }
+        Own { cookies: OwnCookies::of(policies.iter().map(|policy| policy.cookies())), headers }
     }
 
     fn with_hint(&self, names: &[String], provider: &str, message: String) -> String {

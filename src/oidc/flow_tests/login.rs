@@ -83,7 +83,7 @@ async fn who_is_not_sent_to_login() {
     for (method, target) in [("GET", "/public"), ("POST", "/public/x"), ("OPTIONS", "/public"), ("GET", "/")]
     {
         let mut browser = Browser::default();
-        browser.cookies.insert("_oidc_raczylo_session".into(), "junk".into());
+        browser.cookies.insert(session_cookie(&policy), "junk".into());
         browser.cookies.insert("app".into(), "1".into());
         let outcome = browser.send(&world, &policy, method, target, API).await;
         let identity = outcome.identity();
@@ -153,7 +153,7 @@ async fn a_loop_ends_in_a_page() {
     for round in 0..10 {
         let outcome = browser.login(&world, &policy, "/page").await;
         assert_eq!(outcome.status(), 302, "round {round}");
-        assert!(browser.cookies.remove("_oidc_raczylo_session").is_some());
+        assert!(browser.cookies.remove(&session_cookie(&policy)).is_some());
     }
     let outcome = browser.get(&world, &policy, "/page").await;
     assert_eq!(outcome.status(), 508);
