@@ -18,6 +18,7 @@ mod grant;
 pub mod id_token;
 pub mod identity_headers;
 pub mod jwks;
+mod limits;
 mod login;
 mod logout;
 pub mod metadata;

@@ -143,6 +143,9 @@ impl Policy {
         }
     }
 
+        self.rate.admit(request.client, now).map_err(Cause::TooMany)?;
+        // Before the state is used up: who is refused here can come again with the same answer.
+        let _seat = self.core.provider.exchanges().enter(request.client).await.map_err(Cause::TooMany)?;
     async fn exchange(
         &self,
         request: &RequestParts<'_>,

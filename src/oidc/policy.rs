@@ -14,6 +14,7 @@ use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
 use super::gate::Denial;
+use super::limits::LoginRate;
 use super::principal::{Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, ensure_fresh, fresh_now};
@@ -73,6 +74,7 @@ pub struct Policy {
     templates_need_tokens: bool,
     strip: Arc<[HeaderName]>,
     no_headers: Arc<[(HeaderName, HeaderValue)]>,
+    pub(super) rate: LoginRate,
     refresh: RefreshSettings,
     grant: Arc<dyn RefreshGrant>,
 }
@@ -130,6 +132,7 @@ impl Policy {
             templates_need_tokens: settings.headers_need_tokens(),
             strip: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
             no_headers: Vec::new().into(),
+            rate: LoginRate::new(settings.login_rate),
             refresh,
             grant: Arc::clone(&core) as Arc<dyn RefreshGrant>,
             sessions,

@@ -24,7 +24,6 @@ impl Builder<'_> {
             (native && block.backchannel_logout_url.is_some(), "backchannelLogoutURL"),
             (native && block.frontchannel_logout_url.is_some(), "frontchannelLogoutURL"),
             (block.require_token_introspection, "requireTokenIntrospection"),
-            (block.per_source_login_rate_limit != 0, "perSourceLoginRateLimit"),
         ];
         for (_, key) in later.into_iter().filter(|(used, _)| *used) {
             self.error(key, "not supported yet");
