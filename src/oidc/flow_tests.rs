@@ -240,9 +240,9 @@ pub(super) fn callback_for(world: &World, location: &str) -> String {
     format!("/cb?{}", query.finish())
 }
 
-pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// The name of a policy's session cookie, outside of https.
 pub(super) fn session_cookie(policy: &Policy) -> String {
     policy.cookies().session_name(false).to_owned()
 }
 
+pub(super) const SECOND: Duration = Duration::from_secs(1);
