@@ -26,6 +26,8 @@ pub struct Compiled {
     pub tls: TlsSnapshot,
     /// Items that do not work; only they are disabled.
     pub errors: Vec<ConfigError>,
+    /// What works, but not as it may seem.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// Compiles `dynamic`, which `provider` sent. Reads the files that it names: not for a thread that serves requests.
@@ -36,9 +38,9 @@ pub fn compile(
     provider: &str,
     kept: &Kept,
 ) -> Compiled {
-    let mut errors = Vec::new();
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let entry_points = entry_points::effective(fixed);
-    let middlewares = Middlewares::compile(dynamic, provider, fixed, kept, &mut errors);
+    let middlewares = Middlewares::compile(dynamic, provider, fixed, kept, &mut errors, &mut warnings);
     let services = Services::compile(dynamic, provider, fixed, kept, &mut errors);
     let context = Context {
         entry_points: &entry_points,
@@ -69,7 +71,7 @@ pub fn compile(
         (Arc::clone(&built.name), Arc::new(built))
     });
     let snapshot = Snapshot { generation, entry_points: built.collect() };
-    Compiled { snapshot, tls, errors }
+    Compiled { snapshot, tls, errors, warnings }
 }
 
 fn build(
