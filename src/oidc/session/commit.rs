@@ -60,7 +60,7 @@ impl Sessions {
             }
             Err(error) => {
                 tracing::warn!(session = ?entry.key(), %error, "refreshed tokens are kept in memory until the store works");
-                entry.set_unsaved(Some(Arc::new(record.clone())));
+                entry.set_unsaved(seal(&entry.ring, &entry.id, &entry.key, &record).ok());
                 entry.install(&record);
                 self.inner.owe(entry);
                 if entry.is_ended() { Committed::Gone } else { Committed::Unsaved }
@@ -71,7 +71,7 @@ impl Sessions {
     /// Tries once more to write what the store could not take. The generation that the store still has is not
     /// known any more (several may have been lost), so it is read first.
     pub(super) async fn save(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
-        let Some(record) = entry.unsaved() else {
+        let Some(record) = entry.unsaved_record() else {
             return Ok(());
         };
         let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? else {
@@ -84,7 +84,7 @@ impl Sessions {
         }
         if self.swap(entry, row.generation, &record).await? == CasOutcome::Swapped {
             // A newer one may have come meanwhile; it is written by the next round.
-            if entry.unsaved().is_some_and(|newest| newest.generation == record.generation) {
+            if entry.unsaved_generation() == Some(record.generation) {
                 entry.set_unsaved(None);
             }
         }
@@ -115,8 +115,14 @@ impl Sessions {
         if !record.id_token.expose_secret().is_empty() {
             return Ok(None);
         }
-        let stored = self.stored(entry).await?;
-        Ok(stored.map(|stored| SessionRecord { id_token: stored.id_token, ..record.clone() }))
+        match self.stored(entry).await {
+            Ok(stored) => {
+                Ok(stored.map(|stored| SessionRecord { id_token: stored.id_token, ..record.clone() }))
+            }
+            // A damaged row: what replaces it is better than nothing.
+            Err(StoreError::Corrupt(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The session as far as memory has it, for a refresh while the store is down: see `SessionProfile::recall`.

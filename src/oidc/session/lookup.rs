@@ -90,8 +90,8 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`].
     pub async fn record(&self, entry: &SessionEntry) -> Result<Option<SessionRecord>, StoreError> {
-        if let Some(record) = entry.unsaved() {
-            return Ok(Some((*record).clone()));
+        if let Some(record) = entry.unsaved_record() {
+            return Ok(Some(record));
         }
         self.stored(entry).await
     }
