@@ -15,7 +15,7 @@ use super::snapshot::{EntryPoint, Route};
 use crate::middleware::{Facts, State};
 use crate::net::{ConnInfo, LocalResponse};
 use crate::observe::Protocol;
-use crate::service::{Endpoint, Use};
+use crate::service::{Endpoint, Gate, Use};
 
 /// The state of one request. Small and flat; made before anything is known about it.
 ///
@@ -41,6 +41,8 @@ pub struct Ctx {
     pub(super) origin: Origin,
     /// Only for transports with a `responseHeaderTimeout`.
     pub(super) deadline: Option<Box<HeaderDeadline>>,
+    /// Holds back the answer to an upgrade until the request is over.
+    pub(super) gate: Option<Arc<Gate>>,
     /// Status for the log when it is not that of the response written.
     pub(super) status: Option<u16>,
     pub(super) grpc_status: Option<u16>,
@@ -88,6 +90,7 @@ impl Ctx {
             chain_ran: false,
             origin: Origin::default(),
             deadline: None,
+            gate: None,
             status: None,
             grpc_status: None,
             logged: false,
