@@ -290,6 +290,18 @@ async fn idle_client_connections_are_kept_and_reused() {
 }
 
 #[tokio::test]
+async fn a_connection_closes_when_any_of_its_lines_says_so() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(&origin).await;
+    for lines in ["Connection: close", "Connection: X-Hop, close", "Connection: X-Hop\r\nConnection: close"] {
+        let mut client = Connection::open(proxy.web()).await;
+        client.send(format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\nX-Hop: 1\r\n\r\n")).await;
+        assert_eq!(client.response().await.status(), 200);
+        assert!(client.is_over().await, "{lines}");
+    }
+}
+
+#[tokio::test]
 async fn http2_without_tls_serves_many_streams_at_once() {
     let origin = Origin::start().await;
     let proxy = in_front_of(&origin).await;
