@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::edge::Shared;
 use super::header_deadline::HeaderDeadline;
@@ -70,6 +70,8 @@ pub(super) struct Origin {
     pub(super) started: Option<Instant>,
     pub(super) status: Option<u16>,
     pub(super) duration: Option<Duration>,
+    /// Of its answer, before the middlewares changed them; only for an access log that wants them.
+    pub(super) headers: Option<Box<HeaderMap>>,
 }
 
 impl Ctx {

@@ -40,6 +40,9 @@ pub(super) fn from_service(
         let trailers = response.version == Version::HTTP_2 && session.is_http2();
         strip_hop_by_hop(response, trailers);
     }
+    if ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_origin_headers()) {
+        ctx.origin.headers = Some(Box::new(response.headers.clone()));
+    }
     through_chain(session.req_header(), ctx, response);
     if ctx.conn.as_ref().is_some_and(|conn| conn.control.is_closing()) {
         session.set_keepalive(None);

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod access_log;
 mod conf;
 mod forwarding;
 mod harness_check;

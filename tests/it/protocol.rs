@@ -67,7 +67,8 @@ async fn eager_exchange(url: &str) -> Result<(), String> {
     let (mut socket, _) = opened.map_err(|error| error.to_string())?;
     for expected in ["hello", "back"] {
         let message = soon(expected, socket.next()).await.ok_or("the tunnel died")?;
-        let text = message.map_err(|error| error.to_string())?.into_text().map_err(|error| error.to_string())?;
+        let text =
+            message.map_err(|error| error.to_string())?.into_text().map_err(|error| error.to_string())?;
         if text.as_str() != expected {
             return Err(format!("{text} in place of {expected}"));
         }
