@@ -184,9 +184,9 @@ impl Middleware {
     fn on_response(&self, response: &ResponseFacts<'_>, header: &mut ResponseHeader) {
         match self {
             Self::Headers(middleware) => middleware.on_response(response, header),
+            Self::Oidc(middleware) => middleware.on_response(response, header),
             Self::AddPrefix(_)
             | Self::BasicAuth(_)
-            | Self::Oidc(_)
             | Self::RedirectRegex(_)
             | Self::RedirectScheme(_)
             | Self::ReplacePath(_)

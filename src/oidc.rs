@@ -31,6 +31,7 @@ pub mod refresh;
 pub mod request_kind;
 pub mod return_target;
 pub mod seal;
+pub mod security_headers;
 pub mod session;
 pub mod settings;
 pub mod template;

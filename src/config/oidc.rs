@@ -251,7 +251,7 @@ schema! {
 }
 
 schema! {
-    /// Security headers of the plugin; only switched off so far.
+    /// Headers of every answer, and CORS.
     pub struct SecurityHeaders {
         /// Whether they are set.
         "enabled" => enabled: bool = true,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, SET_COOKIE};
-use pingora::http::RequestHeader;
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, VARY};
+use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{Exchange, Flow, set_header};
+use super::{Exchange, Flow, ResponseFacts, set_header};
 use crate::net::headers::same_name;
 use crate::oidc::{CookieEdit, Decision, Identity, Policy, RequestParts};
 
@@ -30,11 +30,30 @@ impl Oidc {
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
         exchange.state.hide_query |= self.0.owns(exchange.request.uri.path());
         match self.0.decide(&parts(exchange), SystemTime::now()).await {
-            Decision::Respond(response) => Flow::Respond(response),
+            Decision::Respond(mut response) => {
+                if let Some(headers) = self.0.security_headers() {
+                    headers.complete(&mut response, &exchange.request.headers, exchange.facts.scheme);
+                }
+                Flow::Respond(response)
+            }
             Decision::Forward(identity) => {
                 forward(exchange, identity);
                 Flow::Continue
             }
+        }
+    }
+
+    /// The service's copies are replaced. Our own answers never come here.
+    pub(super) fn on_response(&self, response: &ResponseFacts<'_>, header: &mut ResponseHeader) {
+        let Some(headers) = self.0.security_headers() else { return };
+        for name in headers.removed() {
+            header.remove_header(name);
+        }
+        for (name, value) in headers.of(&response.request.headers, response.facts.scheme) {
+            set_header!(header, insert_header, name, value);
+        }
+        if headers.lacks_vary(&header.headers) {
+            set_header!(header, append_header, VARY, HeaderValue::from_static("Origin"));
         }
     }
 }

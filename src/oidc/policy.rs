@@ -20,6 +20,7 @@ use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, ensure_fresh, fresh_now};
 use super::request_kind::RequestKind;
 use super::seal::{Seal, SealError};
+use super::security_headers::SecurityHeaders;
 use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
 use super::template::Template;
@@ -144,6 +145,11 @@ impl Policy {
     /// with a live session waits for nothing.
     pub async fn decide(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
         let settings = &self.core.settings;
+        // A pre-flight carries no credentials, so nobody is asked to log in for it.
+        let headers = self.security_headers();
+        if let Some(answer) = headers.and_then(|headers| headers.preflight(request.method, request.headers)) {
+            return Decision::Respond(answer);
+        }
         if request.path == settings.logout_path {
             return Decision::Respond(self.logout(request, now).await);
         }
@@ -161,6 +167,11 @@ impl Policy {
             Found::None => Decision::Respond(self.unauthenticated(request, now).await),
             Found::Wait(retry_after) => Decision::Respond(self.unavailable(request, retry_after)),
         }
+    }
+
+    /// What every answer of its routes carries.
+    pub fn security_headers(&self) -> Option<&SecurityHeaders> {
+        self.core.settings.security_headers.as_ref()
     }
 
     /// The session of the request, with good tokens.

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::excluded::ExcludedPaths;
 use super::gate::GateSettings;
+use super::security_headers::SecurityHeaders;
 use super::template::Template;
 
 pub use decode::{Dialect, decode};
@@ -67,6 +68,8 @@ pub struct Settings {
     pub headers: Vec<(HeaderName, Template)>,
     /// The client's `Authorization` goes on beside a session.
     pub forward_authorization: bool,
+    /// Headers of every answer, and CORS.
+    pub security_headers: Option<SecurityHeaders>,
     /// Life of sessions.
     pub session: SessionSettings,
     /// Names and attributes of cookies.

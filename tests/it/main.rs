@@ -16,6 +16,7 @@ mod oidc_login;
 mod oidc_refresh;
 mod oidc_requests;
 mod oidc_store;
+mod oidc_security_headers;
 mod protocol;
 mod protocol_faults;
 mod proxy_protocol;

@@ -2,6 +2,7 @@
 
 mod identity;
 mod notices;
+mod security_headers;
 mod session;
 
 use secrecy::ExposeSecret;
@@ -96,6 +97,7 @@ impl Builder<'_> {
         let user_info = self.user_info();
         let excluded = self.excluded();
         let headers = self.headers();
+        let security_headers = self.security_headers();
         let session = self.session();
         let cookies = self.cookies();
         let login_max_age = self.login_max_age();
@@ -131,6 +133,7 @@ impl Builder<'_> {
             minimal_headers: block.minimal_headers,
             headers: headers?,
             forward_authorization: block.forward_authorization,
+            security_headers,
             session: session?,
             cookies: cookies?,
             login_max_age: login_max_age?,

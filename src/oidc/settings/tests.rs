@@ -108,7 +108,6 @@ fn what_comes_later_is_named() {
     let later = [
         ("redis.enabled", "true"),
         ("dynamicClientRegistration.enabled", "true"),
-        ("securityHeaders.frameOptions", "DENY"),
         ("enableBearerAuth", "true"),
         ("enableBackchannelLogout", "true"),
         ("enableFrontchannelLogout", "true"),

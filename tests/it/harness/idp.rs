@@ -29,6 +29,8 @@ pub struct Plan {
     pub plugin: String,
     /// Further dynamic configuration, below `http.routers`, indented by four.
     pub routers: String,
+    /// The service; the plain one if none.
+    pub origin: Option<Origin>,
     /// The provider is off the network when the proxy starts.
     pub provider_down: bool,
     setup: Setup,
@@ -40,6 +42,7 @@ impl Plan {
             provider: ProviderOptions::default(),
             plugin: String::new(),
             routers: String::new(),
+            origin: None,
             provider_down: false,
             setup: Setup::new(),
         }
@@ -86,7 +89,10 @@ impl Plan {
             .to_vec(),
         }];
         let idp = Provider::start(self.provider).await.unwrap();
-        let origin = Origin::start().await;
+        let origin = match self.origin {
+            Some(origin) => origin,
+            None => Origin::start().await,
+        };
         if self.provider_down {
             idp.go_offline().await;
         }

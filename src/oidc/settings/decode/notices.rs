@@ -16,7 +16,6 @@ impl Builder<'_> {
         let later = [
             (block.redis.as_ref().is_some_and(|r| r.enabled), "redis.enabled"),
             (registration.is_some_and(|r| r.enabled), "dynamicClientRegistration.enabled"),
-            (block.security_headers.as_ref().is_some_and(|h| h.enabled), "securityHeaders"),
             (block.enable_bearer_auth, "enableBearerAuth"),
             (block.enable_backchannel_logout, "enableBackchannelLogout"),
             (block.enable_frontchannel_logout, "enableFrontchannelLogout"),
