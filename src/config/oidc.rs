@@ -17,12 +17,34 @@ schema! {
         "providerURL" => provider_url: Option<String>,
         /// Issuer of the OpenID provider (native).
         "issuer" => issuer: Option<String>,
+        /// What the provider does in its own way: standard, entra, google or cognito.
+        "providerProfile" => provider_profile: Option<String>,
+        /// Tenants that may log in where `entra` metadata are shared by all.
+        "allowedTenants" => allowed_tenants: Vec<String>,
+        /// Issuer that metadata and tokens must name, if it is not the URL above.
+        "trustedIssuer" => trusted_issuer: Option<String>,
+        /// Issuers are always checked (native).
+        "disableIssuerCheck" => disable_issuer_check: bool = false,
+        /// Parameters of the discovery request (native).
+        "discoveryParams" => discovery_params: BTreeMap<String, String>,
         /// Client identifier at the provider.
         "clientID" => client_id: Option<String>,
         /// Client secret at the provider.
         "clientSecret" => client_secret: Option<SecretString>,
         /// How the client authenticates at the token endpoint.
         "clientAuthMethod" => client_auth_method: Option<String>,
+        /// Private key of `private_key_jwt`, as PEM.
+        "clientAssertionPrivateKey" => client_assertion_private_key: Option<SecretString>,
+        /// The same in a file, which is read again when it changes.
+        "clientAssertionKeyPath" => client_assertion_key_path: Option<String>,
+        /// Its `kid`.
+        "clientAssertionKeyID" => client_assertion_key_id: Option<String>,
+        /// Its algorithm; RS256 if not written.
+        "clientAssertionAlg" => client_assertion_alg: Option<String>,
+        /// `aud` of assertions: issuer or tokenEndpoint.
+        "clientAssertionAudience" => client_assertion_audience: Option<String>,
+        /// Whether authorization requests are pushed: auto, always or never.
+        "pushedAuthorization" => pushed_authorization: Option<String>,
         /// At least 32 bytes; seals what the browser keeps.
         "sessionEncryptionKey" => session_encryption_key: Option<SecretString>,
         /// Path that the provider sends the browser back to (plugin).
@@ -170,9 +192,7 @@ schema! {
         "logLevel" => log_level: Option<String>,
     }
     not supported yet: [
-        "claims", "loginUrl", "postLoginRedirectUrl", "discoveryParams", "csrf", "backchannelLogoutSessionsRequired",
-        "trustedIssuer", "disableIssuerCheck", "introspectionURL", "clientAssertionPrivateKey", "clientAssertionKeyPath",
-        "clientAssertionKeyID", "clientAssertionAlg",
+        "claims", "loginUrl", "postLoginRedirectUrl", "csrf", "backchannelLogoutSessionsRequired", "introspectionURL",
     ],
     without effect: {
         "disableReplayDetection" => "the ID token is accepted once, at login, and is not listed afterwards",
@@ -231,6 +251,8 @@ schema! {
     pub struct ClientConfig {
         /// TLS towards the provider.
         "tls" => tls: Option<ClientTls>,
+        /// Proxy on the way to the provider.
+        "proxy" => proxy: Option<SecretString>,
         /// Longest wait for an answer in seconds.
         "timeoutSeconds" => timeout_seconds: Option<u64>,
     }
@@ -244,10 +266,13 @@ schema! {
     pub struct ClientTls {
         /// Certificate authorities as PEM.
         "ca" => ca: Option<String>,
+        /// Our certificate for the provider, as PEM.
+        "cert" => cert: Option<String>,
+        /// Its key, as PEM.
+        "key" => key: Option<SecretString>,
         /// Do not verify the certificate.
         "insecureSkipVerify" => insecure_skip_verify: bool = false,
     }
-    not supported yet: ["cert", "key"],
 }
 
 schema! {

@@ -121,7 +121,7 @@ impl Policy {
             policy = %self.core.name, %cause, request_id = request.request_id, client = %request.client,
             "the provider refuses offline_access; the login goes on without it"
         );
-        self.login_without_offline_access(request, &metadata, attempt.target(), now).ok()
+        self.login_without_offline_access(request, &metadata, attempt.target(), now).await.ok()
     }
 
     async fn try_callback(

@@ -43,6 +43,9 @@ pub enum Cause {
     /// The token endpoint gave no tokens.
     #[error("token endpoint: {0}")]
     Grant(#[from] GrantError),
+    /// The authorization request could not be pushed.
+    #[error("pushed authorization request: {0}")]
+    Pushed(GrantError),
     /// No ID token came.
     #[error("no ID token in the answer of the token endpoint")]
     NoIdToken,
@@ -83,6 +86,7 @@ impl Cause {
             Self::Unavailable => "provider_unavailable",
             Self::Grant(GrantError::InvalidGrant) => "invalid_grant",
             Self::Grant(_) => "token_endpoint",
+            Self::Pushed(_) => "pushed_request",
             Self::NoIdToken => "no_id_token",
             Self::IdToken(TokenError::Nonce) => "nonce",
             Self::IdToken(_) => "id_token",
@@ -107,8 +111,9 @@ impl Cause {
             }
             Self::Grant(GrantError::InvalidGrant) => StatusCode::BAD_REQUEST,
             Self::Unavailable | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Grant(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+            Self::Grant(error) | Self::Pushed(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Grant(_)
+            | Self::Pushed(_)
             | Self::NoIdToken
             | Self::IdToken(_)
             | Self::AccessToken(_)
@@ -173,8 +178,8 @@ impl Cause {
                                   few seconds."
                 .to_owned(),
             Self::Grant(GrantError::InvalidGrant) => "The login service no longer accepts this login answer.".to_owned(),
-            Self::Grant(error) if error.is_timeout() => "The login service took too long to answer.".to_owned(),
-            Self::Grant(_) | Self::UserInfo(_) => "The login service gave no usable answer.".to_owned(),
+            Self::Grant(error) | Self::Pushed(error) if error.is_timeout() => "The login service took too long to answer.".to_owned(),
+            Self::Grant(_) | Self::Pushed(_) | Self::UserInfo(_) => "The login service gave no usable answer.".to_owned(),
             Self::Store(_) => "Sessions cannot be stored at the moment.".to_owned(),
             Self::TooMany(_) => "There are too many logins from your network at the moment. Please try again in a few seconds."
                 .to_owned(),

@@ -9,6 +9,7 @@ use super::claims::Claims;
 use super::fetch::FetchError;
 use super::id_token::{self, Expected, TokenError};
 use super::metadata::Metadata;
+use super::profile;
 use super::provider::Provider;
 use super::session::SessionRecord;
 use super::settings::{Settings, UserInfo};
@@ -72,11 +73,23 @@ pub(super) async fn establish(
     if previous.is_some_and(|previous| claims.subject() != Some(&*previous.subject)) {
         return Err(TokenError::Claim("sub").into());
     }
+    check_tenant(settings, metadata, &claims)?;
     if settings.strict_audience {
         check_access_token(settings, provider, &tokens.access_token).await?;
     }
     complete(context, &mut claims, &tokens.access_token, previous).await?;
     Ok(Established { claims, id_expiry })
+}
+
+/// Whether the user's tenant may log in where the metadata are those of many.
+fn check_tenant(settings: &Settings, metadata: &Metadata, claims: &Claims) -> Result<(), Cause> {
+    let allowed = &settings.allowed_tenants;
+    if !profile::is_shared(&metadata.issuer) && allowed.is_empty() {
+        return Ok(());
+    }
+    let tenant = claims.text("tid").unwrap_or_default();
+    let fits = |entry: &String| entry == "*" || entry.eq_ignore_ascii_case(tenant);
+    if allowed.iter().any(fits) { Ok(()) } else { Err(TokenError::Tenant.into()) }
 }
 
 /// Asks userinfo for what the ID token lacks.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use axum::extract::{Form, State};
+use axum::extract::{Form, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -60,6 +60,8 @@ pub(crate) struct Script {
     pub(crate) metadata: Map<String, Value>,
     /// Status of discovery; 200 if none.
     pub(crate) discovery_status: Option<u16>,
+    /// The query of the last discovery.
+    pub(crate) last_discovery: Option<String>,
     pub(crate) claims: Map<String, Value>,
     pub(crate) change: Option<Change>,
     /// Members of the token's header; null removes one.
@@ -73,6 +75,8 @@ pub(crate) struct Script {
     pub(crate) token_delay: Duration,
     pub(crate) expires_in: Value,
     pub(crate) userinfo: (u16, Value),
+    /// The answer to a pushed authorization request.
+    pub(crate) pushed_answer: Option<(u16, Value)>,
     pub(crate) userinfo_jwt: Option<String>,
     pub(crate) counts: HashMap<&'static str, usize>,
     pub(crate) last_form: HashMap<String, String>,
@@ -124,6 +128,7 @@ impl FakeProvider {
             issuer: issuer.clone(),
             metadata: Map::new(),
             discovery_status: None,
+            last_discovery: None,
             claims: claims.as_object().unwrap().clone(),
             change: None,
             header: json!({}),
@@ -135,6 +140,7 @@ impl FakeProvider {
             expires_in: json!(300),
             userinfo: (200, json!({"sub": "alice"})),
             userinfo_jwt: None,
+            pushed_answer: None,
             counts: HashMap::new(),
             last_form: HashMap::new(),
             last_authorization: None,
@@ -154,6 +160,7 @@ impl FakeProvider {
             .route("/token", post(token))
             .route("/userinfo", get(userinfo))
             .route("/revoke", post(revoke))
+            .route("/par", post(pushed))
             .with_state(Arc::clone(&self.script))
     }
 
@@ -181,8 +188,9 @@ fn count(script: &mut Script, what: &'static str) {
     *script.counts.entry(what).or_default() += 1;
 }
 
-async fn discovery(State(script): Shared) -> Response {
+async fn discovery(State(script): Shared, RawQuery(query): RawQuery) -> Response {
     let mut script = script.lock().unwrap();
+    script.last_discovery = query;
     count(&mut script, "discovery");
     let at = |path: &str| format!("{}{path}", script.issuer.trim_end_matches('/'));
     let mut document = json!({
@@ -285,6 +293,15 @@ async fn userinfo(State(script): Shared, headers: HeaderMap) -> Response {
         return ([("content-type", "application/jwt")], jwt).into_response();
     }
     let (status, body) = script.userinfo.clone();
+    (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
+}
+
+async fn pushed(State(script): Shared, Form(form): Form<HashMap<String, String>>) -> Response {
+    let mut script = script.lock().unwrap();
+    count(&mut script, "pushed");
+    script.last_form = form;
+    let reference = json!({"request_uri": "urn:example:1", "expires_in": 60});
+    let (status, body) = script.pushed_answer.clone().unwrap_or((201, reference));
     (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
 }
 

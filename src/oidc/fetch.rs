@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use reqwest::{Certificate, Client, Request};
+use reqwest::{Certificate, Client, Identity, NoProxy, Proxy, Request};
+use secrecy::ExposeSecret;
 
 use super::reach::{Reach, ReachError};
-use super::settings::ProviderSettings;
+use super::settings::{EgressProxy, ProviderSettings};
 
 /// Longest answer of a provider, in bytes.
 pub const MAX_ANSWER: usize = 1024 * 1024;
@@ -91,16 +92,26 @@ impl Fetch {
     /// # Errors
     /// [`TrustError`]: an unreadable or empty certificate authority; there is no fallback.
     pub fn new(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Self, TrustError> {
-        let reach = Reach::new(settings.allow_private);
+        let reach = match settings.proxy {
+            None => Reach::new(settings.allow_private),
+            Some(_) => Reach::behind_proxy(settings.allow_private),
+        };
         let time = settings.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
         let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIME.min(time))
             .timeout(time)
             .no_proxy()
-            .dns_resolver(reach.clone())
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+        builder = match &settings.proxy {
+            None => builder.dns_resolver(reach.clone()),
+            Some(proxy) => builder.proxy(egress(proxy)?),
+        };
+        if let Some(pem) = &settings.client_certificate {
+            let identity = Identity::from_pem(pem.expose_secret().as_bytes());
+            builder = builder.identity(identity.map_err(|_| TrustError::Unusable("clientConfig.tls.cert"))?);
+        }
         let authorities = authorities(settings, ca_file)?;
         if settings.insecure_skip_verify {
             builder = builder.tls_danger_accept_invalid_certs(true);
@@ -170,6 +181,16 @@ fn chain(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
+/// The hosts that `NO_PROXY` of the environment names are called directly.
+fn egress(proxy: &EgressProxy) -> Result<Proxy, TrustError> {
+    let all = Proxy::all(proxy.url.as_str()).map_err(|_| TrustError::Unusable("clientConfig.proxy"))?;
+    let all = all.no_proxy(NoProxy::from_env());
+    Ok(match &proxy.login {
+        Some((user, password)) => all.basic_auth(user, password.expose_secret()),
+        None => all,
+    })
+}
+
 /// The content of `caCertPath`.
 ///
 /// # Errors
@@ -198,3 +219,7 @@ fn authorities(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Ve
     }
     Ok(certificates)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

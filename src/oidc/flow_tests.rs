@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod callback;
+mod client;
 mod limits;
 mod login;
 mod logout;
+mod profiles;
 mod provider;
 mod session;
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::claims::Claims;
 use super::jwks::KeySet;
+use super::profile;
 use super::provider::{NoKeys, Provider};
 
 /// How far clocks may differ.
@@ -50,6 +51,9 @@ pub enum TokenError {
     /// Another issuer's token.
     #[error("wrong issuer")]
     Issuer,
+    /// A tenant that is not among the allowed ones.
+    #[error("the tenant is not allowed")]
+    Tenant,
     /// A token for somebody else.
     #[error("wrong audience")]
     Audience,
@@ -144,7 +148,8 @@ pub fn claims_of_stored(token: &str) -> Option<Claims> {
 
 fn check_claims(signed: &Signed, expected: Expected<'_>, now: SystemTime) -> Result<IdToken, TokenError> {
     let claims = &signed.claims;
-    if text(claims, "iss")? != expected.issuer {
+    let iss = text(claims, "iss")?;
+    if !profile::is_issued_by(expected.issuer, Some(iss), claims.text("tid")) {
         return Err(TokenError::Issuer);
     }
     check_audience(claims, expected.client_id)?;

@@ -12,7 +12,7 @@ use super::cause::Cause;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::settings::Settings;
-use super::{RequestParts, page, return_target, token_endpoint};
+use super::{RequestParts, page, pushed, return_target, token_endpoint};
 use crate::net::LocalResponse;
 
 /// How long a login waits for the very first discovery.
@@ -62,12 +62,12 @@ impl Policy {
         self.rate.admit(request.client, now).map_err(Cause::TooMany)?;
         let metadata = self.core.provider.metadata_within(PATIENCE).await.ok_or(Cause::Unavailable)?;
         let attempt = new_attempt(self.target(request), now)?;
-        self.send_to_provider(request, &metadata, attempt, now)
+        self.send_to_provider(request, &metadata, attempt, now).await
     }
 
     /// The provider refuses `offline_access` to this user or this client: once more without it. Keycloak gives it only
     /// to users with the role of that name, and refresh tokens without it.
-    pub(super) fn login_without_offline_access(
+    pub(super) async fn login_without_offline_access(
         &self,
         request: &RequestParts<'_>,
         metadata: &Metadata,
@@ -75,10 +75,10 @@ impl Policy {
         now: SystemTime,
     ) -> Result<LocalResponse, Cause> {
         let attempt = new_attempt(target.to_owned(), now)?.without_offline_access();
-        self.send_to_provider(request, metadata, attempt, now)
+        self.send_to_provider(request, metadata, attempt, now).await
     }
 
-    fn send_to_provider(
+    async fn send_to_provider(
         &self,
         request: &RequestParts<'_>,
         metadata: &Metadata,
@@ -86,10 +86,14 @@ impl Policy {
         now: SystemTime,
     ) -> Result<LocalResponse, Cause> {
         let (attempt, cookies) = self.keep_attempt(request, attempt, now)?;
-        let location =
-            authorization_url(&self.core.settings, metadata, &attempt, &self.redirect_uri(request))?;
-        let mut response =
-            page::redirect(&location).ok_or(Cause::Internal("the authorization URL is no header value"))?;
+        let settings = &self.core.settings;
+        let mut location = authorization_url(settings, metadata, &attempt, &self.redirect_uri(request))?;
+        if settings.pushed_authorization.applies(metadata) {
+            let pushed = pushed::push(settings, metadata, self.core.provider.fetch(), &location);
+            location = pushed.await.map_err(Cause::Pushed)?;
+        }
+        let mut response = page::redirect(location.as_str())
+            .ok_or(Cause::Internal("the authorization URL is no header value"))?;
         for cookie in cookies {
             response = response.with_header(http::header::SET_COOKIE, cookie);
         }
@@ -211,7 +215,7 @@ fn authorization_url(
     metadata: &Metadata,
     attempt: &Attempt,
     redirect_uri: &str,
-) -> Result<String, Cause> {
+) -> Result<url::Url, Cause> {
     let client = token_endpoint::client(settings, metadata)?;
     let redirect = RedirectUrl::new(redirect_uri.to_owned())
         .map_err(|_| Cause::Internal("the redirect URI is no URL"))?;
@@ -241,5 +245,5 @@ fn authorization_url(
     for (name, value) in settings.auth_params.iter().filter(|(name, _)| !named.contains(&name.as_str())) {
         request = request.add_extra_param(name.as_str(), value.as_str());
     }
-    Ok(request.url().0.to_string())
+    Ok(request.url().0)
 }

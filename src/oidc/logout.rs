@@ -13,7 +13,7 @@ use super::metadata::Metadata;
 use super::policy::Policy;
 use super::request_kind::{RequestKind, is_cross_site, is_prefetch};
 use super::session::{Lookup, SessionRecord};
-use super::settings::PostLogout;
+use super::settings::{PostLogout, Settings};
 use super::{RequestParts, page};
 use crate::net::LocalResponse;
 
@@ -100,9 +100,7 @@ impl Policy {
         // Without a round by the provider only our own page needs the state, to be told from `/`.
         let comes_back = ours && (endpoint.is_some() || self.core.settings.post_logout.is_none());
         let location = match endpoint {
-            Some(endpoint) => {
-                end_session_url(endpoint, &self.core.settings.client_id, record, &landing, &state)
-            }
+            Some(endpoint) => end_session_url(endpoint, &self.core.settings, record, &landing, &state),
             None if comes_back => format!("{landing}?state={state}"),
             None => landing,
         };
@@ -176,7 +174,7 @@ impl Policy {
 
 fn end_session_url(
     mut endpoint: url::Url,
-    client_id: &str,
+    settings: &Settings,
     record: Option<SessionRecord>,
     landing: &str,
     state: &str,
@@ -189,7 +187,8 @@ fn end_session_url(
     if let Some(hint) = hint {
         query.append_pair("id_token_hint", hint);
     }
-    query.append_pair("client_id", client_id).append_pair("post_logout_redirect_uri", landing);
+    query.append_pair("client_id", &settings.client_id);
+    query.append_pair(settings.profile.landing_parameter(), landing);
     if !state.is_empty() {
         query.append_pair("state", state);
     }

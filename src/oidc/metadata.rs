@@ -4,7 +4,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::reach::{Reach, ReachError};
-use super::settings::{ClientAuth, ProviderSettings};
+use super::settings::ProviderSettings;
 
 /// Metadata of a provider, checked.
 #[derive(Debug, Clone)]
@@ -29,6 +29,12 @@ pub struct Metadata {
     pub auth_methods: Option<Vec<String>>,
     /// Whether answers of the authorization endpoint carry `iss` (RFC 9207).
     pub iss_in_answers: bool,
+    /// Where authorization requests are pushed to, if anywhere (RFC 9126).
+    pub pushed_endpoint: Option<Url>,
+    /// Whether they must be.
+    pub pushed_required: bool,
+    /// Where clients register, if anywhere (RFC 7591).
+    pub registration_endpoint: Option<Url>,
 }
 
 /// The document as it comes. Members that we do not need may be missing or odd.
@@ -45,6 +51,21 @@ struct Document {
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    pushed_authorization_request_endpoint: Option<Url>,
+    #[serde(default)]
+    require_pushed_authorization_requests: bool,
+    registration_endpoint: Option<Url>,
+    mtls_endpoint_aliases: Option<Aliases>,
+}
+
+/// Where clients with a certificate go instead (RFC 8705, section 5).
+#[derive(Debug, Default, Deserialize)]
+struct Aliases {
+    token_endpoint: Option<Url>,
+    userinfo_endpoint: Option<Url>,
+    revocation_endpoint: Option<Url>,
+    pushed_authorization_request_endpoint: Option<Url>,
+    registration_endpoint: Option<Url>,
 }
 
 /// Why metadata cannot be used.
@@ -93,23 +114,40 @@ impl Metadata {
     ) -> Result<Self, MetadataError> {
         let document: Document =
             serde_json::from_slice(json).map_err(|error| MetadataError::Malformed(error.to_string()))?;
-        if !same_issuer(issuer, &document.issuer) {
-            return Err(MetadataError::Issuer { expected: issuer.to_owned(), found: document.issuer });
+        let expected = settings.trusted_issuer.as_deref().unwrap_or(issuer);
+        let shared = || settings.profile.shares_issuer(expected, &document.issuer);
+        if !same_issuer(expected, &document.issuer) && !shared() {
+            return Err(MetadataError::Issuer { expected: expected.to_owned(), found: document.issuer });
         }
-        let metadata = Self {
+        let metadata = Self::from_document(document, settings);
+        metadata.check(reach).await?;
+        Ok(metadata)
+    }
+
+    fn from_document(document: Document, settings: &ProviderSettings) -> Self {
+        let has_certificate = settings.client_certificate.is_some();
+        let aliases = document.mtls_endpoint_aliases.filter(|_| has_certificate).unwrap_or_default();
+        Self {
             issuer: document.issuer,
             authorization_endpoint: document.authorization_endpoint,
-            token_endpoint: document.token_endpoint,
+            token_endpoint: aliases.token_endpoint.unwrap_or(document.token_endpoint),
             jwks_uri: document.jwks_uri,
-            userinfo_endpoint: document.userinfo_endpoint,
+            userinfo_endpoint: aliases.userinfo_endpoint.or(document.userinfo_endpoint),
             end_session_endpoint: settings.end_session_url.clone().or(document.end_session_endpoint),
-            revocation_endpoint: settings.revocation_url.clone().or(document.revocation_endpoint),
+            revocation_endpoint: settings
+                .revocation_url
+                .clone()
+                .or(aliases.revocation_endpoint)
+                .or(document.revocation_endpoint),
             scopes_supported: document.scopes_supported,
             auth_methods: document.token_endpoint_auth_methods_supported,
             iss_in_answers: document.authorization_response_iss_parameter_supported,
-        };
-        metadata.check(reach).await?;
-        Ok(metadata)
+            pushed_endpoint: aliases
+                .pushed_authorization_request_endpoint
+                .or(document.pushed_authorization_request_endpoint),
+            pushed_required: document.require_pushed_authorization_requests,
+            registration_endpoint: aliases.registration_endpoint.or(document.registration_endpoint),
+        }
     }
 
     async fn check(&self, reach: &Reach) -> Result<(), MetadataError> {
@@ -123,6 +161,8 @@ impl Metadata {
             ("jwks_uri", Some(&self.jwks_uri)),
             ("userinfo_endpoint", self.userinfo_endpoint.as_ref()),
             ("revocation_endpoint", self.revocation_endpoint.as_ref()),
+            ("pushed_authorization_request_endpoint", self.pushed_endpoint.as_ref()),
+            ("registration_endpoint", self.registration_endpoint.as_ref()),
         ];
         for (name, url) in back_channel {
             if let Some(url) = url {
@@ -130,23 +170,6 @@ impl Metadata {
             }
         }
         Ok(())
-    }
-
-    /// How to authenticate: as configured; else by form if that is listed or nothing is, else by
-    /// header, else as a public client if the provider allows that.
-    pub fn client_auth(&self, configured: Option<ClientAuth>, has_secret: bool) -> ClientAuth {
-        if let Some(method) = configured {
-            return method;
-        }
-        let lists =
-            |name: &str| self.auth_methods.as_ref().is_none_or(|methods| methods.iter().any(|m| m == name));
-        match () {
-            () if !has_secret => ClientAuth::Public,
-            () if lists("client_secret_post") => ClientAuth::SecretPost,
-            () if lists("client_secret_basic") => ClientAuth::SecretBasic,
-            () if lists("none") => ClientAuth::Public,
-            () => ClientAuth::SecretPost,
-        }
     }
 
     /// Whether `offline_access` may be asked for: yes, unless scopes are listed without it.
@@ -231,19 +254,5 @@ mod tests {
             }
         }
         assert!(matches!(read(|d| d["token_endpoint"] = json!(5)).await, Err(MetadataError::Malformed(_))));
-    }
-
-    #[tokio::test]
-    async fn client_authentication_by_what_is_listed() {
-        let with =
-            |methods: serde_json::Value| read(move |d| d["token_endpoint_auth_methods_supported"] = methods);
-        let auth = |m: &Metadata, secret| m.client_auth(None, secret);
-        assert_eq!(auth(&read(|_| {}).await.unwrap(), true), ClientAuth::SecretPost);
-        let basic = with(json!(["client_secret_basic"])).await.unwrap();
-        assert_eq!(auth(&basic, true), ClientAuth::SecretBasic);
-        assert_eq!(basic.client_auth(Some(ClientAuth::SecretPost), true), ClientAuth::SecretPost);
-        let both = with(json!(["client_secret_basic", "client_secret_post"])).await.unwrap();
-        assert_eq!(auth(&both, true), ClientAuth::SecretPost);
-        assert_eq!(auth(&both, false), ClientAuth::Public);
     }
 }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::cause::Cause;
 use super::claims::Claims;
+use super::client_auth::AssertionError;
 use super::clock::Clock;
 use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
 use super::events::Events;
@@ -50,6 +51,9 @@ pub enum PolicyError {
     /// The provider's certificate authorities cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The key that signs client assertions cannot be used.
+    #[error(transparent)]
+    Client(#[from] AssertionError),
     /// The session key cannot be used.
     #[error("sessionEncryptionKey: {0}")]
     Key(#[from] KeyError),
@@ -96,6 +100,7 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`].
     pub fn new(name: &str, settings: Settings, deps: &Deps) -> Result<Self, PolicyError> {
+        settings.credentials.load()?;
         let provider = deps.providers.get(&settings.issuer, &settings.provider)?;
         let keys = Arc::new(SessionKeys::new(std::slice::from_ref(&settings.key))?);
         let sessions = deps.sessions.with_keys(keys);

@@ -211,7 +211,11 @@ impl Inner {
     }
 
     async fn fetch_metadata(&self) -> Result<Metadata, ProviderError> {
-        let url = discovery_url(&self.issuer).map_err(|error| ProviderError::Issuer(error.to_string()))?;
+        let mut url =
+            discovery_url(&self.issuer).map_err(|error| ProviderError::Issuer(error.to_string()))?;
+        if !self.settings.discovery_params.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.settings.discovery_params);
+        }
         let reach = self.fetch.reach();
         reach.admit_issuer(&url).await.map_err(|error| ProviderError::Issuer(error.to_string()))?;
         let body = self.get("discovery", &url).await?;

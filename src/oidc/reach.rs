@@ -83,6 +83,8 @@ fn embedded(address: IpAddr) -> IpAddr {
 #[derive(Debug, Clone)]
 pub struct Reach {
     allowed: Arc<AtomicU8>,
+    /// Names are resolved by a proxy, so only addresses that are written as such can be judged here.
+    by_proxy: bool,
 }
 
 /// Why a URL is not called.
@@ -108,7 +110,12 @@ impl Reach {
     /// Public addresses, and private and loopback ones if `allow_private`.
     pub fn new(allow_private: bool) -> Self {
         let private = if allow_private { Kinds::PRIVATE.0 | Kinds::LOOPBACK.0 } else { 0 };
-        Self { allowed: Arc::new(AtomicU8::new(Kinds::GLOBAL.0 | private)) }
+        Self { allowed: Arc::new(AtomicU8::new(Kinds::GLOBAL.0 | private)), by_proxy: false }
+    }
+
+    /// The same where a proxy resolves names: what they stand for is that proxy's to decide.
+    pub fn behind_proxy(allow_private: bool) -> Self {
+        Self { by_proxy: true, ..Self::new(allow_private) }
     }
 
     /// Allows the kinds of address that the issuer has, and checks its scheme.
@@ -116,7 +123,7 @@ impl Reach {
     /// # Errors
     /// [`ReachError`]: the host does not resolve, or http is not on loopback.
     pub async fn admit_issuer(&self, issuer: &Url) -> Result<(), ReachError> {
-        let addresses = resolve(issuer).await?;
+        let addresses = self.addresses(issuer).await?;
         check_scheme(issuer, &addresses)?;
         for address in addresses {
             let kind = Kinds::of(address);
@@ -132,7 +139,7 @@ impl Reach {
     /// # Errors
     /// [`ReachError`], naming the host and the reason.
     pub async fn check(&self, url: &Url) -> Result<(), ReachError> {
-        let addresses = resolve(url).await?;
+        let addresses = self.addresses(url).await?;
         check_scheme(url, &addresses)?;
         addresses.into_iter().try_for_each(|address| self.check_address(url, address))
     }
@@ -147,6 +154,13 @@ impl Reach {
         match url.host() {
             Some(Host::Domain(_)) if url.scheme() == "https" => Ok(()),
             _ => self.check(url).await,
+        }
+    }
+
+    async fn addresses(&self, url: &Url) -> Result<Vec<IpAddr>, ReachError> {
+        match url.host() {
+            Some(Host::Domain(_)) if self.by_proxy => Ok(Vec::new()),
+            _ => resolve(url).await,
         }
     }
 
@@ -252,6 +266,14 @@ mod tests {
         assert_eq!(reach.check(&url("https://10.1.2.3/t")).await, Ok(()));
         assert_eq!(reach.check(&url("http://127.0.0.1/t")).await, Ok(()));
         assert!(reach.check(&url("https://169.254.169.254/t")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_proxy_resolves_names_and_addresses_are_still_judged() {
+        let reach = Reach::behind_proxy(false);
+        assert_eq!(reach.check(&url("https://name.that.only.the.proxy.knows/t")).await, Ok(()));
+        assert!(matches!(reach.check(&url("http://localhost/t")).await, Err(ReachError::Scheme(_))));
+        assert!(matches!(reach.check(&url("https://10.0.0.1/t")).await, Err(ReachError::Refused { .. })));
     }
 
     #[tokio::test]

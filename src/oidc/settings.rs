@@ -12,8 +12,11 @@ use http::HeaderName;
 use secrecy::SecretString;
 use url::Url;
 
+use super::client_auth::Credentials;
 use super::excluded::ExcludedPaths;
 use super::gate::GateSettings;
+use super::profile::Profile;
+use super::pushed::PushedAuthorization;
 use super::security_headers::SecurityHeaders;
 use super::template::Template;
 
@@ -26,10 +29,8 @@ pub struct Settings {
     pub issuer: String,
     /// Client identifier.
     pub client_id: String,
-    /// Client secret; none for a public client.
-    pub client_secret: Option<SecretString>,
-    /// How the client authenticates at the token endpoint; `None`: by what discovery lists.
-    pub client_auth: Option<ClientAuth>,
+    /// The client and its proof.
+    pub credentials: Credentials,
     /// Seals login state and sessions; at least 32 bytes.
     pub key: SecretString,
     /// Path that the provider sends the browser back to.
@@ -40,6 +41,12 @@ pub struct Settings {
     pub post_logout: Option<PostLogout>,
     /// Scopes to ask for, in order, without duplicates, `openid` first.
     pub scopes: Vec<String>,
+    /// What the provider does in its own way.
+    pub profile: Profile,
+    /// Tenants of a shared issuer that may log in; `*` is any.
+    pub allowed_tenants: Vec<String>,
+    /// When authorization requests are pushed.
+    pub pushed_authorization: PushedAuthorization,
     /// Add `offline_access` unless discovery says that it is unknown.
     pub offline_access: bool,
     /// Further parameters of the authorization request; never override ours.
@@ -80,17 +87,6 @@ pub struct Settings {
     pub login_rate: u32,
     /// How the provider is called.
     pub provider: ProviderSettings,
-}
-
-/// Client authentication at the token endpoint (OpenID Connect Core, section 9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ClientAuth {
-    /// Identifier and secret in the form.
-    SecretPost,
-    /// Identifier and secret in the `Authorization` header, both form-encoded.
-    SecretBasic,
-    /// A public client: only the identifier.
-    Public,
 }
 
 /// When claims are fetched from the userinfo endpoint.
@@ -148,12 +144,31 @@ pub struct ProviderSettings {
     pub insecure_skip_verify: bool,
     /// Allow discovered endpoints on private and loopback addresses.
     pub allow_private: bool,
+    /// Our certificate chain and its key, as PEM (RFC 8705).
+    pub client_certificate: Option<SecretString>,
+    /// Proxy on the way to the provider; `NO_PROXY` of the environment is kept.
+    pub proxy: Option<EgressProxy>,
     /// Longest wait for an answer.
     pub timeout: Option<Duration>,
+    /// The issuer that metadata must name, if it is not the configured URL.
+    pub trusted_issuer: Option<String>,
+    /// Parameters of the discovery request.
+    pub discovery_params: Vec<(String, String)>,
+    /// What the provider does in its own way.
+    pub profile: Profile,
     /// Overrides the discovered end-session endpoint.
     pub end_session_url: Option<Url>,
     /// Overrides the discovered revocation endpoint.
     pub revocation_url: Option<Url>,
+}
+
+/// A proxy towards the outside.
+#[derive(Debug, Clone)]
+pub struct EgressProxy {
+    /// Its URL, without user and password.
+    pub url: Url,
+    /// User and password.
+    pub login: Option<(String, SecretString)>,
 }
 
 impl Settings {

@@ -18,9 +18,10 @@ use openidconnect::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::client_auth::{AssertionError, Proof};
 use super::fetch::{Fetch, FetchError};
 use super::metadata::Metadata;
-use super::settings::{ClientAuth, Settings};
+use super::settings::Settings;
 
 /// What the token endpoint gave.
 pub struct Tokens {
@@ -160,21 +161,27 @@ pub(super) type OidcClient = Client<
 pub(super) fn client(settings: &Settings, metadata: &Metadata) -> Result<OidcClient, GrantError> {
     let issuer =
         IssuerUrl::new(metadata.issuer.clone()).map_err(|error| GrantError::Request(error.to_string()))?;
-    let method = metadata.client_auth(settings.client_auth, settings.client_secret.is_some());
-    let client =
-        Client::new(ClientId::new(settings.client_id.clone()), issuer, JsonWebKeySet::new(Vec::new()))
-            .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
-            .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
-            .set_auth_type(match method {
-                ClientAuth::SecretBasic => AuthType::BasicAuth,
-                ClientAuth::SecretPost | ClientAuth::Public => AuthType::RequestBody,
-            });
-    Ok(match &settings.client_secret {
-        Some(secret) if method != ClientAuth::Public => {
-            client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
-        }
-        _ => client,
-    })
+    Ok(Client::new(ClientId::new(settings.client_id.clone()), issuer, JsonWebKeySet::new(Vec::new()))
+        .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
+        .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
+        .set_auth_type(AuthType::RequestBody))
+}
+
+/// The client with a secret for the header, if that is how it proves itself; [`Proof::members`] are
+/// for each request.
+fn proving(client: OidcClient, proof: &Proof) -> OidcClient {
+    match proof.header_secret() {
+        Some(secret) => client
+            .set_auth_type(AuthType::BasicAuth)
+            .set_client_secret(ClientSecret::new(secret.expose_secret().to_owned())),
+        None => client,
+    }
+}
+
+impl From<AssertionError> for GrantError {
+    fn from(error: AssertionError) -> Self {
+        Self::Request(error.to_string())
+    }
 }
 
 /// Exchanges a code (RFC 6749, section 4.1.3; RFC 7636). Tried once more only if nothing was sent.
@@ -189,16 +196,20 @@ pub async fn exchange_code(
     verifier: &str,
     redirect_uri: &str,
 ) -> Result<Tokens, GrantError> {
-    let client = client(settings, metadata)?;
     let redirect =
         RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| GrantError::Request(error.to_string()))?;
     let once = || async {
+        let proof = settings.credentials.proof(metadata).await?;
+        let client = proving(client(settings, metadata)?, &proof);
         let mut request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
             .set_redirect_uri(Cow::Borrowed(&redirect));
         if let Some(resource) = &settings.resource {
             request = request.add_extra_param("resource", resource.as_str());
+        }
+        for (name, value) in proof.members() {
+            request = request.add_extra_param(name, value);
         }
         finish(request.request_async(&Http(fetch)).await)
     };
@@ -218,11 +229,15 @@ pub async fn refresh(
     fetch: &Fetch,
     token: &SecretString,
 ) -> Result<Tokens, GrantError> {
-    let client = client(settings, metadata)?;
+    let proof = settings.credentials.proof(metadata).await?;
+    let client = proving(client(settings, metadata)?, &proof);
     let token = RefreshToken::new(token.expose_secret().to_owned());
     let mut request = client.exchange_refresh_token(&token);
     if let Some(resource) = &settings.resource {
         request = request.add_extra_param("resource", resource.as_str());
+    }
+    for (name, value) in proof.members() {
+        request = request.add_extra_param(name, value);
     }
     finish(request.request_async(&Http(fetch)).await)
 }
@@ -238,46 +253,14 @@ pub async fn revoke(
     token: &SecretString,
 ) -> Result<(), GrantError> {
     let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(()) };
-    let request = revocation(settings, metadata, endpoint, token)?;
+    let form = [("token", token.expose_secret()), ("token_type_hint", "refresh_token")];
+    let proof = settings.credentials.proof(metadata).await?;
+    let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
     let answer = fetch.call(request).await.map_err(GrantError::NoAnswer)?;
     match answer.status.as_u16() {
         200 => Ok(()),
         status => Err(GrantError::Status(status)),
     }
-}
-
-fn revocation(
-    settings: &Settings,
-    metadata: &Metadata,
-    endpoint: &url::Url,
-    token: &SecretString,
-) -> Result<http::Request<Vec<u8>>, GrantError> {
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    form.append_pair("token", token.expose_secret()).append_pair("token_type_hint", "refresh_token");
-    let mut request = http::Request::post(endpoint.as_str())
-        .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header(http::header::ACCEPT, "application/json");
-    let secret = settings.client_secret.as_ref().map(|secret| secret.expose_secret()).unwrap_or_default();
-    match metadata.client_auth(settings.client_auth, settings.client_secret.is_some()) {
-        ClientAuth::SecretBasic => {
-            request = request.header(http::header::AUTHORIZATION, basic(&settings.client_id, secret))
-        }
-        ClientAuth::SecretPost => {
-            form.append_pair("client_id", &settings.client_id).append_pair("client_secret", secret);
-        }
-        ClientAuth::Public => {
-            form.append_pair("client_id", &settings.client_id);
-        }
-    }
-    request.body(form.finish().into_bytes()).map_err(|error| GrantError::Request(error.to_string()))
-}
-
-/// HTTP Basic with both halves form-encoded (RFC 6749, section 2.3.1).
-fn basic(id: &str, secret: &str) -> String {
-    use base64::Engine;
-    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(id), encode(secret));
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
 /// What went wrong below the token protocol.

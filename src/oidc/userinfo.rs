@@ -6,6 +6,7 @@ use super::claims::Claims;
 use super::fetch::FetchError;
 use super::id_token::{self, TokenError};
 use super::metadata::Metadata;
+use super::profile;
 use super::provider::Provider;
 
 /// Why there are no claims.
@@ -84,7 +85,9 @@ async fn signed(
     client_id: &str,
 ) -> Result<Claims, UserInfoError> {
     let claims = id_token::verify_signature(token, provider).await?.claims;
-    if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(metadata.issuer.as_str())) {
+    let fits =
+        |iss: &serde_json::Value| profile::is_issued_by(&metadata.issuer, iss.as_str(), claims.text("tid"));
+    if claims.get("iss").is_some_and(|iss| !fits(iss)) {
         return Err(TokenError::Issuer.into());
     }
     if claims.get("aud").is_some() && !claims.strings("aud").contains(&client_id) {

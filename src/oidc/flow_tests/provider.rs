@@ -102,8 +102,8 @@ async fn unusable_certificate_authorities() {
 }
 
 /// A provider behind TLS that only knows discovery and keys; its certificate is signed by the
-/// authority that is returned.
-fn tls_provider() -> (String, String) {
+/// authority that is returned. With `clients` it wants a certificate of that authority.
+fn tls_provider(clients: Option<rustls_pki_types::CertificateDer<'static>>) -> (String, String) {
     use std::io::{Read, Write};
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -122,10 +122,20 @@ fn tls_provider() -> (String, String) {
         "jwks_uri": format!("{url}/jwks"), "keys": [super::super::fake_provider::SigningKey::new("k").jwk]})
     .to_string();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
+        .unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(authority).unwrap();
+            let verifier =
+                rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let config = builder
         .with_single_cert(
             vec![certificate.der().clone()],
             rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
@@ -150,8 +160,33 @@ fn tls_provider() -> (String, String) {
 }
 
 #[tokio::test]
+async fn a_certificate_proves_the_client() {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let trusted = authority.self_signed(&authority_key).unwrap().der().clone();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ours =
+        rcgen::CertificateParams::new(vec!["client".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let (url, pem) = tls_provider(Some(trusted));
+    let world = World::new().await;
+    let status = async |more: &[(&str, &str)]| {
+        let mut lines =
+            vec![("caCertPEM", pem.as_str()), ("clientAuthMethod", "tls_client_auth"), ("clientSecret", "")];
+        lines.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
+        lines.extend(more);
+        let policy = Policy::new("auth", settings(&url, &lines), &world.deps).unwrap();
+        Browser::default().get(&world, &policy, "/").await.status()
+    };
+    let (cert, key) = (ours.pem(), key.serialize_pem());
+    assert_eq!(status(&[("clientConfig.tls.cert", &cert), ("clientConfig.tls.key", &key)]).await, 302);
+    assert_eq!(status(&[("clientAuthMethod", "none")]).await, 503, "no certificate, no answer");
+}
+
+#[tokio::test]
 async fn trust_belongs_to_one_policy() {
-    let (url, pem) = tls_provider();
+    let (url, pem) = tls_provider(None);
     let world = World::new().await;
     let status = async |more: &[(&str, &str)]| {
         let policy = Policy::new("auth", settings(&url, more), &world.deps).unwrap();
@@ -160,7 +195,7 @@ async fn trust_belongs_to_one_policy() {
     assert_eq!(status(&[]).await, 503, "the system does not know the authority");
     assert_eq!(status(&[("caCertPEM", &pem)]).await, 302);
     assert_eq!(status(&[("insecureSkipVerify", "true")]).await, 302);
-    let (_, other) = tls_provider();
+    let (_, other) = tls_provider(None);
     assert_eq!(status(&[("caCertPEM", &other)]).await, 503, "another authority");
     assert_eq!(status(&[]).await, 503, "still");
     let folder = tempfile::tempdir().unwrap();
@@ -170,4 +205,65 @@ async fn trust_belongs_to_one_policy() {
     assert_eq!(status(&[("caCertPath", &path)]).await, 503);
     std::fs::write(&path, &pem).unwrap();
     assert_eq!(status(&[("caCertPath", &path)]).await, 302, "a reload reads the file again");
+}
+
+/// Every login under way while the provider begins to sign with another key ends well, with one
+/// fetch of the new set.
+#[tokio::test]
+async fn keys_rotate_under_load_without_a_failed_login() {
+    use crate::oidc::fake_provider::SigningKey;
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302);
+    let users = (0..60).map(|user| {
+        let (world, policy) = (&world, &policy);
+        async move {
+            for round in 0..4 {
+                if (user, round) == (30, 1) {
+                    world.provider.script().keys.insert(0, SigningKey::new("key-2"));
+                }
+                let status = Browser::default().login(world, policy, "/").await.status();
+                assert_eq!(status, 302, "user {user}, round {round}");
+            }
+        }
+    });
+    futures_util::future::join_all(users).await;
+    assert_eq!(world.provider.count("jwks"), 2);
+}
+
+/// Waits, for at most five seconds of real time, until discovery was asked for that often.
+async fn discovered(world: &World, times: usize) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while world.provider.count("discovery") < times {
+        assert!(Instant::now() < end, "{} discoveries", world.provider.count("discovery"));
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn old_metadata_and_keys_serve_while_the_provider_is_away() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302);
+    world.provider.script().discovery_status = Some(503);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3601)).await;
+    tokio::time::resume();
+    discovered(&world, 2).await;
+    assert_eq!(
+        Browser::default().login(&world, &policy, "/").await.status(),
+        302,
+        "stale is better than none"
+    );
+    let mut script = world.provider.script();
+    script.discovery_status = None;
+    script.metadata.insert("authorization_endpoint".into(), json!(format!("{}/new", world.provider.issuer)));
+    drop(script);
+    let before = world.provider.count("discovery");
+    discovered(&world, before + 1).await;
+    let end = Instant::now() + Duration::from_secs(5);
+    while !Browser::default().get(&world, &policy, "/").await.location().contains("/new") {
+        assert!(Instant::now() < end, "the new metadata are taken up");
+        tokio::task::yield_now().await;
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use dashmap::DashMap;
+use secrecy::ExposeSecret;
 
 use super::Provider;
 use crate::oidc::events::Events;
@@ -18,6 +20,8 @@ pub struct ProviderKey {
     insecure_skip_verify: bool,
     allow_private: bool,
     timeout: Option<std::time::Duration>,
+    /// Of what is secret, or only says how to read answers.
+    fingerprint: [u8; 32],
     end_session_url: Option<url::Url>,
     revocation_url: Option<url::Url>,
 }
@@ -31,10 +35,30 @@ impl ProviderKey {
             insecure_skip_verify: settings.insecure_skip_verify,
             allow_private: settings.allow_private,
             timeout: settings.timeout,
+            fingerprint: fingerprint(settings),
             end_session_url: settings.end_session_url.clone(),
             revocation_url: settings.revocation_url.clone(),
         }
     }
+}
+
+/// A digest of the options that are not compared as such.
+fn fingerprint(settings: &ProviderSettings) -> [u8; 32] {
+    let mut digest = Context::new(&SHA256);
+    let mut add = |text: &str| {
+        digest.update(&text.len().to_le_bytes());
+        digest.update(text.as_bytes());
+    };
+    add(settings.client_certificate.as_ref().map_or("", |pem| pem.expose_secret()));
+    add(settings.proxy.as_ref().map_or("", |proxy| proxy.url.as_str()));
+    let login = settings.proxy.as_ref().and_then(|proxy| proxy.login.as_ref());
+    add(login.map_or("", |(user, _)| user));
+    add(login.map_or("", |(_, password)| password.expose_secret()));
+    add(settings.trusted_issuer.as_deref().unwrap_or_default());
+    add(&format!("{:?} {:?}", settings.profile, settings.discovery_params));
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest.finish().as_ref());
+    fingerprint
 }
 
 /// All providers in use. A reload that names one again finds it ready.

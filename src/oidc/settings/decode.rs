@@ -1,17 +1,18 @@
 //! From a configuration block to [`Settings`].
 
+mod client;
 mod identity;
 mod notices;
+mod provider;
 mod security_headers;
 mod session;
-
-use secrecy::ExposeSecret;
 
 use super::{Settings, UserInfo, check};
 use crate::config::oidc::Oidc;
 use crate::config::value::{Node, Position};
 use crate::config::{Decode, Decoder};
 use crate::oidc::excluded::ExcludedPaths;
+use crate::oidc::profile::Profile;
 
 /// Whose defaults a block has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,10 @@ impl Builder<'_> {
         let key = self.key();
         let paths = self.paths();
         let post_logout = self.post_logout();
-        let (scopes, offline_access) = self.scopes();
+        let profile = self.profile();
+        let pushed_authorization = self.pushed_authorization();
+        let allowed_tenants = self.allowed_tenants(profile.unwrap_or_default());
+        let (scopes, offline_access) = self.scopes(profile.unwrap_or_default());
         let tokens = self.audiences();
         let user_info = self.user_info();
         let excluded = self.excluded();
@@ -102,24 +106,31 @@ impl Builder<'_> {
         let cookies = self.cookies();
         let login_max_age = self.login_max_age();
         let login_rate = self.login_rate();
-        let provider = self.provider();
+        let provider = self.provider(profile.unwrap_or_default());
         let gate = self.gate();
-        let (client_id, client_auth) = client?;
+        let credentials = client?;
         let (callback_path, logout_path) = paths?;
         tokens?;
         let mut auth_params: Vec<_> = block.extra_auth_params.clone().into_iter().collect();
         auth_params.extend(block.auth_params.clone());
+        for (name, value) in profile?.auth_params() {
+            if !auth_params.iter().any(|(known, _)| known == name) {
+                auth_params.push(((*name).to_owned(), (*value).to_owned()));
+            }
+        }
         Some(Settings {
             issuer: issuer?,
-            client_id,
-            client_secret: block.client_secret.clone().filter(|secret| !secret.expose_secret().is_empty()),
-            client_auth,
+            client_id: credentials.id.clone(),
+            credentials,
             key: key?,
             callback_path,
             logout_path,
             post_logout: post_logout?,
             scopes,
             offline_access,
+            profile: profile?,
+            allowed_tenants: allowed_tenants?,
+            pushed_authorization: pushed_authorization?,
             auth_params,
             audience: block.audience.clone().filter(|audience| !audience.is_empty()),
             resource: block.resource.clone().filter(|resource| !resource.is_empty()),
@@ -142,7 +153,7 @@ impl Builder<'_> {
         })
     }
 
-    fn scopes(&mut self) -> (Vec<String>, bool) {
+    fn scopes(&mut self, profile: Profile) -> (Vec<String>, bool) {
         let mut scopes: Vec<String> = vec!["openid".to_owned()];
         if !self.block.override_scopes {
             scopes.extend(["profile".to_owned(), "email".to_owned()]);
@@ -151,11 +162,13 @@ impl Builder<'_> {
             let legal = |b: u8| b == 0x21 || (0x23..=0x5b).contains(&b) || (0x5d..=0x7e).contains(&b);
             if !scope.bytes().all(legal) {
                 self.error("scopes", format!("`{scope}` is not a scope"));
-            } else if !scopes.iter().any(|s| s == scope) {
+            } else if !(scopes.iter().any(|s| s == scope)
+                || scope == "offline_access" && !profile.knows_offline_access())
+            {
                 scopes.push(scope.to_owned());
             }
         }
-        (scopes, !self.block.override_scopes)
+        (scopes, !self.block.override_scopes && profile.knows_offline_access())
     }
 
     fn audiences(&mut self) -> Option<()> {

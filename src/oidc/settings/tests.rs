@@ -43,7 +43,8 @@ fn the_plugins_defaults() {
     assert_eq!(settings.session.max_age, Duration::from_secs(86_400));
     assert_eq!(settings.session.refresh_grace, Duration::from_secs(60));
     assert_eq!(settings.session.max_refresh_token_age, Some(Duration::from_secs(21_600)));
-    assert_eq!((settings.client_auth, settings.user_info), (None, UserInfo::Auto));
+    assert_eq!((settings.credentials.method, settings.user_info), (None, UserInfo::Auto));
+    assert!(settings.security_headers.is_some());
 }
 
 #[test]
@@ -113,10 +114,8 @@ fn what_comes_later_is_named() {
         ("enableFrontchannelLogout", "true"),
         ("requireTokenIntrospection", "true"),
         ("introspectionURL", "https://x/"),
-        ("clientAuthMethod", "private_key_jwt"),
         ("claims", "Equals(`a`, `b`)"),
         ("csrf", "true"),
-        ("clientAssertionKeyID", "x"),
     ];
     for (key, value) in later {
         let faults = plugin(&[(key, value)]).unwrap_err();
@@ -210,6 +209,117 @@ fn single_faults() {
         assert!(plugin(&[(key, value)]).is_err(), "{key}");
     }
     assert!(plugin(&[("clientSecret", "-"), ("clientAuthMethod", "none")]).is_ok(), "a public client");
+}
+
+#[test]
+fn what_a_client_needs_for_its_proof() {
+    let fault = |lines: &[(&str, &str)], key: &str| {
+        let faults = plugin(lines).map(drop).unwrap_err();
+        assert!(faults.iter().any(|(path, _)| path == key), "{lines:?}: {key} in {faults:?}");
+    };
+    let jwt = ("clientAuthMethod", "private_key_jwt");
+    fault(&[jwt], "clientAssertionPrivateKey");
+    fault(&[jwt, ("clientAssertionKeyPath", "/k")], "clientAssertionKeyID");
+    fault(
+        &[jwt, ("clientAssertionKeyPath", "/k"), ("clientAssertionPrivateKey", "x")],
+        "clientAssertionKeyPath",
+    );
+    let with_id =
+        |key, value| [jwt, ("clientAssertionKeyID", "k"), (key, value), ("clientAssertionAlg", "RS256")];
+    fault(&with_id("clientAssertionPrivateKey", "nonsense"), "clientAssertionPrivateKey");
+    let file = ("clientAssertionKeyPath", "/k");
+    fault(&[jwt, file, ("clientAssertionKeyID", "k"), ("clientAssertionAlg", "HS256")], "clientAssertionAlg");
+    fault(
+        &[jwt, file, ("clientAssertionKeyID", "k"), ("clientAssertionAudience", "me")],
+        "clientAssertionAudience",
+    );
+    fault(&[("clientAuthMethod", "tls_client_auth"), ("clientSecret", "-")], "clientConfig.tls.cert");
+    fault(&[("clientAuthMethod", "client_secret_jwt"), ("clientSecret", "-")], "clientSecret");
+    fault(&[("clientConfig.tls.cert", "x")], "clientConfig.tls.key");
+    fault(&[("clientConfig.tls.cert", "x"), ("clientConfig.tls.key", "y")], "clientConfig.tls.cert");
+    fault(&[("clientConfig.proxy", "ftp://x")], "clientConfig.proxy");
+    let (settings, warnings) =
+        plugin(&[jwt, ("clientSecret", "-"), ("clientAssertionKeyID", "k"), file]).unwrap();
+    assert!(warnings.is_empty() && settings.credentials.assertion.is_some());
+    assert_eq!(
+        plugin(&[file, ("clientAuthMethod", "client_secret_basic")]).unwrap().1,
+        ["clientAssertionKeyPath"]
+    );
+}
+
+#[test]
+fn kinds_of_provider() {
+    let profile = |url| plugin(&[("providerURL", url)]).unwrap().0.profile;
+    assert_eq!(profile("https://accounts.google.com"), Profile::Google);
+    assert_eq!(profile("https://accounts.google.com.example"), Profile::Standard, "not a guess");
+    let common = ("providerURL", "https://login.microsoftonline.com/common/v2.0");
+    let entra = ("providerProfile", "entra");
+    let faults = plugin(&[common, entra]).map(drop).unwrap_err();
+    assert_eq!(faults[0].0, "allowedTenants");
+    assert_eq!(plugin(&[common, entra, ("allowedTenants", "*")]).unwrap().1, ["allowedTenants"]);
+    for (key, value) in [
+        ("allowedTenants", "contoso"),
+        ("providerProfile", "guess"),
+        ("pushedAuthorization", "maybe"),
+        ("disableIssuerCheck", "true"),
+    ] {
+        assert!(plugin(&[(key, value)]).is_err(), "{key}");
+    }
+    assert!(plugin(&[("disableIssuerCheck", "false")]).is_ok());
+}
+
+#[test]
+fn security_headers_by_block() {
+    let native = |more: &[(&str, &str)]| {
+        let mut lines = PLUGIN.to_vec();
+        lines.extend(more);
+        read(Dialect::Native, &lines).unwrap().0.security_headers
+    };
+    assert!(native(&[]).is_none(), "the native block sets none unless asked");
+    assert!(native(&[("securityHeaders.frameOptions", "DENY")]).is_some());
+    assert!(plugin(&[("securityHeaders.enabled", "false")]).unwrap().0.security_headers.is_none());
+    let sent = |more: &[(&str, &str)]| {
+        let headers = plugin(more).unwrap().0.security_headers.unwrap();
+        let all: http::HeaderMap = headers.of(&http::HeaderMap::new(), crate::net::Scheme::Https).collect();
+        all["strict-transport-security"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(sent(&[]), "max-age=31536000; includeSubDomains", "no preload unless asked");
+    assert_eq!(
+        sent(&[
+            ("securityHeaders.strictTransportSecurityMaxAge", "5"),
+            ("securityHeaders.strictTransportSecuritySubdomains", "false"),
+            ("securityHeaders.strictTransportSecurityPreload", "true"),
+        ]),
+        "max-age=5; preload"
+    );
+    for (key, value) in [
+        ("corsEnabled", "true"),
+        ("corsMaxAge", "-1"),
+        ("strictTransportSecurityMaxAge", "-1"),
+        ("corsAllowedOrigins", "app.example.com"),
+        ("corsAllowedMethods", "G T"),
+        ("customHeaders.Set-Cookie", "a=b"),
+        ("customHeaders.Connection", "close"),
+        ("frameOptions", "a\nb"),
+    ] {
+        let key = format!("securityHeaders.{key}");
+        let mut lines = vec![(key.as_str(), value)];
+        if key.contains(".cors") && value != "true" {
+            lines.push(("securityHeaders.corsEnabled", "true"));
+        }
+        if key != "securityHeaders.corsAllowedOrigins" && lines.len() > 1 {
+            lines.push(("securityHeaders.corsAllowedOrigins", "*"));
+        }
+        let faults = plugin(&lines).map(drop).unwrap_err();
+        assert!(faults.iter().all(|(path, _)| path.starts_with("securityHeaders.")), "{key}: {faults:?}");
+    }
+    let any = [
+        ("securityHeaders.corsEnabled", "true"),
+        ("securityHeaders.corsAllowedOrigins", "*"),
+        ("securityHeaders.corsAllowCredentials", "true"),
+        ("securityHeaders.profile", "strict"),
+    ];
+    assert_eq!(plugin(&any).unwrap().1, ["securityHeaders.profile", "securityHeaders.corsAllowCredentials"]);
 }
 
 #[test]

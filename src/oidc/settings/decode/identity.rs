@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Builder, Dialect};
 use crate::oidc::return_target;
-use crate::oidc::settings::{ClientAuth, PostLogout, check};
+use crate::oidc::settings::{PostLogout, check};
 
 impl Builder<'_> {
     pub(super) fn issuer(&mut self) -> Option<String> {
@@ -33,37 +33,6 @@ impl Builder<'_> {
             self.warn(&key, "is http: used only while its host resolves to loopback addresses");
         }
         Some(text)
-    }
-
-    pub(super) fn client(&mut self) -> Option<(String, Option<ClientAuth>)> {
-        let method = self.client_auth();
-        let has_secret =
-            self.block.client_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
-        if !has_secret && method.is_ok_and(|method| method != Some(ClientAuth::Public)) {
-            self.error("clientSecret", "is required (or `clientAuthMethod: none` for a public client)");
-        }
-        match self.block.client_id.as_ref().map(|id| id.trim()).filter(|id| !id.is_empty()) {
-            Some(id) => Some((id.to_owned(), method.ok()?)),
-            None => {
-                self.error("clientID", "is required");
-                None
-            }
-        }
-    }
-
-    pub(super) fn client_auth(&mut self) -> Result<Option<ClientAuth>, ()> {
-        let message = match self.block.client_auth_method.as_deref() {
-            None | Some("") => return Ok(None),
-            Some("client_secret_post") => return Ok(Some(ClientAuth::SecretPost)),
-            Some("client_secret_basic") => return Ok(Some(ClientAuth::SecretBasic)),
-            Some("none") => return Ok(Some(ClientAuth::Public)),
-            Some(
-                "private_key_jwt" | "client_secret_jwt" | "tls_client_auth" | "self_signed_tls_client_auth",
-            ) => "not supported yet",
-            Some(_) => "must be client_secret_post, client_secret_basic or none",
-        };
-        self.error("clientAuthMethod", message);
-        Err(())
     }
 
     pub(super) fn key(&mut self) -> Option<SecretString> {

@@ -1,4 +1,4 @@
-//! Headers for services, lives of sessions, cookies, and how the provider is called.
+//! Headers for services, lives of sessions, and cookies.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::Builder;
 use crate::oidc::cookie::{CookieError, Cookies};
 use crate::oidc::gate::GateSettings;
 use crate::oidc::identity_headers::same_header;
-use crate::oidc::settings::{CookieSettings, ProviderSettings, SessionSettings, check};
+use crate::oidc::settings::{CookieSettings, SessionSettings, check};
 use crate::oidc::template::Template;
 
 /// The highest `perSourceLoginRateLimit`, one in a millisecond.
@@ -127,30 +127,6 @@ impl Builder<'_> {
                 Some(age.min(TEN_MINUTES))
             }
         }
-    }
-
-    pub(super) fn provider(&mut self) -> Option<ProviderSettings> {
-        let block = self.block;
-        let client = block.client_config.as_ref();
-        let tls = client.and_then(|client| client.tls.as_ref());
-        let end_session_url = self.override_url("oidcEndSessionURL", block.oidc_end_session_url.as_deref());
-        let revocation_url = self.override_url("revocationURL", block.revocation_url.as_deref());
-        let ca_pem = [block.ca_cert_pem.clone(), tls.and_then(|tls| tls.ca.clone())];
-        Some(ProviderSettings {
-            ca_pem: ca_pem.into_iter().flatten().filter(|pem| !pem.is_empty()).collect(),
-            ca_path: block.ca_cert_path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
-            insecure_skip_verify: block.insecure_skip_verify
-                || tls.is_some_and(|tls| tls.insecure_skip_verify),
-            allow_private: block.allow_private_ip_addresses,
-            timeout: client.and_then(|client| client.timeout_seconds).map(Duration::from_secs),
-            end_session_url,
-            revocation_url,
-        })
-    }
-
-    pub(super) fn override_url(&mut self, key: &str, text: Option<&str>) -> Option<url::Url> {
-        let text = text.filter(|text| !text.is_empty())?;
-        self.checked(key, check::provider_url(text))
     }
 
     pub(super) fn gate(&mut self) -> Option<GateSettings> {

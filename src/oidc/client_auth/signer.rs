@@ -1,0 +1,132 @@
+//! Signatures of JSON Web Signature (RFC 7518, section 3; RFC 8037) by a private key or a secret.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
+    RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding,
+};
+use aws_lc_rs::{error, hmac};
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+use secrecy::{ExposeSecret, SecretString};
+
+/// A key with the one algorithm that it signs by.
+pub struct Signer {
+    algorithm: &'static str,
+    key: Key,
+}
+
+enum Key {
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
+    Ecdsa(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Hmac(hmac::Key),
+}
+
+/// Why a key cannot sign. Holds nothing of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    /// Neither PKCS#8 nor PKCS#1 nor SEC1 in PEM; encrypted keys are not read.
+    #[error("is not a private key in PEM (PKCS#8, PKCS#1 or SEC1, without a password)")]
+    Unreadable,
+    /// Not an algorithm that we sign by.
+    #[error("must be RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 or EdDSA")]
+    Algorithm,
+    /// A key of another kind, curve or size.
+    #[error("is not a key for {0}")]
+    Kind(&'static str),
+    /// There is none.
+    #[error("no private key")]
+    Missing,
+    /// The library refused.
+    #[error("signing failed")]
+    Failed,
+}
+
+impl Signer {
+    /// The algorithm of that name, if it is one for private keys.
+    ///
+    /// # Errors
+    /// [`KeyFault::Algorithm`].
+    pub fn algorithm(name: &str) -> Result<&'static str, KeyFault> {
+        const NAMES: [&str; 10] =
+            ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
+        NAMES.into_iter().find(|known| *known == name).ok_or(KeyFault::Algorithm)
+    }
+
+    /// A private key in PEM that signs by `algorithm`.
+    ///
+    /// # Errors
+    /// [`KeyFault`].
+    pub fn from_pem(pem: &[u8], algorithm: &str) -> Result<Self, KeyFault> {
+        let algorithm = Self::algorithm(algorithm)?;
+        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| KeyFault::Unreadable)?;
+        let key = match algorithm {
+            "RS256" => rsa(&der, &RSA_PKCS1_SHA256),
+            "RS384" => rsa(&der, &RSA_PKCS1_SHA384),
+            "RS512" => rsa(&der, &RSA_PKCS1_SHA512),
+            "PS256" => rsa(&der, &RSA_PSS_SHA256),
+            "PS384" => rsa(&der, &RSA_PSS_SHA384),
+            "PS512" => rsa(&der, &RSA_PSS_SHA512),
+            "ES256" => ecdsa(&der, &ECDSA_P256_SHA256_FIXED_SIGNING),
+            "ES384" => ecdsa(&der, &ECDSA_P384_SHA384_FIXED_SIGNING),
+            "ES512" => ecdsa(&der, &ECDSA_P521_SHA512_FIXED_SIGNING),
+            _ => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_der()).ok().map(Key::Ed25519),
+        };
+        key.map(|key| Self { algorithm, key }).ok_or(KeyFault::Kind(algorithm))
+    }
+
+    /// A secret that authenticates by HS256, which every provider with `client_secret_jwt` has.
+    pub fn from_secret(secret: &SecretString) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+        Self { algorithm: "HS256", key: Key::Hmac(key) }
+    }
+
+    /// `alg` of what it signs.
+    pub fn name(&self) -> &'static str {
+        self.algorithm
+    }
+
+    /// The signature of `message`.
+    ///
+    /// # Errors
+    /// [`KeyFault::Failed`].
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
+        let random = SystemRandom::new();
+        let failed = |_: error::Unspecified| KeyFault::Failed;
+        match &self.key {
+            Key::Rsa(key, padding) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(*padding, &random, message, &mut signature).map_err(failed)?;
+                Ok(signature)
+            }
+            Key::Ecdsa(key) => Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec()),
+            Key::Ed25519(key) => Ok(key.sign(message).as_ref().to_vec()),
+            Key::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+        }
+    }
+}
+
+fn rsa(der: &PrivateKeyDer<'_>, padding: &'static dyn RsaEncoding) -> Option<Key> {
+    let pair = match der {
+        PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
+        _ => return None,
+    };
+    Some(Key::Rsa(pair.ok()?, padding))
+}
+
+fn ecdsa(der: &PrivateKeyDer<'_>, algorithm: &'static EcdsaSigningAlgorithm) -> Option<Key> {
+    if matches!(der, PrivateKeyDer::Pkcs1(_)) {
+        return None;
+    }
+    EcdsaKeyPair::from_private_key_der(algorithm, der.secret_der()).ok().map(Key::Ecdsa)
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}

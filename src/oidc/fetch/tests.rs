@@ -1,0 +1,73 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use futures_util::StreamExt;
+
+use super::*;
+
+/// Bytes without end, each chunk after `pause`.
+fn endless(chunk: usize, pause: Duration) -> Body {
+    let bytes = bytes::Bytes::from(vec![b' '; chunk]);
+    let chunks = futures_util::stream::repeat(bytes).then(move |bytes| async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, std::io::Error>(bytes)
+    });
+    Body::from_stream(chunks)
+}
+
+/// A provider that answers badly, and how often its redirect was followed.
+async fn provider() -> (url::Url, Arc<AtomicUsize>) {
+    let followed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&followed);
+    let app = Router::new()
+        .route("/long", get(|| async { vec![b' '; MAX_ANSWER + 1] }))
+        .route("/exact", get(|| async { vec![b' '; MAX_ANSWER] }))
+        .route("/endless", get(|| async { endless(64 * 1024, Duration::ZERO) }))
+        .route("/dribble", get(|| async { endless(1, Duration::from_millis(50)) }))
+        .route("/silent", get(|| async { std::future::pending::<()>().await }))
+        .route("/away", get(|| async { (StatusCode::FOUND, [("location", "/target")]).into_response() }))
+        .route("/target", get(move || async move { drop(count.fetch_add(1, Ordering::Relaxed)) }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = url::Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (url, followed)
+}
+
+fn fetch(timeout: u64) -> Fetch {
+    let timeout = Some(Duration::from_secs(timeout));
+    Fetch::new(&ProviderSettings { allow_private: true, timeout, ..ProviderSettings::default() }, None)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn answers_are_bounded_in_size_and_time() {
+    let (url, _) = provider().await;
+    let get = async |path: &str, timeout| fetch(timeout).get_json(&url.join(path).unwrap()).await;
+    assert_eq!(get("/exact", 10).await.unwrap().body.len(), MAX_ANSWER);
+    assert_eq!(get("/long", 10).await.unwrap_err(), FetchError::TooLong);
+    assert_eq!(get("/endless", 10).await.unwrap_err(), FetchError::TooLong);
+    for path in ["/dribble", "/silent"] {
+        assert!(matches!(get(path, 1).await.unwrap_err(), FetchError::Timeout(_)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_answers_and_not_followed() {
+    let (url, followed) = provider().await;
+    let answer = fetch(10).get_json(&url.join("/away").unwrap()).await.unwrap();
+    assert_eq!(answer.status, 302);
+    assert_eq!(followed.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn addresses_are_judged_before_a_call() {
+    let (url, _) = provider().await;
+    let strict = Fetch::new(&ProviderSettings::default(), None).unwrap();
+    assert!(matches!(strict.get_json(&url).await.unwrap_err(), FetchError::Reach(_)));
+    let metadata = url::Url::parse("http://169.254.169.254/latest/meta-data").unwrap();
+    assert!(matches!(fetch(1).get_json(&metadata).await.unwrap_err(), FetchError::Reach(_)));
+}
