@@ -90,7 +90,8 @@ impl Policy {
                 self.core.events.callback_failed(&self.core.name, cause.label());
                 let spent = progress.spent_cookie.and_then(|name| self.clear_cookie(request, &name));
                 if let Some(attempt) = &progress.attempt
-                    && let Some(response) = self.try_without_offline_access(request, &cause, attempt, now)
+                    && let Some(response) =
+                        self.try_without_offline_access(request, &cause, attempt, now).await
                 {
                     return spent
                         .into_iter()
@@ -103,7 +104,7 @@ impl Policy {
     }
 
     /// Another login, if this one failed for a scope that nobody but us asked for.
-    fn try_without_offline_access(
+    async fn try_without_offline_access(
         &self,
         request: &RequestParts<'_>,
         cause: &Cause,

@@ -89,8 +89,7 @@ impl Policy {
         let settings = &self.core.settings;
         let mut location = authorization_url(settings, metadata, &attempt, &self.redirect_uri(request))?;
         if settings.pushed_authorization.applies(metadata) {
-            let pushed = pushed::push(settings, metadata, self.core.provider.fetch(), &location);
-            location = pushed.await.map_err(Cause::Pushed)?;
+            location = self.push(metadata, &location).await?;
         }
         let mut response = page::redirect(location.as_str())
             .ok_or(Cause::Internal("the authorization URL is no header value"))?;
@@ -98,6 +97,15 @@ impl Policy {
             response = response.with_header(http::header::SET_COOKIE, cookie);
         }
         Ok(response)
+    }
+
+    /// Sends the request ahead; the browser carries a reference to it.
+    async fn push(&self, metadata: &Metadata, location: &url::Url) -> Result<url::Url, Cause> {
+        let provider = &self.core.provider;
+        let seat = tokio::time::timeout(PATIENCE, provider.pushes().acquire()).await;
+        let _seat = seat.map_err(|_| Cause::Unavailable)?.map_err(|_| Cause::Unavailable)?;
+        let pushed = pushed::push(&self.core.settings, metadata, provider.fetch(), location);
+        pushed.await.map_err(Cause::Pushed)
     }
 
     /// Where the browser goes after the login.

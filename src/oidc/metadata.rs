@@ -33,8 +33,6 @@ pub struct Metadata {
     pub pushed_endpoint: Option<Url>,
     /// Whether they must be.
     pub pushed_required: bool,
-    /// Where clients register, if anywhere (RFC 7591).
-    pub registration_endpoint: Option<Url>,
 }
 
 /// The document as it comes. Members that we do not need may be missing or odd.
@@ -54,7 +52,6 @@ struct Document {
     pushed_authorization_request_endpoint: Option<Url>,
     #[serde(default)]
     require_pushed_authorization_requests: bool,
-    registration_endpoint: Option<Url>,
     mtls_endpoint_aliases: Option<Aliases>,
 }
 
@@ -65,7 +62,6 @@ struct Aliases {
     userinfo_endpoint: Option<Url>,
     revocation_endpoint: Option<Url>,
     pushed_authorization_request_endpoint: Option<Url>,
-    registration_endpoint: Option<Url>,
 }
 
 /// Why metadata cannot be used.
@@ -146,7 +142,6 @@ impl Metadata {
                 .pushed_authorization_request_endpoint
                 .or(document.pushed_authorization_request_endpoint),
             pushed_required: document.require_pushed_authorization_requests,
-            registration_endpoint: aliases.registration_endpoint.or(document.registration_endpoint),
         }
     }
 
@@ -162,7 +157,6 @@ impl Metadata {
             ("userinfo_endpoint", self.userinfo_endpoint.as_ref()),
             ("revocation_endpoint", self.revocation_endpoint.as_ref()),
             ("pushed_authorization_request_endpoint", self.pushed_endpoint.as_ref()),
-            ("registration_endpoint", self.registration_endpoint.as_ref()),
         ];
         for (name, url) in back_channel {
             if let Some(url) = url {

@@ -28,12 +28,17 @@ const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
 /// Refresh grants at the same time; more of them queue.
 const MOST_GRANTS: usize = 64;
 
+/// Requests pushed at the same time; more of them queue. Anybody can start a login, so these must
+/// not take the seats of refreshes.
+const MOST_PUSHES: usize = 32;
+
 /// A provider in use. Dropping the last handle ends its background task.
 pub struct Provider {
     inner: Arc<Inner>,
     task: AbortHandle,
     grants: Arc<Semaphore>,
     exchanges: Exchanges,
+    pushes: Semaphore,
 }
 
 struct Inner {
@@ -100,12 +105,8 @@ impl Provider {
             events,
         });
         let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
-        Arc::new(Self {
-            inner,
-            task,
-            grants: Arc::new(Semaphore::new(MOST_GRANTS)),
-            exchanges: Exchanges::default(),
-        })
+        let (grants, pushes) = (Arc::new(Semaphore::new(MOST_GRANTS)), Semaphore::new(MOST_PUSHES));
+        Arc::new(Self { inner, task, grants, exchanges: Exchanges::default(), pushes })
     }
 
     /// The issuer as configured.
@@ -126,6 +127,11 @@ impl Provider {
     /// The seats of its code exchanges.
     pub fn exchanges(&self) -> &Exchanges {
         &self.exchanges
+    }
+
+    /// The seats of its pushed authorization requests.
+    pub fn pushes(&self) -> &Semaphore {
+        &self.pushes
     }
 
     /// The metadata, if there is any yet.

@@ -22,7 +22,7 @@ enum Key {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
 }
 
 /// Why a key cannot sign. Holds nothing of the key.
@@ -81,7 +81,7 @@ impl Signer {
     /// A secret that authenticates by HS256, which every provider with `client_secret_jwt` has.
     pub fn from_secret(secret: &SecretString) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        Self { algorithm: "HS256", key: Key::Hmac(key) }
+        Self { algorithm: "HS256", key: Key::Hmac(Box::new(key)) }
     }
 
     /// `alg` of what it signs.

@@ -30,7 +30,7 @@ async fn provider() -> (url::Url, Arc<AtomicUsize>) {
         .route("/dribble", get(|| async { endless(1, Duration::from_millis(50)) }))
         .route("/silent", get(|| async { std::future::pending::<()>().await }))
         .route("/away", get(|| async { (StatusCode::FOUND, [("location", "/target")]).into_response() }))
-        .route("/target", get(move || async move { drop(count.fetch_add(1, Ordering::Relaxed)) }));
+        .route("/target", get(move || async move { count.fetch_add(1, Ordering::Relaxed).to_string() }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = url::Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });

@@ -255,10 +255,12 @@ async fn old_metadata_and_keys_serve_while_the_provider_is_away() {
         302,
         "stale is better than none"
     );
-    let mut script = world.provider.script();
-    script.discovery_status = None;
-    script.metadata.insert("authorization_endpoint".into(), json!(format!("{}/new", world.provider.issuer)));
-    drop(script);
+    {
+        let mut script = world.provider.script();
+        script.discovery_status = None;
+        let moved = json!(format!("{}/new", world.provider.issuer));
+        script.metadata.insert("authorization_endpoint".into(), moved);
+    }
     let before = world.provider.count("discovery");
     discovered(&world, before + 1).await;
     let end = Instant::now() + Duration::from_secs(5);
