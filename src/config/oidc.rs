@@ -227,8 +227,10 @@ schema! {
         "httpOnly" => http_only: Option<bool>,
         /// Secure of the cookie; follows the outside scheme.
         "secure" => secure: Option<bool>,
+        /// Where the sessions of this middleware live.
+        "store" => store: Option<super::session_store::SessionStore>,
     }
-    not supported yet: ["name", "sliding", "store"],
+    not supported yet: ["name", "sliding"],
 }
 
 schema! {
@@ -330,7 +332,7 @@ schema! {
 }
 
 schema! {
-    /// Redis of the plugin; only switched off so far.
+    /// Redis of the plugin: the session store of this middleware.
     pub struct Redis {
         /// Whether it is used.
         "enabled" => enabled: bool = false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::decode::Presence;
 use super::entry_point::EntryPoint;
+use super::session_store::OidcDefaults;
 use super::telemetry::{AccessLog, Api, Log, Metrics, Ping};
 use super::value::Node;
 use crate::schema;
@@ -32,6 +33,8 @@ schema! {
         "api" => api: Presence<Api>,
         /// Plugins and experiments.
         "experimental" => experimental: Experimental,
+        /// What all OIDC middlewares share.
+        "oidc" => oidc: OidcDefaults,
     }
     not supported yet: [
         "tcpServersTransport", "tracing", "certificatesResolvers", "core", "hostResolver", "spiffe", "ocsp",

@@ -36,6 +36,7 @@ pub fn check(config: &StaticConfig, node: &Node, decoder: &mut Decoder) {
     judge.plugins(config);
     judge.logs(config);
     judge.internals(config);
+    judge.session_store(config);
     if complete {
         judge.shared_addresses(config);
         judge.redirections(config);
@@ -96,6 +97,15 @@ impl Judge<'_> {
         }
         if let Some(strategy) = &entry_point.http.alias_headers_strategy {
             self.one_of(&path(&["http", "aliasHeadersStrategy"]), strategy, &["keep", "delete", "reject"]);
+        }
+    }
+
+    fn session_store(&mut self, config: &StaticConfig) {
+        let Some(store) = &config.oidc.session.store else { return };
+        for (key, message) in store.faults() {
+            let below = key.split('.').filter(|segment| !segment.is_empty());
+            let path: Vec<&str> = ["oidc", "session", "store"].into_iter().chain(below).collect();
+            self.error(&path, message);
         }
     }
 

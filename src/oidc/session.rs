@@ -20,6 +20,8 @@ mod keys;
 mod lookup;
 mod memory;
 mod record;
+mod redis;
+mod settings;
 mod sqlite;
 mod store;
 #[cfg(test)]
@@ -45,6 +47,8 @@ pub use keys::{KeyError, MIN_SECRET, SessionKeys};
 pub use lookup::Lookup;
 pub use memory::MemoryStore;
 pub use record::{SessionProfile, SessionRecord, Timing};
+pub use redis::RedisStore;
+pub use settings::{RedisSettings, RedisTls, StoreId, StoreSettings, Topology};
 pub use sqlite::SqliteStore;
 pub use store::{
     CasOutcome, Changes, DEFAULT_OUTAGE_TOLERANCE, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored,
@@ -58,6 +62,8 @@ pub const DEFAULT_CACHED: usize = 200_000;
 pub struct Sessions {
     inner: Arc<Inner>,
     keys: Arc<SessionKeys>,
+    /// Counts the handles.
+    used: Arc<()>,
 }
 
 struct Inner {
@@ -101,13 +107,19 @@ impl Sessions {
             flights: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
         };
-        Ok(Self { inner: Arc::new(inner), keys })
+        Ok(Self { inner: Arc::new(inner), keys, used: Arc::default() })
     }
 
     /// The same store and memory, seen with other secrets. Sessions of secrets that are not in the ring are none.
     #[must_use]
     pub fn with_keys(&self, keys: Arc<SessionKeys>) -> Self {
-        Self { inner: Arc::clone(&self.inner), keys }
+        Self { inner: Arc::clone(&self.inner), keys, used: Arc::clone(&self.used) }
+    }
+
+    /// Whether anybody has a handle on these sessions beside this one.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.used) > 1
     }
 
     /// The clock that refreshes and upkeep go by.

@@ -18,6 +18,7 @@ use super::gate::GateSettings;
 use super::profile::Profile;
 use super::pushed::PushedAuthorization;
 use super::security_headers::SecurityHeaders;
+use super::session::StoreSettings;
 use super::template::Template;
 
 pub use decode::{Dialect, decode};
@@ -87,6 +88,8 @@ pub struct Settings {
     pub login_rate: u32,
     /// How the provider is called.
     pub provider: ProviderSettings,
+    /// Where the sessions live; `None`: where those of all others do.
+    pub store: Option<StoreSettings>,
 }
 
 /// When claims are fetched from the userinfo endpoint.

@@ -15,8 +15,9 @@ pub(crate) fn index(n: u8) -> IndexKey {
     IndexKey([n; 32])
 }
 
+/// In the future: Redis drops by itself what expired.
 pub(crate) fn at(seconds: u64) -> SystemTime {
-    from_unix_millis(1_700_000_000_000 + seconds * 1000)
+    from_unix_millis(4_000_000_000_000 + seconds * 1000)
 }
 
 pub(crate) fn row(generation: u64) -> Stored {

@@ -23,13 +23,15 @@ impl Sessions {
     /// Starts the upkeep. It ends by itself when the last handle on these sessions is gone.
     pub fn spawn_upkeep(&self) -> tokio::task::JoinHandle<()> {
         let keys = Arc::clone(&self.keys);
+        // Upkeep is no use of the sessions.
+        let used = Arc::default();
         let inner = Arc::downgrade(&self.inner);
         let clock = Arc::clone(&self.inner.clock);
         tokio::spawn(async move {
             for round in 0_u32.. {
                 clock.sleep(POLL).await;
                 let Some(inner) = inner.upgrade() else { break };
-                let sessions = Self { inner, keys: Arc::clone(&keys) };
+                let sessions = Self { inner, keys: Arc::clone(&keys), used: Arc::clone(&used) };
                 sessions.upkeep(round).await;
             }
         })

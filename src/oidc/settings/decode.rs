@@ -6,6 +6,7 @@ mod notices;
 mod provider;
 mod security_headers;
 mod session;
+mod store;
 
 use super::{Settings, UserInfo, check};
 use crate::config::oidc::Oidc;
@@ -107,6 +108,7 @@ impl Builder<'_> {
         let login_max_age = self.login_max_age();
         let login_rate = self.login_rate();
         let provider = self.provider(profile.unwrap_or_default());
+        let store = self.store();
         let gate = self.gate();
         let credentials = client?;
         let (callback_path, logout_path) = paths?;
@@ -150,6 +152,7 @@ impl Builder<'_> {
             login_max_age: login_max_age?,
             login_rate: login_rate?,
             provider: provider?,
+            store: store?,
         })
     }
 

@@ -107,7 +107,6 @@ fn the_native_block_speaks_hubs_words() {
 #[test]
 fn what_comes_later_is_named() {
     let later = [
-        ("redis.enabled", "true"),
         ("dynamicClientRegistration.enabled", "true"),
         ("enableBearerAuth", "true"),
         ("enableBackchannelLogout", "true"),

@@ -14,7 +14,6 @@ impl Builder<'_> {
         let native = self.dialect == Dialect::Native;
         let registration = block.dynamic_client_registration.as_ref();
         let later = [
-            (block.redis.as_ref().is_some_and(|r| r.enabled), "redis.enabled"),
             (registration.is_some_and(|r| r.enabled), "dynamicClientRegistration.enabled"),
             (block.enable_bearer_auth, "enableBearerAuth"),
             (block.enable_backchannel_logout, "enableBackchannelLogout"),
@@ -70,11 +69,6 @@ impl Builder<'_> {
                 tls.is_some_and(|tls| tls.insecure_skip_verify),
                 "clientConfig.tls.insecureSkipVerify",
                 UNVERIFIED,
-            ),
-            (
-                block.redis.as_ref().is_some_and(|redis| !redis.enabled),
-                "redis",
-                "has no effect while `enabled` is false",
             ),
             (
                 block.ca_cert_pem.is_some() && block.insecure_skip_verify,
