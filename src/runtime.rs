@@ -4,6 +4,7 @@
 //! that did not decode changes nothing; an item that does not work disables itself only.
 
 mod compile;
+mod counted_store;
 pub mod entry_points;
 mod events;
 mod kept;
@@ -13,6 +14,7 @@ mod redirect;
 mod routers;
 mod services;
 mod sessions;
+mod stores;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,9 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use super::events::Counted;
-use super::sessions;
+use super::stores::Stores;
 use crate::admin::{Admin, Health};
+use crate::config::StaticConfig;
 use crate::observe::Metrics;
+use crate::oidc::session::StoreSettings;
 use crate::oidc::{self, Events, Providers, UsedStates};
 use crate::service;
 use crate::tls;
@@ -24,8 +26,15 @@ pub struct Kept {
     pub tls: tls::Keep,
     /// Runs what must outlive its request.
     pub runtime: tokio::runtime::Handle,
-    oidc: OnceLock<oidc::Deps>,
-    in_memory: bool,
+    oidc: OnceLock<Shared>,
+    stores: Stores,
+}
+
+/// What all OIDC middlewares share, whatever their stores are.
+struct Shared {
+    events: Arc<dyn Events>,
+    providers: Arc<Providers>,
+    used: Arc<UsedStates>,
 }
 
 impl Kept {
@@ -37,48 +46,63 @@ impl Kept {
         services: service::Registries,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        let (tls, oidc) = (tls::Keep::default(), OnceLock::new());
-        Self { metrics, health, admin, services, tls, runtime, oidc, in_memory: false }
+        let stores = Stores::new(runtime.clone(), metrics.oidc().clone());
+        Self {
+            metrics,
+            health,
+            admin,
+            services,
+            tls: tls::Keep::default(),
+            runtime,
+            oidc: OnceLock::new(),
+            stores,
+        }
     }
 
     /// Keeps sessions in memory only, for a configuration that is tried out.
     #[must_use]
-    pub fn in_memory(self) -> Self {
-        Self { in_memory: true, ..self }
+    pub fn in_memory(mut self) -> Self {
+        self.stores = self.stores.in_memory();
+        self
     }
 
-    /// Sessions, OpenID providers and events. The session store is opened when the first OIDC
-    /// middleware asks; whoever uses none gets no file.
+    /// Where sessions live whose middleware does not say it.
+    #[must_use]
+    pub fn default_store(mut self, config: &StaticConfig) -> Self {
+        if let Some(store) = &config.oidc.session.store {
+            self.stores = self.stores.or_else(StoreSettings::of(store));
+        }
+        self
+    }
+
+    /// Sessions, OpenID providers and events for a middleware whose sessions live in `store`, or where those of all
+    /// others do. A store is opened when the first middleware asks for it; whoever uses none gets no file.
     ///
     /// # Errors
-    /// There is no place for the store, or no thread for it. The next configuration tries again.
-    pub fn oidc(&self) -> Result<&oidc::Deps, String> {
-        if let Some(deps) = self.oidc.get() {
-            return Ok(deps);
-        }
-        let deps = self.open_oidc()?;
-        Ok(self.oidc.get_or_init(|| deps))
-    }
-
-    /// The sessions, if an OIDC middleware has asked for them.
-    pub fn sessions(&self) -> Option<&oidc::session::Sessions> {
-        self.oidc.get().map(|deps| &deps.sessions)
-    }
-
-    fn open_oidc(&self) -> Result<oidc::Deps, String> {
-        let _inside = self.runtime.enter();
-        let sessions = match self.in_memory {
-            true => sessions::in_memory()?,
-            false => sessions::open(&sessions::state_folder()?)?,
-        };
-        drop(sessions.spawn_upkeep());
-        let events: Arc<dyn Events> = Arc::new(Counted(Arc::clone(&self.metrics)));
+    /// The store cannot be opened at all.
+    pub fn oidc(&self, store: Option<&StoreSettings>) -> Result<oidc::Deps, String> {
+        let sessions = self.stores.get(store)?;
+        let shared = self.oidc.get_or_init(|| self.share());
         Ok(oidc::Deps {
             sessions,
-            providers: Arc::new(Providers::new(Arc::clone(&events), self.runtime.clone())),
-            used: Arc::new(UsedStates::default()),
-            events,
+            providers: Arc::clone(&shared.providers),
+            used: Arc::clone(&shared.used),
+            events: Arc::clone(&shared.events),
             runtime: self.runtime.clone(),
         })
+    }
+
+    /// The session stores that are open.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    fn share(&self) -> Shared {
+        let events: Arc<dyn Events> = Arc::new(Counted(Arc::clone(&self.metrics)));
+        Shared {
+            providers: Arc::new(Providers::new(Arc::clone(&events), self.runtime.clone())),
+            used: Arc::default(),
+            events,
+        }
     }
 }

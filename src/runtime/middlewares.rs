@@ -215,7 +215,8 @@ fn policy(
         summary
     })?;
     warnings.extend(warned);
-    Policy::new(name, settings, kept.oidc()?).map_err(|error| error.to_string())
+    let deps = kept.oidc(settings.store.as_ref())?;
+    Policy::new(name, settings, &deps).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

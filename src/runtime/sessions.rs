@@ -1,36 +1,42 @@
-//! The session store of this process and where it lies.
+//! Opening a session store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::oidc::clock::SystemClock;
 use crate::oidc::session::{
-    DEFAULT_CACHED, MemoryStore, SessionKeys, SessionStore, Sessions, SqliteStore, random_bytes,
+    DEFAULT_CACHED, MemoryStore, RedisStore, SessionKeys, SessionStore, Sessions, SqliteStore, StoreError,
+    StoreSettings, random_bytes,
 };
 
 /// The file of the default store.
 const FILE: &str = "sessions.sqlite";
 
-/// Opens the sessions of this machine: a second process shares them by the same file. The folder is made if it is
-/// missing, for nobody else.
+/// Opens a store. A file or a server that cannot be used is no error here: readiness tells of it, and it is tried
+/// again. Redis needs a Tokio runtime around this.
 ///
 /// # Errors
-/// No random numbers, no thread. A folder or file that cannot be used is no error here: readiness tells of it, and it
-/// is tried again.
-pub fn open(folder: &Path) -> Result<Sessions, String> {
-    let store = SqliteStore::open(folder.join(FILE)).map_err(|error| error.to_string())?;
-    over(Arc::new(store))
+/// No folder, no random numbers, no thread.
+pub fn store(settings: &StoreSettings) -> Result<Arc<dyn SessionStore>, String> {
+    let told = |error: StoreError| error.to_string();
+    Ok(match settings {
+        StoreSettings::Memory => Arc::new(MemoryStore::new(DEFAULT_CACHED)),
+        StoreSettings::Sqlite(Some(path)) => Arc::new(SqliteStore::open(path).map_err(told)?),
+        StoreSettings::Sqlite(None) => Arc::new(file_in(&state_folder()?)?),
+        StoreSettings::Redis(redis) => Arc::new(RedisStore::open((**redis).clone()).map_err(told)?),
+    })
 }
 
-/// Sessions that end with the process.
+/// The file of this machine: a second process shares the sessions by it.
+fn file_in(folder: &Path) -> Result<SqliteStore, String> {
+    SqliteStore::open(folder.join(FILE)).map_err(|error| error.to_string())
+}
+
+/// The sessions of a store.
 ///
 /// # Errors
 /// No random numbers.
-pub fn in_memory() -> Result<Sessions, String> {
-    over(Arc::new(MemoryStore::new(DEFAULT_CACHED)))
-}
-
-fn over(store: Arc<dyn SessionStore>) -> Result<Sessions, String> {
+pub fn over(store: Arc<dyn SessionStore>) -> Result<Sessions, String> {
     // Each policy looks at the sessions with its own secret; this one opens nothing.
     let nobody: [u8; 32] = random_bytes().map_err(|error| error.to_string())?;
     let secret: String = nobody.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -69,7 +75,7 @@ mod tests {
     async fn the_folder_is_closed_to_others() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("state/portcullis");
-        open(&folder).unwrap().count().await.unwrap();
+        file_in(&folder).unwrap().count().await.unwrap();
         let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }

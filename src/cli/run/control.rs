@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, interval, timeout};
@@ -65,9 +66,8 @@ impl Control {
         }
         self.leave(&edge, &supervisor, &notifier, &mut signals).await;
         let _ = stop.send(true);
-        if let Some(sessions) = runtime.kept().sessions() {
-            sessions.close(LAST_REFRESHES).await;
-        }
+        let stores = runtime.kept().stores().all();
+        join_all(stores.iter().map(|store| store.sessions.close(LAST_REFRESHES))).await;
         Ok(())
     }
 
@@ -75,7 +75,8 @@ impl Control {
         let Observed { metrics, health, log, .. } = &self.observed;
         let admin = Admin::new(&self.config, Arc::clone(health), Arc::clone(metrics), Arc::clone(log));
         let services = Registries::new(Names::system()?);
-        let kept = Kept::new(Arc::clone(metrics), Arc::clone(health), admin, services, Handle::current());
+        let kept = Kept::new(Arc::clone(metrics), Arc::clone(health), admin, services, Handle::current())
+            .default_store(&self.config);
         Ok(Arc::new(Runtime::new(self.config.clone(), kept)))
     }
 
@@ -194,15 +195,24 @@ async fn open(
     Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-/// Tells readiness and metrics about the sessions.
+/// Tells readiness and metrics about the sessions, and closes stores that no configuration names any more.
 async fn watch_over(runtime: Arc<Runtime>) {
     let mut look = interval(LOOK);
     loop {
         look.tick().await;
-        let Some(sessions) = runtime.kept().sessions() else { continue };
-        let problem = sessions.health().err().map(|error| error.to_string());
-        runtime.kept().health.report("session store", problem);
-        runtime.kept().metrics.oidc().set_sessions(sessions.cached());
+        let kept = runtime.kept();
+        let stores = kept.stores().all();
+        for store in &stores {
+            kept.health
+                .report(&store.component(), store.sessions.health().err().map(|error| error.to_string()));
+        }
+        kept.metrics.oidc().set_sessions(stores.iter().map(|store| store.sessions.cached()).sum());
+        drop(stores);
+        for unused in kept.stores().take_unused() {
+            kept.health.report(&unused.component(), None);
+            tracing::info!(store = unused.name, "nothing uses this session store any more: closed");
+            tokio::spawn(async move { unused.sessions.close(LAST_REFRESHES).await });
+        }
     }
 }
 
