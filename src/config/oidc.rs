@@ -47,6 +47,8 @@ schema! {
         "pushedAuthorization" => pushed_authorization: Option<String>,
         /// At least 32 bytes; seals what the browser keeps.
         "sessionEncryptionKey" => session_encryption_key: Option<SecretString>,
+        /// Keys that still open sessions but seal no new ones.
+        "previousSessionEncryptionKeys" => previous_session_encryption_keys: Vec<SecretString>,
         /// Path that the provider sends the browser back to (plugin).
         "callbackURL" => callback_url: Option<String>,
         /// Path that the provider sends the browser back to (native).

@@ -102,7 +102,8 @@ impl Policy {
     pub fn new(name: &str, settings: Settings, deps: &Deps) -> Result<Self, PolicyError> {
         settings.credentials.load()?;
         let provider = deps.providers.get(&settings.issuer, &settings.provider)?;
-        let keys = Arc::new(SessionKeys::new(std::slice::from_ref(&settings.key))?);
+        let ring: Vec<_> = [&settings.key].into_iter().chain(&settings.previous_keys).cloned().collect();
+        let keys = Arc::new(SessionKeys::new(&ring)?);
         let sessions = deps.sessions.with_keys(keys);
         // The slash at the end may be only ours or only the provider's; a session must not depend
         // on whether the metadata is known yet.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub credentials: Credentials,
     /// Seals login state and sessions; at least 32 bytes.
     pub key: SecretString,
+    /// Keys that still open sessions but seal no new ones.
+    pub previous_keys: Vec<SecretString>,
     /// Path that the provider sends the browser back to.
     pub callback_path: String,
     /// Path that logs out.

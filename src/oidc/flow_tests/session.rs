@@ -50,6 +50,28 @@ async fn a_session_belongs_to_its_client_and_secret() {
 }
 
 #[tokio::test]
+async fn a_new_key_logs_nobody_out_while_the_previous_one_is_known() {
+    const NEW: (&str, &str) = ("sessionEncryptionKey", "another-secret-of-32-bytes-length");
+    let world = World::new().await;
+    let old = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &old, "/").await;
+    let rotated = world.policy(&[NEW, ("previousSessionEncryptionKeys", KEY)]);
+    let outcome = browser.send(&world, &rotated, "GET", "/", API).await;
+    assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@example.com");
+    // What is sealed now is sealed with the new one.
+    let mut later = Browser::default();
+    later.login(&world, &rotated, "/").await;
+    let done = world.policy(&[NEW]);
+    assert_eq!(
+        later.send(&world, &done, "GET", "/", API).await.header("x-forwarded-user").unwrap(),
+        "alice@example.com"
+    );
+    assert_eq!(browser.send(&world, &done, "GET", "/", API).await.status(), 401);
+    assert_eq!(later.send(&world, &old, "GET", "/", API).await.status(), 401);
+}
+
+#[tokio::test]
 async fn a_login_gives_a_new_id_and_ends_the_old() {
     let world = World::new().await;
     let policy = world.policy(&[]);

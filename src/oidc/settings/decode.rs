@@ -92,6 +92,7 @@ impl Builder<'_> {
         let issuer = self.issuer();
         let client = self.client();
         let key = self.key();
+        let previous_keys = self.previous_keys();
         let paths = self.paths();
         let post_logout = self.post_logout();
         let profile = self.profile();
@@ -125,6 +126,7 @@ impl Builder<'_> {
             client_id: credentials.id.clone(),
             credentials,
             key: key?,
+            previous_keys: previous_keys?,
             callback_path,
             logout_path,
             post_logout: post_logout?,

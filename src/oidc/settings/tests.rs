@@ -105,6 +105,39 @@ fn the_native_block_speaks_hubs_words() {
 }
 
 #[test]
+fn the_plugins_redis_is_a_session_store() {
+    let (settings, warnings) = plugin(&[
+        ("redis.enabled", "true"),
+        ("redis.address", "redis.internal:6380"),
+        ("redis.password", "p w"),
+        ("redis.db", "2"),
+        ("redis.connectTimeout", "1"),
+        ("redis.readTimeout", "2"),
+        ("redis.enableTLS", "true"),
+        ("redis.cacheMode", "hybrid"),
+        ("redis.enableCircuitBreaker", "true"),
+    ])
+    .unwrap();
+    let Some(StoreSettings::Redis(redis)) = settings.store else { panic!("no Redis") };
+    assert_eq!(redis.endpoints, [("redis.internal".to_owned(), 6380)]);
+    assert_eq!((redis.database, redis.pool_size, redis.key_prefix.as_str()), (2, 10, "traefikoidc:"));
+    assert_eq!(
+        (redis.connect_timeout, redis.answer_timeout),
+        (Duration::from_secs(1), Duration::from_secs(5))
+    );
+    assert!(redis.password.is_some() && redis.tls.is_some_and(|tls| !tls.insecure_skip_verify));
+    assert_eq!(warnings, ["redis.cacheMode", "redis.enableCircuitBreaker"]);
+    let faulty = |more: &[(&str, &str)]| plugin(more).unwrap_err().remove(0).0;
+    assert_eq!(faulty(&[("redis.enabled", "true")]), "redis.address");
+    let address = ("redis.address", "redis:6379");
+    assert_eq!(faulty(&[("redis.enabled", "true"), address, ("redis.db", "-1")]), "redis.db");
+    let beside = ("session.store.memory", "true");
+    assert_eq!(faulty(&[("redis.enabled", "true"), address, beside]), "redis");
+    assert_eq!(faulty(&[("session.store.redis.database", "1")]), "session.store.redis.endpoints");
+    assert!(matches!(plugin(&[beside]).unwrap().0.store, Some(StoreSettings::Memory)));
+}
+
+#[test]
 fn what_comes_later_is_named() {
     let later = [
         ("dynamicClientRegistration.enabled", "true"),

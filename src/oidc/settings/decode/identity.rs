@@ -44,6 +44,12 @@ impl Builder<'_> {
         Some(key.clone())
     }
 
+    pub(super) fn previous_keys(&mut self) -> Option<Vec<SecretString>> {
+        let keys = &self.block.previous_session_encryption_keys;
+        let checked = keys.iter().try_for_each(|key| check::key(key.expose_secret()));
+        self.checked("previousSessionEncryptionKeys", checked).map(|()| keys.clone())
+    }
+
     pub(super) fn paths(&mut self) -> Option<(String, String)> {
         let names = ["callbackURL", "redirectUrl"];
         let Some((key, callback)) = self.either(names, [&self.block.callback_url, &self.block.redirect_url])
