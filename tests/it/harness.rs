@@ -9,6 +9,8 @@ pub mod idp;
 pub mod origin;
 pub mod ports;
 pub mod proxy;
+#[path = "../../src/oidc/session/redis/servers.rs"]
+pub mod redis;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -14,6 +14,7 @@ mod harness_check;
 mod layers;
 mod oidc_login;
 mod oidc_refresh;
+mod oidc_replicas;
 mod oidc_requests;
 mod oidc_security_headers;
 mod oidc_store;

@@ -1,0 +1,205 @@
+//! Several processes with their sessions in one Redis.
+
+use std::time::{Duration, Instant};
+
+use portcullis::demo::provider::{Answer, Endpoint, Fault, ProviderOptions, Rotation};
+
+use crate::harness::client::{Browser, Page};
+use crate::harness::idp::{self, LOGOUT, Plan, World};
+use crate::harness::proxy::{Proxy, Setup};
+use crate::harness::redis::{Servers, available};
+use crate::harness::{eventually, soon};
+
+/// Life of the first tokens.
+const LIFE: Duration = Duration::from_secs(4);
+
+/// A world of which there are more proxies than one.
+struct Replicas {
+    world: World,
+    others: Vec<Proxy>,
+    redis: Servers,
+    dynamic: String,
+}
+
+fn plugin(redis: &Servers) -> String {
+    format!(
+        "refreshGracePeriodSeconds: 1\nredis:\n  enabled: true\n  address: 127.0.0.1:{}\n  keyPrefix: \"it:\"",
+        redis.port(0)
+    )
+}
+
+impl Replicas {
+    async fn start(count: usize) -> Self {
+        let redis = Servers::single(&[]).await;
+        let lines = plugin(&redis);
+        let mut plan = Plan::new().plugin(&lines);
+        plan.provider = ProviderOptions {
+            access_token_ttl: LIFE,
+            rotation: Rotation::Strict,
+            ..ProviderOptions::default()
+        };
+        let world = plan.start().await;
+        let dynamic = idp::dynamic(&world.idp.issuer(), &world.origin, &lines, "");
+        let mut others = Vec::new();
+        for _ in 1..count {
+            others.push(Setup::new().dynamic(&dynamic).start().await);
+        }
+        let replicas = Self { world, others, redis, dynamic };
+        for proxy in &replicas.others {
+            let url = url::Url::parse(&proxy.url()).unwrap();
+            eventually("a login is offered", || async {
+                [302, 303].contains(&Browser::new().step(&url).await.status)
+            })
+            .await;
+        }
+        replicas
+    }
+
+    /// A path at each of the proxies.
+    fn urls(&self, path: &str) -> Vec<String> {
+        let others = self.others.iter().map(|proxy| format!("{}{path}", proxy.url()));
+        [self.world.at(path)].into_iter().chain(others).collect()
+    }
+
+    async fn tokens_end(&self) {
+        self.world.idp.set_access_token_ttl(Duration::from_secs(600));
+        // The passing of time is what is tested here; nothing is waited for.
+        tokio::time::sleep(LIFE + Duration::from_millis(1100)).await;
+        assert_eq!(self.world.grants("refresh_token"), 0);
+    }
+}
+
+fn served(page: &Page) -> bool {
+    World::is_from_service(page)
+}
+
+#[tokio::test]
+async fn a_login_here_is_a_session_there_and_a_logout_here_ends_it_there() {
+    if !available("a_login_here_is_a_session_there_and_a_logout_here_ends_it_there") {
+        return;
+    }
+    let replicas = Replicas::start(2).await;
+    let urls = replicas.urls("/x");
+    let browser = replicas.world.browser_of("alice").await;
+    assert!(served(&browser.fetch(&urls[1]).await));
+    assert_eq!(replicas.world.origin.last().get("x-forwarded-user"), Some("alice@example.test"));
+    assert_eq!(replicas.world.grants("authorization_code"), 1);
+    let stolen = browser.stolen();
+    let logout = url::Url::parse(&replicas.world.at(LOGOUT)).unwrap();
+    let page = browser.request("POST", &logout, &[("sec-fetch-site", "same-origin")], Some(&[])).await;
+    assert!([302, 303].contains(&page.status), "{page:?}");
+    let ended = Instant::now();
+    eventually("the other process knows", || async { stolen.fetch(&urls[1]).await.status == 401 }).await;
+    assert!(ended.elapsed() < Duration::from_secs(1), "{:?}", ended.elapsed());
+    assert_eq!(stolen.fetch(&urls[0]).await.status, 401);
+}
+
+#[tokio::test]
+async fn three_hundred_requests_at_three_processes_on_one_expired_session_make_one_grant() {
+    if !available("three_hundred_requests_at_three_processes_on_one_expired_session_make_one_grant") {
+        return;
+    }
+    let replicas = Replicas::start(3).await;
+    let urls = replicas.urls("/x");
+    let browser = replicas.world.browser_of("alice").await;
+    replicas.tokens_end().await;
+    let slow = Fault::at(Endpoint::Token, Answer::Genuine).grant("refresh_token");
+    replicas.world.idp.add_fault(slow.delay(Duration::from_millis(500)));
+    let fetches = (0..300).map(|n| browser.fetch(&urls[n % 3]));
+    let pages = futures_util::future::join_all(fetches).await;
+    let count = pages.iter().filter(|page| served(page)).count();
+    assert_eq!(count, 300, "{:?}", pages.iter().find(|page| page.status != 200));
+    assert_eq!(replicas.world.grants("refresh_token"), 1);
+    assert_eq!(replicas.world.grants("authorization_code"), 1);
+}
+
+#[tokio::test]
+async fn a_session_outlives_an_outage_of_redis() {
+    if !available("a_session_outlives_an_outage_of_redis") {
+        return;
+    }
+    let mut replicas = Replicas::start(2).await;
+    replicas.world.idp.set_access_token_ttl(Duration::from_secs(600));
+    let urls = replicas.urls("/x");
+    let browser = replicas.world.browser_of("alice").await;
+    for url in &urls {
+        assert!(served(&browser.fetch(url).await));
+    }
+    replicas.redis.kill(0);
+    let world = &replicas.world;
+    eventually("readiness names the store", || async {
+        let answer = world.proxy.admin("/readyz").await;
+        answer.is_some_and(|(status, text)| status == 503 && text.contains("session store redis 127.0.0.1"))
+    })
+    .await;
+    for url in &urls {
+        assert!(served(&browser.fetch(url).await), "a live session goes on");
+    }
+    let stranger = Browser::new();
+    let cookie = browser.cookies("localhost").into_iter().find(|(name, _)| name.contains("session")).unwrap();
+    stranger.set_cookie("localhost", &cookie.0, &cookie.1);
+    let start = Instant::now();
+    assert!(served(&stranger.fetch(&urls[0]).await), "known by its cookie");
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(world.proxy.metric("portcullis_oidc_session_store_errors_total", &[]).await >= 1.0);
+    replicas.redis.restart(0).await;
+    let fresh = Setup::new().dynamic(&replicas.dynamic).start().await;
+    eventually("a session that is not in memory is found", || async {
+        served(&browser.fetch(&format!("{}/x", fresh.url())).await)
+    })
+    .await;
+    eventually("it is ready again", || async {
+        replicas.world.proxy.admin("/readyz").await.is_some_and(|(status, _)| status == 200)
+    })
+    .await;
+    assert_eq!(replicas.world.grants("authorization_code"), 1, "nobody logged in again");
+}
+
+#[tokio::test]
+async fn a_process_killed_in_the_middle_of_a_grant_is_followed_by_another() {
+    if !available("a_process_killed_in_the_middle_of_a_grant_is_followed_by_another") {
+        return;
+    }
+    let mut replicas = Replicas::start(2).await;
+    let urls = replicas.urls("/x");
+    let browser = replicas.world.browser_of("alice").await;
+    assert!(served(&browser.fetch(&urls[1]).await));
+    replicas.tokens_end().await;
+    // The first grant never gets to where the provider takes the token.
+    let hanging = Fault::at(Endpoint::Token, Answer::Status(503)).grant("refresh_token").times(1);
+    let (hanging, _gate) = hanging.gate();
+    replicas.world.idp.add_fault(hanging);
+    let doomed = replicas.others.pop().unwrap();
+    let first = tokio::spawn({
+        let (browser, url) = (browser.clone(), urls[1].clone());
+        async move {
+            let url = url::Url::parse(&url).unwrap();
+            browser.request("GET", &url, &[], None).await
+        }
+    });
+    let world = &replicas.world;
+    soon("the grant", world.idp.counted(|counters| counters.get("grant:refresh_token") == 1)).await;
+    first.abort();
+    drop(doomed);
+    eventually("another process refreshes", || async { served(&browser.fetch(&urls[0]).await) }).await;
+    assert_eq!(world.grants("refresh_token"), 2);
+    assert_eq!(world.grants("authorization_code"), 1, "nobody was logged out");
+}
+
+#[tokio::test]
+async fn the_static_configuration_chooses_the_store_of_all() {
+    if !available("the_static_configuration_chooses_the_store_of_all") {
+        return;
+    }
+    let redis = Servers::single(&["--requirepass", "a secret"]).await;
+    let store = format!(
+        "oidc:\n  session:\n    store:\n      redis:\n        endpoints: [\"127.0.0.1:{}\"]\n        \
+         password: a secret",
+        redis.port(0)
+    );
+    let world = Plan::new().fixed(&store).start().await;
+    world.browser_of("alice").await;
+    let keys = redis.cli(0, &["--no-auth-warning", "-a", "a secret", "--scan"]);
+    assert!(keys.lines().any(|key| key.starts_with("portcullis:{") && key.contains("}:s:")), "{keys}");
+    assert!(!world.proxy.folder().join("state/sessions.sqlite").exists());
+}
