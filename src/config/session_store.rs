@@ -73,6 +73,8 @@ schema! {
         "readTimeout" => read_timeout: Duration = Duration::from_secs(3),
         /// Longest time to send.
         "writeTimeout" => write_timeout: Duration = Duration::from_secs(3),
+        /// How long live sessions go on from memory while it cannot be reached.
+        "outageTolerance" => outage_tolerance: Duration = Duration::from_secs(30),
     }
 }
 

@@ -52,6 +52,7 @@ pub struct RedisStore {
     journal: Journal,
     /// Marks our own changes.
     origin: OwnerId,
+    outage_tolerance: Duration,
 }
 
 impl RedisStore {
@@ -63,6 +64,7 @@ impl RedisStore {
     pub fn open(settings: RedisSettings) -> Result<Self, StoreError> {
         Ok(Self {
             names: Names::new(&settings.key_prefix),
+            outage_tolerance: settings.outage_tolerance,
             link: Link::start(settings),
             scripts: Scripts::new(),
             feed: Feed::default(),
@@ -314,6 +316,10 @@ impl SessionStore for RedisStore {
             self.repeat().await;
         }
         self.feed.read(&self.link, &self.names, self.origin, cursor).await
+    }
+
+    fn outage_tolerance(&self) -> Option<Duration> {
+        Some(self.outage_tolerance)
     }
 
     /// Writes to every bucket, so that no part of a cluster is forgotten.

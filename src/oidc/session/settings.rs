@@ -42,6 +42,8 @@ pub struct RedisSettings {
     pub answer_timeout: Duration,
     /// TLS towards servers and sentinels.
     pub tls: Option<RedisTls>,
+    /// See [`SessionStore::outage_tolerance`](super::SessionStore::outage_tolerance).
+    pub outage_tolerance: Duration,
 }
 
 /// What the endpoints are.
@@ -150,6 +152,7 @@ impl RedisSettings {
             connect_timeout: redis.dial_timeout,
             answer_timeout: redis.read_timeout.saturating_add(redis.write_timeout),
             tls,
+            outage_tolerance: redis.outage_tolerance,
         }
     }
 
@@ -194,8 +197,9 @@ impl Canonical {
             connect_timeout,
             answer_timeout,
             tls,
+            outage_tolerance,
         } = redis;
-        let numbers = (database, pool_size, connect_timeout, answer_timeout);
+        let numbers = (database, pool_size, connect_timeout, answer_timeout, outage_tolerance);
         self.add(&format!("redis {endpoints:?} {numbers:?}"));
         self.add(key_prefix);
         self.maybe(username.as_deref());
@@ -220,6 +224,7 @@ impl Canonical {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::oidc::session::DEFAULT_OUTAGE_TOLERANCE;
 
     pub(crate) fn redis(port: u16) -> RedisSettings {
         RedisSettings {
@@ -233,6 +238,7 @@ pub(crate) mod tests {
             connect_timeout: Duration::from_secs(2),
             answer_timeout: Duration::from_secs(2),
             tls: None,
+            outage_tolerance: DEFAULT_OUTAGE_TOLERANCE,
         }
     }
 

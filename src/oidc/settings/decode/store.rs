@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Builder;
 use crate::config::oidc::Redis;
 use crate::config::session_store::{PREFIX, host_and_port, is_prefix};
-use crate::oidc::session::{RedisSettings, RedisTls, StoreSettings, Topology};
+use crate::oidc::session::{DEFAULT_OUTAGE_TOLERANCE, RedisSettings, RedisTls, StoreSettings, Topology};
 
 /// Keys of the plugin's block that steered its caches, which we do not have.
 const CACHES: &str = "has no effect: sessions are in Redis, and each process remembers those that it serves";
@@ -68,6 +68,7 @@ impl Builder<'_> {
             answer_timeout: seconds(read?.saturating_add(write?)),
             tls: (block.enable_tls == Some(true))
                 .then(|| RedisTls { insecure_skip_verify, ..RedisTls::default() }),
+            outage_tolerance: DEFAULT_OUTAGE_TOLERANCE,
         }))))
     }
 
