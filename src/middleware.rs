@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
@@ -96,6 +97,8 @@ pub struct State {
     pub hide_query: bool,
     /// Do not append the peer to `X-Forwarded-For`.
     pub omit_forwarded_for: bool,
+    /// The beginning of the request body, once a middleware has asked for it by [`Flow::ReadBody`].
+    pub body: Option<Bytes>,
     /// How many middlewares let the request pass.
     passed: usize,
 }
@@ -118,6 +121,9 @@ pub enum Flow {
     Continue,
     /// No further: this is the answer.
     Respond(LocalResponse),
+    /// Once more, with so much of the body in [`State::body`]: the middleware is going to answer. The body is gone
+    /// for everybody else.
+    ReadBody(usize),
 }
 
 impl Middleware {

@@ -4,6 +4,7 @@
 //! goes out: forward with an identity, or answer. Start at [`Policy::decide`].
 
 pub mod attempt;
+mod backchannel;
 mod callback;
 mod cause;
 pub mod claims;
@@ -13,6 +14,7 @@ mod establish;
 pub mod events;
 pub mod excluded;
 pub mod fetch;
+mod frontchannel;
 pub mod gate;
 mod grant;
 pub mod id_token;
@@ -20,6 +22,7 @@ pub mod identity_headers;
 pub mod jwks;
 mod login;
 mod logout;
+mod logout_token;
 pub mod metadata;
 pub mod page;
 mod policy;
@@ -75,6 +78,8 @@ pub struct RequestParts<'a> {
     pub query: Option<&'a str>,
     /// Headers.
     pub headers: &'a HeaderMap,
+    /// The body, where [`Policy::wants_body`] has asked for it.
+    pub body: Option<&'a [u8]>,
     /// Address of the client.
     pub client: IpAddr,
     /// Whether the peer's forwarding headers are believed.

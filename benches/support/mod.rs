@@ -113,6 +113,7 @@ pub fn request(headers: &HeaderMap) -> RequestParts<'_> {
         path: "/reports/2026/overview",
         query: Some("page=2&sort=name"),
         headers,
+        body: None,
         client: std::net::IpAddr::from([192, 0, 2, 7]),
         peer_trusted: false,
         request_id: "0123456789abcdef",

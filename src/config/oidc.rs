@@ -134,6 +134,8 @@ schema! {
         "enableBackchannelLogout" => enable_backchannel_logout: bool = false,
         /// Path of back-channel logout (plugin; Hub's `backchannelLogoutUrl`).
         "backchannelLogoutURL" => backchannel_logout_url: Option<String>,
+        /// A logout token must name a session (native).
+        "backchannelLogoutSessionsRequired" => backchannel_logout_sessions_required: bool = false,
         /// Front-channel logout.
         "enableFrontchannelLogout" => enable_frontchannel_logout: bool = false,
         /// Path of front-channel logout.
@@ -170,7 +172,7 @@ schema! {
         "logLevel" => log_level: Option<String>,
     }
     not supported yet: [
-        "claims", "loginUrl", "postLoginRedirectUrl", "discoveryParams", "csrf", "backchannelLogoutSessionsRequired",
+        "claims", "loginUrl", "postLoginRedirectUrl", "discoveryParams", "csrf",
         "trustedIssuer", "disableIssuerCheck", "introspectionURL", "clientAssertionPrivateKey", "clientAssertionKeyPath",
         "clientAssertionKeyID", "clientAssertionAlg",
     ],

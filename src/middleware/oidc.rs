@@ -29,7 +29,11 @@ impl Oidc {
 
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
         exchange.state.hide_query |= self.0.owns(exchange.request.uri.path());
-        match self.0.decide(&parts(exchange), SystemTime::now()).await {
+        let parts = parts(exchange);
+        if let (None, Some(limit)) = (parts.body, self.0.wants_body(&parts)) {
+            return Flow::ReadBody(limit);
+        }
+        match self.0.decide(&parts, SystemTime::now()).await {
             Decision::Respond(response) => Flow::Respond(response),
             Decision::Forward(identity) => {
                 forward(exchange, identity);
@@ -54,6 +58,7 @@ fn parts<'a>(exchange: &'a Exchange<'_>) -> RequestParts<'a> {
         path: request.uri.path(),
         query: request.uri.query(),
         headers: &request.headers,
+        body: exchange.state.body.as_deref(),
         client: exchange.facts.client.ip(),
         peer_trusted: exchange.facts.peer_trusted,
         request_id: &exchange.facts.request_id,

@@ -202,6 +202,7 @@ impl Policy {
         let old = self.find_session(request, now).await;
         let (id, entry) =
             self.sessions.create(record).await.map_err(|error| Cause::Store(error.to_string()))?;
+        self.refuse_if_logged_out(&entry, attempt).await?;
         if let Lookup::Live(old) = old
             && let Err(error) = self.sessions.end(&old).await
         {

@@ -56,6 +56,9 @@ pub enum Cause {
     /// The session store cannot be written or read.
     #[error("session store: {0}")]
     Store(String),
+    /// The provider has ended the session (back-channel logout) while the login was under way.
+    #[error("the provider has logged the user out meanwhile")]
+    LoggedOut,
     /// The browser comes back logged-out again and again.
     #[error("login loop")]
     Loop,
@@ -84,6 +87,7 @@ impl Cause {
             Self::AccessToken(_) => "access_token",
             Self::UserInfo(_) => "userinfo",
             Self::Store(_) => "session_store",
+            Self::LoggedOut => "logged_out",
             Self::Loop => "loop",
             Self::Internal(_) => "internal",
         }
@@ -93,9 +97,11 @@ impl Cause {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Callback(_) | Self::NoAttempt | Self::AttemptExpired | Self::AlreadyUsed => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Callback(_)
+            | Self::NoAttempt
+            | Self::AttemptExpired
+            | Self::AlreadyUsed
+            | Self::LoggedOut => StatusCode::BAD_REQUEST,
             Self::Provider { .. } | Self::Issuer | Self::IdToken(TokenError::Nonce) => {
                 StatusCode::BAD_REQUEST
             }
@@ -151,6 +157,7 @@ impl Cause {
             Self::Grant(error) if error.is_timeout() => "The login service took too long to answer.".to_owned(),
             Self::Grant(_) | Self::UserInfo(_) => "The login service gave no usable answer.".to_owned(),
             Self::Store(_) => "Sessions cannot be stored at the moment.".to_owned(),
+            Self::LoggedOut => "You were logged out elsewhere while this login was under way.".to_owned(),
             Self::Loop => "You were logged in several times within a minute and each time came back logged out. The browser \
                            probably refuses our cookie: it may block cookies, or this site is opened by http where it \
                            expects https."

@@ -19,8 +19,8 @@ pub trait Events: Send + Sync {
     /// A request with a session was refused by a gate.
     fn denied(&self, _policy: &str) {}
 
-    /// A session was ended by its user.
-    fn logged_out(&self, _policy: &str) {}
+    /// Sessions were ended: `rp_initiated` (by their user here), `back_channel` or `front_channel` (by the provider).
+    fn logged_out(&self, _policy: &str, _how: &'static str) {}
 
     /// A refresh ended: `renewed`, `reused` (another process was faster), `invalid_grant`, `rejected`
     /// (the new tokens are not acceptable) or `unavailable`.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod callback;
+mod channels;
 mod login;
 mod logout;
 mod provider;
@@ -109,6 +110,8 @@ impl World {
 #[derive(Default, Clone)]
 pub(super) struct Browser {
     pub(super) cookies: BTreeMap<String, String>,
+    /// The body of what is sent next, and from then on.
+    pub(super) body: Option<Vec<u8>>,
 }
 
 /// What a decision comes to.
@@ -178,6 +181,7 @@ impl Browser {
             path,
             query,
             headers: &map,
+            body: self.body.as_deref(),
             client: "203.0.113.9".parse().unwrap(),
             peer_trusted: false,
             request_id: "request-1",

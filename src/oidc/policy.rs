@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
+use tokio::sync::Semaphore;
 
 use super::cause::Cause;
 use super::claims::Claims;
@@ -23,7 +24,7 @@ use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionI
 use super::settings::Settings;
 use super::template::Template;
 use super::used::UsedStates;
-use super::{Decision, Identity, RequestParts, page};
+use super::{Decision, Identity, RequestParts, backchannel, page};
 use crate::net::forwarded::{self, Forwarding};
 use crate::net::{LocalResponse, Scheme};
 
@@ -75,6 +76,7 @@ pub struct Policy {
     no_headers: Arc<[(HeaderName, HeaderValue)]>,
     refresh: RefreshSettings,
     grant: Arc<dyn RefreshGrant>,
+    pub(super) backchannel_turns: Semaphore,
 }
 
 /// The part of a policy that a refresh needs, which outlives requests and reloads.
@@ -131,6 +133,7 @@ impl Policy {
             no_headers: Vec::new().into(),
             refresh,
             grant: Arc::clone(&core) as Arc<dyn RefreshGrant>,
+            backchannel_turns: Semaphore::new(backchannel::MOST_AT_ONCE),
             sessions,
             core,
         })
@@ -145,6 +148,12 @@ impl Policy {
         }
         if request.path == settings.callback_path {
             return Decision::Respond(self.callback(request, now).await);
+        }
+        if self.is_backchannel(request.path) {
+            return Decision::Respond(self.backchannel_logout(request, now).await);
+        }
+        if self.is_frontchannel(request.path) {
+            return Decision::Respond(self.frontchannel_logout(request, now).await);
         }
         if let Some(answer) = self.returned_from_logout(request) {
             return Decision::Respond(answer);
@@ -382,11 +391,12 @@ impl Policy {
         format!("{}://{}", scheme.as_str(), request.authority)
     }
 
-    /// Whether `path` is one that the policy itself answers: callback or logout. Their queries hold
-    /// codes and states, which must not be written down.
+    /// Whether `path` is one that the policy itself answers: callback or a logout. Their queries hold
+    /// codes, states and session ids, which must not be written down.
     pub fn owns(&self, path: &str) -> bool {
         let settings = &self.core.settings;
-        path == settings.callback_path || path == settings.logout_path
+        let paths = [&settings.callback_path, &settings.logout_path];
+        paths.into_iter().any(|own| own == path) || self.is_backchannel(path) || self.is_frontchannel(path)
     }
 
     /// The beginning of the names of its cookies.

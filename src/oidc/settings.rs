@@ -2,6 +2,7 @@
 //!
 //! Independent of how it was written; [`decode()`] makes it from a configuration block.
 
+mod channels;
 mod check;
 mod decode;
 
@@ -16,6 +17,7 @@ use super::excluded::ExcludedPaths;
 use super::gate::GateSettings;
 use super::template::Template;
 
+pub use channels::LogoutChannels;
 pub use decode::{Dialect, decode};
 
 /// Options of one OIDC middleware.
@@ -37,6 +39,8 @@ pub struct Settings {
     pub logout_path: String,
     /// Where the browser lands after logout; `None`: our signed-out page, at `/`.
     pub post_logout: Option<PostLogout>,
+    /// Where logouts of the provider arrive.
+    pub channels: LogoutChannels,
     /// Scopes to ask for, in order, without duplicates, `openid` first.
     pub scopes: Vec<String>,
     /// Add `offline_access` unless discovery says that it is unknown.

@@ -8,6 +8,7 @@ use http::StatusCode;
 use pingora::Result;
 use pingora::proxy::Session;
 
+use super::body;
 use super::context::Ctx;
 use super::early::not_found;
 use super::respond::{linger, respond};
@@ -75,6 +76,11 @@ async fn decide(session: &mut Session, ctx: &mut Ctx) -> Option<LocalResponse> {
 async fn run_chain(session: &mut Session, ctx: &mut Ctx, route: &Route) -> Flow {
     let Ctx { facts: Some(facts), state, chain_ran, .. } = ctx else { return Flow::Continue };
     *chain_ran = true;
-    let mut exchange = Exchange { request: session.req_header_mut(), facts, state };
-    route.chain.on_request(&mut exchange).await
+    loop {
+        let mut exchange = Exchange { request: session.req_header_mut(), facts, state };
+        match route.chain.on_request(&mut exchange).await {
+            Flow::ReadBody(limit) => state.body = Some(body::read(session, limit).await),
+            flow => return flow,
+        }
+    }
 }

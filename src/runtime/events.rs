@@ -23,8 +23,8 @@ impl Events for Counted {
         self.0.oidc().login(middleware, LoginOutcome::Denied);
     }
 
-    fn logged_out(&self, _: &str) {
-        self.0.oidc().logged_out("rp_initiated");
+    fn logged_out(&self, _: &str, how: &'static str) {
+        self.0.oidc().logged_out(how);
     }
 
     fn refreshed(&self, issuer: &str, outcome: &'static str) {

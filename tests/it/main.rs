@@ -12,6 +12,7 @@ mod forwarding;
 mod harness_check;
 mod layers;
 mod oidc_login;
+mod oidc_logout;
 mod oidc_refresh;
 mod oidc_requests;
 mod protocol;

@@ -1,5 +1,6 @@
 //! From a configuration block to [`Settings`].
 
+mod channels;
 mod identity;
 mod notices;
 mod session;
@@ -103,6 +104,8 @@ impl Builder<'_> {
         let gate = self.gate();
         let (client_id, client_auth) = client?;
         let (callback_path, logout_path) = paths?;
+        let own = [callback_path.as_str(), logout_path.as_str()];
+        let channels = self.channels(own);
         tokens?;
         let mut auth_params: Vec<_> = block.extra_auth_params.clone().into_iter().collect();
         auth_params.extend(block.auth_params.clone());
@@ -115,6 +118,7 @@ impl Builder<'_> {
             callback_path,
             logout_path,
             post_logout: post_logout?,
+            channels: channels?,
             scopes,
             offline_access,
             auth_params,

@@ -31,6 +31,7 @@ pub struct Plan {
     /// The provider is off the network when the proxy starts.
     pub provider_down: bool,
     setup: Setup,
+    origin: Option<Origin>,
 }
 
 impl Plan {
@@ -41,12 +42,19 @@ impl Plan {
             routers: String::new(),
             provider_down: false,
             setup: Setup::new(),
+            origin: None,
         }
     }
 
     /// Adds a line to the plugin block.
     pub fn plugin(mut self, line: &str) -> Self {
         let _ = writeln!(self.plugin, "{line}");
+        self
+    }
+
+    /// Puts the service that is protected in place of the usual one.
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
         self
     }
 
@@ -69,7 +77,10 @@ impl Plan {
             .to_vec(),
         }];
         let idp = Provider::start(self.provider).await.unwrap();
-        let origin = Origin::start().await;
+        let origin = match self.origin {
+            Some(origin) => origin,
+            None => Origin::start().await,
+        };
         if self.provider_down {
             idp.go_offline().await;
         }
