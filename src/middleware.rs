@@ -10,10 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
+use smallvec::SmallVec;
 
 use crate::config::middleware as config;
 use crate::net::{LocalResponse, Scheme};
 use crate::oidc::Policy;
+use crate::oidc::session::SessionEntry;
 
 mod add_prefix;
 mod basic_auth;
@@ -93,6 +95,8 @@ pub struct State {
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// The user for the access log. Basic authentication sets it even when the password was wrong.
     pub user: Option<Arc<str>>,
+    /// The sessions that let the request pass; a long answer ends with them.
+    pub sessions: SmallVec<[Arc<SessionEntry>; 1]>,
     /// Keep the query out of the access log: it holds what only the provider and we may know.
     pub hide_query: bool,
     /// Do not append the peer to `X-Forwarded-For`.

@@ -60,6 +60,7 @@ pub use events::{Events, NoEvents};
 pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
 pub use policy::{Deps, Policy, PolicyError};
 pub use provider::Providers;
+use session::SessionEntry;
 pub use settings::Settings;
 pub use used::UsedStates;
 
@@ -107,6 +108,8 @@ pub struct Identity {
     /// Headers whose client copies must go, in every spelling ([`identity_headers::same_header`]),
     /// beside [`IDENTITY_HEADERS`]: the names that this policy's templates set.
     pub strip: Arc<[HeaderName]>,
+    /// The session, with which a long answer ends.
+    pub session: Option<Arc<SessionEntry>>,
     /// Name for the access log.
     pub user: Option<Arc<str>>,
     /// `Set-Cookie` values for the browser.

@@ -89,6 +89,7 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
     if let Some(target) = identity.request_target {
         set_header!(request, insert_header, REQUEST_TARGET, target);
     }
+    exchange.state.sessions.extend(identity.session);
     exchange.state.user = identity.user.or_else(|| exchange.state.user.take());
     exchange.state.response_headers.extend(identity.set_cookies.into_iter().map(|value| (SET_COOKIE, value)));
 }

@@ -162,7 +162,7 @@ impl Policy {
             return Decision::Forward(self.anonymous(request));
         }
         match self.session_of(request, now).await {
-            Found::Session(entry) => self.authorise(request, &entry).await,
+            Found::Session(entry) => self.authorise(request, entry).await,
             Found::None => Decision::Respond(self.unauthenticated(request, now).await),
             Found::Wait(retry_after) => Decision::Respond(self.unavailable(request, retry_after)),
         }
@@ -200,8 +200,8 @@ impl Policy {
         }
     }
 
-    async fn authorise(&self, request: &RequestParts<'_>, entry: &SessionEntry) -> Decision {
-        let principal = match self.principal(entry).await {
+    async fn authorise(&self, request: &RequestParts<'_>, entry: Arc<SessionEntry>) -> Decision {
+        let principal = match self.principal(&entry).await {
             Ok(principal) => principal,
             Err(cause) => return Decision::Respond(self.refuse(request, &cause, "/", SmallVec::new())),
         };
@@ -213,6 +213,7 @@ impl Policy {
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),
+            session: Some(entry),
             set_cookies: SmallVec::new(),
             cookie: self.stripped(request),
             strip_authorization: !self.core.settings.forward_authorization,
@@ -278,6 +279,7 @@ impl Policy {
             request_target: None,
             strip: Arc::clone(&self.strip),
             user: None,
+            session: None,
             set_cookies: SmallVec::new(),
             cookie: self.stripped(request),
             strip_authorization: false,

@@ -20,6 +20,7 @@ mod memory;
 mod record;
 mod sqlite;
 mod store;
+mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

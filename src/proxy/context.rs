@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderValue, Method, Uri, Version};
@@ -41,6 +42,8 @@ pub struct Ctx {
     pub(super) origin: Origin,
     /// Only for transports with a `responseHeaderTimeout`.
     pub(super) deadline: Option<Box<HeaderDeadline>>,
+    /// Set once the request was ended from outside; there only where that may happen.
+    pub(super) cut: Option<Arc<AtomicBool>>,
     /// Status for the log when it is not that of the response written.
     pub(super) status: Option<u16>,
     pub(super) grpc_status: Option<u16>,
@@ -88,6 +91,7 @@ impl Ctx {
             chain_ran: false,
             origin: Origin::default(),
             deadline: None,
+            cut: None,
             status: None,
             grpc_status: None,
             logged: false,

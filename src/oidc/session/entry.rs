@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::id::{ScopeId, SessionId, SessionKey};
 use super::keys::RingKey;
 use super::record::{SessionProfile, SessionRecord};
+use super::stream::Streams;
 use crate::oidc::refresh::RefreshSeat;
 
 /// A policy as memos know it. A policy that is compiled anew is another one, so that its new rules count at once.
@@ -54,6 +55,7 @@ pub struct SessionEntry {
     /// The newest record while the store could not take it.
     unsaved: Mutex<Option<Arc<SessionRecord>>>,
     pub(in crate::oidc) refresh: RefreshSeat,
+    pub(super) streams: Streams,
 }
 
 impl SessionEntry {
@@ -69,6 +71,7 @@ impl SessionEntry {
             memos: ArcSwapOption::empty(),
             unsaved: Mutex::default(),
             refresh: RefreshSeat::default(),
+            streams: Streams::default(),
         }
     }
 
@@ -125,6 +128,7 @@ impl SessionEntry {
     pub(super) fn end(&self) -> bool {
         let was = self.state.swap(State::Ended as u8, Ordering::AcqRel);
         self.set_unsaved(None);
+        self.streams.end();
         was != State::Ended as u8
     }
 
@@ -172,9 +176,9 @@ impl SessionEntry {
     }
 
     /// Whether memory is the only place for something of it: an end that the store has not heard of, tokens that
-    /// it could not take, a refresh under way.
+    /// it could not take, a refresh under way. Or a stream waits for news of it.
     pub(super) fn is_pinned(&self) -> bool {
-        self.is_ended() || self.refresh.is_busy() || self.unsaved().is_some()
+        self.is_ended() || self.refresh.is_busy() || self.streams.any() || self.unsaved().is_some()
     }
 }
 
