@@ -34,6 +34,7 @@ pub mod request_kind;
 pub mod return_target;
 pub mod seal;
 pub mod session;
+mod session_endpoints;
 pub mod settings;
 pub mod template;
 pub mod token_endpoint;

@@ -140,6 +140,8 @@ schema! {
         "enableFrontchannelLogout" => enable_frontchannel_logout: bool = false,
         /// Path of front-channel logout.
         "frontchannelLogoutURL" => frontchannel_logout_url: Option<String>,
+        /// Prefix of the endpoints for single-page applications, or `auto`: the callback's folder (native).
+        "sessionEndpoints" => session_endpoints: Option<String>,
         /// Token introspection of opaque access tokens.
         "requireTokenIntrospection" => require_token_introspection: bool = false,
         /// Accept access tokens that are not JWTs.

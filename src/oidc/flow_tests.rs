@@ -3,6 +3,7 @@
 
 mod callback;
 mod channels;
+mod endpoints;
 mod login;
 mod logout;
 mod provider;

@@ -74,8 +74,8 @@ pub struct Policy {
     templates_need_tokens: bool,
     strip: Arc<[HeaderName]>,
     no_headers: Arc<[(HeaderName, HeaderValue)]>,
-    refresh: RefreshSettings,
-    grant: Arc<dyn RefreshGrant>,
+    pub(super) refresh: RefreshSettings,
+    pub(super) grant: Arc<dyn RefreshGrant>,
     pub(super) backchannel_turns: Semaphore,
 }
 
@@ -154,6 +154,9 @@ impl Policy {
         }
         if self.is_frontchannel(request.path) {
             return Decision::Respond(self.frontchannel_logout(request, now).await);
+        }
+        if let Some(answer) = self.session_endpoint(request, now).await {
+            return Decision::Respond(answer);
         }
         if let Some(answer) = self.returned_from_logout(request) {
             return Decision::Respond(answer);
@@ -304,7 +307,7 @@ impl Policy {
         page::json(StatusCode::UNAUTHORIZED, "unauthorized", "a login is required")
     }
 
-    fn unavailable(&self, request: &RequestParts<'_>, retry_after: Duration) -> LocalResponse {
+    pub(super) fn unavailable(&self, request: &RequestParts<'_>, retry_after: Duration) -> LocalResponse {
         let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0)).max(1);
         tracing::warn!(
             policy = %self.core.name, request_id = request.request_id, client = %request.client, retry_after = seconds,

@@ -17,7 +17,7 @@ use super::excluded::ExcludedPaths;
 use super::gate::GateSettings;
 use super::template::Template;
 
-pub use channels::LogoutChannels;
+pub use channels::{LogoutChannels, SessionEndpoints};
 pub use decode::{Dialect, decode};
 
 /// Options of one OIDC middleware.
@@ -41,6 +41,8 @@ pub struct Settings {
     pub post_logout: Option<PostLogout>,
     /// Where logouts of the provider arrive.
     pub channels: LogoutChannels,
+    /// Where a single-page application asks about its session; none: nowhere.
+    pub session_endpoints: Option<SessionEndpoints>,
     /// Scopes to ask for, in order, without duplicates, `openid` first.
     pub scopes: Vec<String>,
     /// Add `offline_access` unless discovery says that it is unknown.

@@ -10,3 +10,12 @@ pub struct LogoutChannels {
     /// A logout token must name a session (`sid`).
     pub sid_required: bool,
 }
+
+/// Paths where a single-page application asks about its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionEndpoints {
+    /// Who is logged in, and until when.
+    pub session: String,
+    /// Renews the tokens.
+    pub refresh: String,
+}

@@ -1,6 +1,7 @@
 //! From a configuration block to [`Settings`].
 
 mod channels;
+mod endpoints;
 mod identity;
 mod notices;
 mod session;
@@ -106,6 +107,7 @@ impl Builder<'_> {
         let (callback_path, logout_path) = paths?;
         let own = [callback_path.as_str(), logout_path.as_str()];
         let channels = self.channels(own);
+        let session_endpoints = self.session_endpoints(&callback_path, own, channels.as_ref());
         tokens?;
         let mut auth_params: Vec<_> = block.extra_auth_params.clone().into_iter().collect();
         auth_params.extend(block.auth_params.clone());
@@ -119,6 +121,7 @@ impl Builder<'_> {
             logout_path,
             post_logout: post_logout?,
             channels: channels?,
+            session_endpoints: session_endpoints?,
             scopes,
             offline_access,
             auth_params,
