@@ -4,6 +4,7 @@
 //! goes out: forward with an identity, or answer. Start at [`Policy::decide`].
 
 pub mod attempt;
+mod audit;
 mod backchannel;
 mod callback;
 mod cause;
@@ -54,6 +55,7 @@ use smallvec::SmallVec;
 
 use crate::net::{LocalResponse, Scheme};
 
+pub use audit::{AuditEvent, AuditRecord};
 pub use callback::CallbackQuery;
 pub use cause::Cause;
 pub use cookie::{CookieEdit, OwnCookies};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::decode::Presence;
 use super::entry_point::EntryPoint;
-use super::telemetry::{AccessLog, Api, Log, Metrics, Ping};
+use super::telemetry::{AccessLog, Api, Audit, Log, Metrics, Ping};
 use super::value::Node;
 use crate::schema;
 
@@ -30,6 +30,8 @@ schema! {
         "ping" => ping: Presence<Ping>,
         /// The API.
         "api" => api: Presence<Api>,
+        /// What all OIDC middlewares share; Portcullis' own.
+        "oidc" => oidc: OidcProcess,
         /// Plugins and experiments.
         "experimental" => experimental: Experimental,
     }
@@ -47,6 +49,14 @@ schema! {
         "file" => "is Traefik v1's: write `providers.file`",
         "acme" => "is Traefik v1's: `certificatesResolvers` has taken its place",
     },
+}
+
+schema! {
+    /// What all OIDC middlewares share.
+    pub struct OidcProcess {
+        /// The audit log; off unless the block is present.
+        "audit" => audit: Presence<Audit>,
+    }
 }
 
 schema! {

@@ -15,7 +15,7 @@ use super::id_token::{SKEW, TokenError};
 use super::logout_token::{self, LogoutToken, Target};
 use super::policy::Policy;
 use super::session::{Mark, SessionEntry, StoreError};
-use super::{RequestParts, page};
+use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest body of a request, as in the plugin.
@@ -111,7 +111,15 @@ impl Policy {
         let metadata = provider.metadata_within(PATIENCE).await.ok_or(Refusal::Unavailable)?;
         let client_id = &self.core.settings.client_id;
         let token = logout_token::validate(&token, provider, &metadata.issuer, client_id, now).await?;
-        self.carry_out(&token, now).await
+        let ended = self.carry_out(&token, now).await?;
+        let (named, cause) = match &token.target {
+            Target::Session(_) => (None, format!("one session at the provider: {ended} here")),
+            Target::Subject(subject) => {
+                (Some(subject.as_str()), format!("all sessions of the subject: {ended} here"))
+            }
+        };
+        self.audit(AuditEvent::BackchannelLogout, request, None, named, Some(&cause));
+        Ok(ended)
     }
 
     /// In an order that a stop at any point leaves safe: the token counts as used only once everything is done, so

@@ -17,7 +17,7 @@ use super::metadata::Metadata;
 use super::policy::Policy;
 use super::session::{Lookup, SessionRecord};
 use super::token_endpoint::{self, Tokens};
-use super::{RequestParts, page};
+use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest query of a callback. Codes of some providers have two thousand characters.
@@ -87,6 +87,7 @@ impl Policy {
             Ok(response) => response,
             Err(cause) => {
                 self.core.events.callback_failed(&self.core.name, cause.label());
+                self.audit(AuditEvent::LoginFailed, request, None, None, Some(cause.label()));
                 let cookies = progress.spent_cookie.and_then(|name| self.clear_cookie(request, &name));
                 let again = progress.target.as_deref().unwrap_or("/");
                 self.refuse(request, &cause, again, cookies.into_iter().collect())
@@ -219,11 +220,16 @@ impl Policy {
             policy = %self.core.name, user = %principal.user, session = ?entry.key(), request_id = request.request_id,
             client = %request.client, "logged in"
         );
+        self.audit(AuditEvent::Login, request, Some(&entry), Some(&principal.user), None);
         let mut response = match principal.verdict {
             Ok(()) => {
                 page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?
             }
-            Err(denial) => self.deny(request, denial, &principal.user),
+            Err(denial) => {
+                let user = &principal.user;
+                self.audit(AuditEvent::Denied, request, Some(&entry), Some(user), Some(denial.as_str()));
+                self.deny(request, denial, user)
+            }
         };
         let cookies = [
             self.set_cookie(request, self.cookies.session_name(https), &id.to_text(), age),

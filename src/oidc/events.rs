@@ -1,4 +1,6 @@
-//! What the engine tells an observer: counters, nothing that names a user or holds a token.
+//! What the engine tells an observer: counters, which name no user, and the audit trail. Nothing holds a token.
+
+use super::audit::AuditRecord;
 
 /// Hooks for metrics. Every method does nothing unless it is overridden.
 ///
@@ -25,6 +27,9 @@ pub trait Events: Send + Sync {
     /// A refresh ended: `renewed`, `reused` (another process was faster), `invalid_grant`, `rejected`
     /// (the new tokens are not acceptable) or `unavailable`.
     fn refreshed(&self, _provider: &str, _outcome: &'static str) {}
+
+    /// Something that an audit asks for has happened.
+    fn audit(&self, _record: &AuditRecord<'_>) {}
 
     /// The provider can be used, or cannot.
     fn provider_up(&self, _provider: &str, _up: bool) {}

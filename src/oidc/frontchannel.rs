@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode};
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::session::Lookup;
-use super::{RequestParts, page};
+use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest query that is read.
@@ -68,6 +68,7 @@ impl Policy {
             tracing::warn!(session = ?entry.key(), %error, "the session is ended; the store will be told later");
         }
         self.core.events.logged_out(&self.core.name, "front_channel");
+        self.audit(AuditEvent::FrontchannelLogout, request, Some(&entry), None, None);
         tracing::info!(
             policy = %self.core.name, user = %entry.profile().identifier, session = ?entry.key(),
             request_id = request.request_id, client = %request.client, "front-channel logout"

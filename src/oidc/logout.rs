@@ -15,7 +15,7 @@ use super::policy::Policy;
 use super::request_kind::{RequestKind, is_cross_site, is_prefetch};
 use super::session::{Lookup, SessionRecord};
 use super::settings::PostLogout;
-use super::{RequestParts, page};
+use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest ID token that is sent as a hint: with more, the URL is too long for many servers.
@@ -69,6 +69,7 @@ impl Policy {
             tracing::warn!(session = ?entry.key(), %error, "the session is ended; the store will be told later");
         }
         self.core.events.logged_out(&self.core.name, "rp_initiated");
+        self.audit(AuditEvent::Logout, request, Some(&entry), None, None);
         tracing::info!(
             policy = %self.core.name, user = %entry.profile().identifier, session = ?entry.key(),
             request_id = request.request_id, client = %request.client, "logged out"

@@ -24,7 +24,7 @@ use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionI
 use super::settings::Settings;
 use super::template::Template;
 use super::used::UsedStates;
-use super::{Decision, Identity, RequestParts, backchannel, page};
+use super::{AuditEvent, Decision, Identity, RequestParts, backchannel, page};
 use crate::net::forwarded::{self, Forwarding};
 use crate::net::{LocalResponse, Scheme};
 
@@ -155,8 +155,8 @@ impl Policy {
         if self.is_frontchannel(request.path) {
             return Decision::Respond(self.frontchannel_logout(request, now).await);
         }
-        if let Some(answer) = self.session_endpoint(request, now).await {
-            return Decision::Respond(answer);
+        if let Some(endpoint) = self.session_endpoint(request.path) {
+            return Decision::Respond(self.answer_endpoint(endpoint, request, now).await);
         }
         if let Some(answer) = self.returned_from_logout(request) {
             return Decision::Respond(answer);
@@ -209,7 +209,9 @@ impl Policy {
             Err(cause) => return Decision::Respond(self.refuse(request, &cause, "/", SmallVec::new())),
         };
         if let Err(denial) = principal.verdict {
-            return Decision::Respond(self.deny(request, denial, &principal.user));
+            let user = &principal.user;
+            self.audit(AuditEvent::Denied, request, Some(&entry), Some(user), Some(denial.as_str()));
+            return Decision::Respond(self.deny(request, denial, user));
         }
         Decision::Forward(Identity {
             headers: Arc::clone(&principal.headers),

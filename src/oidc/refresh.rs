@@ -41,8 +41,8 @@ pub trait RefreshGrant: Send + Sync {
     /// Tokens that were granted to a session which ended meanwhile: to be revoked where that is possible.
     async fn discard(&self, _tokens: RenewedTokens) {}
 
-    /// Called once for each flight, for metrics.
-    fn landed(&self, _outcome: &FlightOutcome) {}
+    /// Called once for each flight, for metrics and the audit trail.
+    fn landed(&self, _session: &SessionEntry, _outcome: &FlightOutcome) {}
 }
 
 /// What came of a refresh grant.

@@ -19,21 +19,37 @@ use crate::net::LocalResponse;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionEndpoint {
+    /// Who is logged in, and until when.
+    Session,
+    /// New tokens.
+    Refresh,
+}
+
 impl Policy {
-    /// The answer, if the request is for one of the endpoints.
-    pub(super) async fn session_endpoint(
+    /// The endpoint at `path`.
+    pub(super) fn session_endpoint(&self, path: &str) -> Option<SessionEndpoint> {
+        let endpoints = self.core.settings.session_endpoints.as_ref()?;
+        match path {
+            path if path == endpoints.session => Some(SessionEndpoint::Session),
+            path if path == endpoints.refresh => Some(SessionEndpoint::Refresh),
+            _ => None,
+        }
+    }
+
+    /// Answers a request to one of the endpoints.
+    pub(super) async fn answer_endpoint(
         &self,
+        endpoint: SessionEndpoint,
         request: &RequestParts<'_>,
         now: SystemTime,
-    ) -> Option<LocalResponse> {
-        let endpoints = self.core.settings.session_endpoints.as_ref()?;
-        if request.path == endpoints.session {
-            return Some(self.tell_session(request, now).await);
+    ) -> LocalResponse {
+        match endpoint {
+            SessionEndpoint::Session => self.tell_session(request, now).await,
+            SessionEndpoint::Refresh => self.refresh_session(request, now).await,
         }
-        if request.path == endpoints.refresh {
-            return Some(self.refresh_session(request, now).await);
-        }
-        None
     }
 
     async fn tell_session(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {

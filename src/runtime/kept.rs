@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::events::Counted;
+use super::events::Told;
 use super::sessions;
 use crate::admin::{Admin, Health};
-use crate::observe::Metrics;
+use crate::observe::{AuditLog, Metrics};
 use crate::oidc::{self, Events, Providers, UsedStates};
 use crate::service;
 use crate::tls;
@@ -26,6 +26,7 @@ pub struct Kept {
     pub runtime: tokio::runtime::Handle,
     oidc: OnceLock<Result<oidc::Deps, String>>,
     in_memory: bool,
+    audit: Option<Arc<AuditLog>>,
 }
 
 impl Kept {
@@ -38,13 +39,19 @@ impl Kept {
         runtime: tokio::runtime::Handle,
     ) -> Self {
         let (tls, oidc) = (tls::Keep::default(), OnceLock::new());
-        Self { metrics, health, admin, services, tls, runtime, oidc, in_memory: false }
+        Self { metrics, health, admin, services, tls, runtime, oidc, in_memory: false, audit: None }
     }
 
     /// Keeps sessions in memory only, for a configuration that is tried out.
     #[must_use]
     pub fn in_memory(self) -> Self {
         Self { in_memory: true, ..self }
+    }
+
+    /// Writes what happens to users to this log, too.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<Arc<AuditLog>>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Sessions, OpenID providers and events. The session store is opened when the first OIDC
@@ -68,7 +75,8 @@ impl Kept {
             false => sessions::open(&sessions::state_folder()?)?,
         };
         drop(sessions.spawn_upkeep());
-        let events: Arc<dyn Events> = Arc::new(Counted(Arc::clone(&self.metrics)));
+        let events: Arc<dyn Events> =
+            Arc::new(Told { metrics: Arc::clone(&self.metrics), audit: self.audit.clone() });
         Ok(oidc::Deps {
             sessions,
             providers: Arc::new(Providers::new(Arc::clone(&events), self.runtime.clone())),
