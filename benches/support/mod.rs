@@ -39,6 +39,7 @@ pub fn policy(store: Arc<dyn SessionStore>) -> (Policy, Sessions) {
     let deps = Deps {
         sessions: sessions.clone(),
         providers: Arc::new(Providers::new(Arc::clone(&events), runtime.clone())),
+        directory: Arc::default(),
         used: Arc::new(UsedStates::default()),
         events,
         runtime,

@@ -95,6 +95,7 @@ impl World {
         let deps = Deps {
             sessions,
             providers: Arc::new(Providers::new(Arc::clone(&events), runtime.clone())),
+            directory: Arc::default(),
             used: Arc::new(UsedStates::default()),
             events,
             runtime,

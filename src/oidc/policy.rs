@@ -24,7 +24,7 @@ use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionI
 use super::settings::Settings;
 use super::template::Template;
 use super::used::UsedStates;
-use super::{AuditEvent, Decision, Identity, RequestParts, backchannel, page};
+use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel, page};
 use crate::net::forwarded::{self, Forwarding};
 use crate::net::{LocalResponse, Scheme};
 
@@ -35,6 +35,8 @@ pub struct Deps {
     pub sessions: Sessions,
     /// Providers in use.
     pub providers: Arc<Providers>,
+    /// The policies that live.
+    pub directory: Arc<Directory>,
     /// Login answers that were used.
     pub used: Arc<UsedStates>,
     /// Observer.
@@ -77,6 +79,7 @@ pub struct Policy {
     pub(super) refresh: RefreshSettings,
     pub(super) grant: Arc<dyn RefreshGrant>,
     pub(super) backchannel_turns: Semaphore,
+    _member: Arc<Member>,
 }
 
 /// The part of a policy that a refresh needs, which outlives requests and reloads.
@@ -117,6 +120,12 @@ impl Policy {
             clock: Arc::clone(sessions.clock()),
             settings,
         });
+        let member = Member {
+            name: Arc::clone(&core.name),
+            issuer: core.provider.issuer().to_owned(),
+            scope: core.scope,
+            sessions: sessions.clone(),
+        };
         let settings = &core.settings;
         let names = &settings.cookies;
         let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?;
@@ -133,6 +142,7 @@ impl Policy {
             no_headers: Vec::new().into(),
             refresh,
             grant: Arc::clone(&core) as Arc<dyn RefreshGrant>,
+            _member: deps.directory.enter(member),
             backchannel_turns: Semaphore::new(backchannel::MOST_AT_ONCE),
             sessions,
             core,

@@ -17,6 +17,7 @@ mod keys;
 mod lookup;
 mod marks;
 mod memory;
+mod operator;
 mod record;
 mod sqlite;
 mod store;
@@ -43,6 +44,7 @@ pub use keys::{KeyError, MIN_SECRET, SessionKeys};
 pub use lookup::Lookup;
 pub(in crate::oidc) use marks::Mark;
 pub use memory::MemoryStore;
+pub use operator::SessionView;
 pub use record::{SessionProfile, SessionRecord, Timing};
 pub use sqlite::SqliteStore;
 pub use store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored};
@@ -157,7 +159,7 @@ impl Inner {
     /// disk. Only [`Sessions::check_store`] tells that it is over.
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
-            Ok(_) | Err(StoreError::Refused(_) | StoreError::Crypto) => {}
+            Ok(_) | Err(StoreError::Refused(_) | StoreError::Unsupported(_) | StoreError::Crypto) => {}
             Err(error) => {
                 let known = self.failure.swap(Some(Arc::new(error.clone())));
                 if known.as_deref() != Some(error) {

@@ -16,7 +16,7 @@ use super::sanity::{self, refuse, text};
 use super::snapshot::{Route, RouteService};
 use crate::middleware::{Exchange, Flow};
 use crate::net::LocalResponse;
-use crate::net::internal::InternalRequest;
+use crate::net::internal::{InternalAnswer, InternalRequest};
 
 /// Runs the chain. True when the answer is written and the request goes no further.
 pub(super) async fn run(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
@@ -56,12 +56,16 @@ async fn decide(session: &mut Session, ctx: &mut Ctx) -> Option<LocalResponse> {
     match &route.service {
         RouteService::Internal(service) => {
             let request = session.req_header();
-            Some(service(&InternalRequest {
+            let answer = service(&InternalRequest {
                 method: &request.method,
                 path: request.uri.path(),
                 query: request.uri.query(),
                 headers: &request.headers,
-            }))
+            });
+            Some(match answer {
+                InternalAnswer::Now(answer) => answer,
+                InternalAnswer::Later(answer) => answer.await,
+            })
         }
         RouteService::Balanced(service) => match service.pick() {
             Some(endpoint) => {

@@ -6,7 +6,7 @@ use super::events::Told;
 use super::sessions;
 use crate::admin::{Admin, Health};
 use crate::observe::{AuditLog, Metrics};
-use crate::oidc::{self, Events, Providers, UsedStates};
+use crate::oidc::{self, Directory, Events, Providers, SessionDesk, UsedStates};
 use crate::service;
 use crate::tls;
 
@@ -77,8 +77,16 @@ impl Kept {
         drop(sessions.spawn_upkeep());
         let events: Arc<dyn Events> =
             Arc::new(Told { metrics: Arc::clone(&self.metrics), audit: self.audit.clone() });
+        let directory: Arc<Directory> = Arc::default();
+        let desk = SessionDesk {
+            sessions: sessions.clone(),
+            directory: Arc::clone(&directory),
+            events: Arc::clone(&events),
+        };
+        self.admin.attach(desk);
         Ok(oidc::Deps {
             sessions,
+            directory,
             providers: Arc::new(Providers::new(Arc::clone(&events), self.runtime.clone())),
             used: Arc::new(UsedStates::default()),
             events,

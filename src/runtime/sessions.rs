@@ -29,6 +29,14 @@ pub fn open(folder: &Path) -> Result<Sessions, String> {
     over(Arc::new(store))
 }
 
+/// The file of the default store.
+///
+/// # Errors
+/// The environment names no folder.
+pub fn file() -> Result<PathBuf, String> {
+    Ok(state_folder()?.join(FILE))
+}
+
 /// Sessions that end with the process.
 ///
 /// # Errors

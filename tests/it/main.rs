@@ -15,6 +15,7 @@ mod oidc_login;
 mod oidc_logout;
 mod oidc_refresh;
 mod oidc_requests;
+mod oidc_sessions;
 mod protocol;
 mod protocol_faults;
 mod proxy_protocol;

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use smallvec::SmallVec;
@@ -11,6 +12,7 @@ use super::id::{ScopeId, SessionId, SessionKey};
 use super::keys::RingKey;
 use super::record::{SessionProfile, SessionRecord};
 use super::stream::Streams;
+use crate::oidc::clock::from_unix_millis;
 use crate::oidc::refresh::RefreshSeat;
 
 /// A policy as memos know it. A policy that is compiled anew is another one, so that its new rules count at once.
@@ -98,6 +100,13 @@ impl SessionEntry {
     /// Whether the session was logged out or revoked.
     pub fn is_ended(&self) -> bool {
         self.state() == State::Ended
+    }
+
+    /// When a request last brought it here.
+    pub fn last_seen(&self) -> Option<SystemTime> {
+        Some(self.seen())
+            .filter(|second| *second > 0)
+            .map(|second| from_unix_millis(second.saturating_mul(1000)))
     }
 
     /// What [`SessionEntry::set_memo`] kept for this policy and generation. No allocation.
