@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo build test lint tools bench test-keycloak fmt
+.PHONY: help demo build test lint tools bench test-keycloak test-traefik fmt
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -34,6 +34,11 @@ test-keycloak: ## log in at a real Keycloak (fetches 180 MB; needs Java 17)
 	@scripts/need.sh build test java
 	$(CARGO) build --quiet
 	tests/keycloak/run.sh
+
+test-traefik: ## ask a real Traefik (TRAEFIK names its binary) and Portcullis the same, and compare
+	@scripts/need.sh build test
+	$(CARGO) build --quiet
+	tests/traefik/run.sh
 
 fmt: ## format the code
 	$(CARGO) fmt

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use http::HeaderMap;
 use portcullis::oidc::session::MemoryStore;
 use portcullis::oidc::{Decision, Policy};
-use support::{COOKIE_NAME, browser, policy, record, request};
+use support::{browser, cookie_name, policy, record, request};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,12 +39,11 @@ fn session(criterion: &mut Criterion) {
             created.expect("a session").0.to_text()
         })
         .collect();
-    let alone: Vec<_> = ids.iter().map(|id| browser(&format!("{COOKIE_NAME}={id}"))).collect();
+    let name = cookie_name();
+    let alone: Vec<_> = ids.iter().map(|id| browser(&format!("{name}={id}"))).collect();
     let among: Vec<_> = ids
         .iter()
-        .map(|id| {
-            browser(&format!("theme=dark; {COOKIE_NAME}={id}; _ga=GA1.1.1234567890.1700000000; lang=en"))
-        })
+        .map(|id| browser(&format!("theme=dark; {name}={id}; _ga=GA1.1.1234567890.1700000000; lang=en")))
         .collect();
 
     let mut group = criterion.benchmark_group("session");

@@ -161,6 +161,15 @@ impl Middleware {
         }
     }
 
+    /// What works, but not as it may seem.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::BasicAuth(middleware) => middleware.warnings(),
+            Self::StripPrefix(middleware) => middleware.warnings(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The OIDC policy, if it is one.
     pub fn policy(&self) -> Option<&Policy> {
         match self {

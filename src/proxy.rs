@@ -24,7 +24,9 @@ mod upstream;
 
 pub use context::Ctx;
 pub use edge::{Edge, http_proxy};
-pub use snapshot::{AliasHeaders, EntryPoint, EntryPointError, Own, Route, RouteService, Routes, Snapshot};
+pub use snapshot::{
+    AliasHeaders, EntryPoint, EntryPointError, Observed, Own, Route, RouteService, Routes, Snapshot,
+};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]

@@ -52,7 +52,8 @@ pub struct Runtime {
 impl Runtime {
     /// A runtime that serves nothing but the internal services yet.
     pub fn new(fixed: StaticConfig, kept: Kept) -> Self {
-        let Compiled { snapshot, tls, errors } = compile(0, &fixed, &DynamicConfig::default(), "file", &kept);
+        let Compiled { snapshot, tls, errors, warnings: _ } =
+            compile(0, &fixed, &DynamicConfig::default(), "file", &kept);
         report("static", &errors, &kept);
         Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -132,12 +133,15 @@ impl Runtime {
         }
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let compiled = compile(generation, &self.fixed, &fragment.config, fragment.provider, &self.kept);
+        for warning in &compiled.warnings {
+            tracing::warn!(provider = fragment.provider, "{warning}");
+        }
         report(fragment.provider, &compiled.errors, &self.kept);
         Ok(compiled)
     }
 
     async fn swap(&self, compiled: Compiled) -> String {
-        let Compiled { snapshot, tls, errors } = compiled;
+        let Compiled { snapshot, tls, errors, warnings: _ } = compiled;
         self.kept.services.names().asked(FIRST_NAMES).await;
         let expiries = tls.expiries().iter().map(|expiry| CertificateExpiry {
             cn: expiry.common_name.clone(),

@@ -8,6 +8,7 @@
 mod balancer;
 pub mod dns;
 mod endpoint;
+mod gate;
 mod pem;
 mod registry;
 mod schedule;
@@ -16,6 +17,7 @@ mod transport;
 
 pub use balancer::{Service, ServiceError};
 pub use endpoint::{Endpoint, ServerUrlError, Use};
+pub use gate::Gate;
 pub use registry::Registries;
 pub use severable::Cut;
 pub use transport::{Transport, TransportError};

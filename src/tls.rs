@@ -12,9 +12,11 @@ mod names;
 mod options;
 mod snapshot;
 mod store;
+mod subject;
 
 pub use certificate::{CertificateError, Expiry};
 pub use error::TlsError;
 pub use names::{cipher_name, version_name};
 pub use options::{Keep, OptionsError, SelfSignedError};
 pub use snapshot::{Decision, HostOptions, Inputs, Refusal, TlsSnapshot, build};
+pub use subject::subject;

@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use portcullis::oidc::session::{Sessions, SqliteStore};
 use portcullis::oidc::{Decision, Policy};
-use support::{COOKIE_NAME, browser, policy, record, request};
+use support::{browser, cookie_name, policy, record, request};
 
 /// As in the program.
 #[global_allocator]
@@ -50,7 +50,8 @@ fn open(folder: &Path) -> (Policy, Sessions) {
 }
 
 async fn visit(policy: &Policy, id: &str) {
-    let headers = browser(&format!("{COOKIE_NAME}={id}"));
+    let name = cookie_name();
+    let headers = browser(&format!("{name}={id}"));
     let decision = policy.decide(&request(&headers), SystemTime::now()).await;
     assert!(matches!(decision, Decision::Forward(_)), "not let pass");
 }

@@ -103,7 +103,9 @@ pub fn browser(cookie: &str) -> HeaderMap {
 }
 
 /// The name of the session cookie where the outside is plain http.
-pub const COOKIE_NAME: &str = "_oidc_raczylo_session";
+pub fn cookie_name() -> String {
+    format!("_oidc_raczylo_session_{}", ScopeId::new(ISSUER, CLIENT).tag())
+}
 
 /// A request for a page with these headers.
 pub fn request(headers: &HeaderMap) -> RequestParts<'_> {

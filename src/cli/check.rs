@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::admin::{Admin, Health};
 use crate::config::dynamic::DynamicConfig;
@@ -50,11 +54,16 @@ fn check(draft: Draft) -> Result<String, String> {
     }
     // Items refer to each other and to entry points: with one missing, the rest would only seem wrong.
     if errors.is_empty() {
-        match try_out(&loaded, &dynamic) {
-            Ok(compiled) if compiled.errors.is_empty() => {
-                return Ok(summary(&loaded, &dynamic, &warnings, &compiled));
+        let (tried, logged) = logged(|| try_out(&loaded, &dynamic));
+        warnings.extend(logged.into_iter().map(|text| ConfigError::new("", text)));
+        match tried {
+            Ok(mut compiled) => {
+                warnings.append(&mut compiled.warnings);
+                if compiled.errors.is_empty() {
+                    return Ok(summary(&loaded, &dynamic, &warnings, &compiled));
+                }
+                errors = compiled.errors;
             }
-            Ok(compiled) => errors = compiled.errors,
             Err(message) => errors.push(ConfigError::new("", message)),
         }
     }
@@ -86,6 +95,46 @@ pub(super) fn kept(loaded: &Loaded, runtime: &Handle) -> Result<Kept, String> {
     let admin = Admin::new(&loaded.config, Arc::clone(&health), Arc::clone(&metrics), log);
     let services = Registries::new(Names::system()?);
     Ok(Kept::new(metrics, health, admin, services, runtime.clone()))
+}
+
+/// What `work` gives, and what the running process would have logged meanwhile, from warnings on.
+fn logged<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(lines.clone());
+    let result = tracing::subscriber::with_default(subscriber, work);
+    let lines = std::mem::take(&mut *lines.0.lock().unwrap_or_else(PoisonError::into_inner));
+    (result, lines)
+}
+
+/// Log lines from warnings on.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        // The worst level is the least.
+        if *event.metadata().level() <= Level::WARN {
+            let mut line = Line::default();
+            event.record(&mut line);
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.message + &line.fields);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to a string cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
 }
 
 fn summary(
@@ -169,6 +218,21 @@ mod tests {
              dynamic.yml:3:13: http.services: expected a mapping, found a list\n\
              3 errors\n"
         );
+    }
+
+    #[test]
+    fn what_the_running_process_would_warn_of_is_told() {
+        let dynamic = "http:\n  middlewares:\n    users: {basicAuth: {users: ['al:letmein', 'bo:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=']}}\n    \
+                       login:\n      oidc: {issuer: 'https://op.example', clientId: c, clientSecret: s, sessionEncryptionKey: \
+                       '0123456789abcdef0123456789abcdef', redirectUrl: /cb, pkce: false}\n";
+        let said = told(FIXED, dynamic).unwrap();
+        assert!(said.contains("http.middlewares.users: basicAuth: the hash of user \"al\""), "{said}");
+        assert!(!said.contains("\"bo\"") && !said.contains("letmein"), "{said}");
+        assert!(said.contains("http.middlewares.login.pkce: PKCE S256 is always used"), "{said}");
+
+        let dynamic = "tls: {options: {old: {cipherSuites: [TLS_RSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}}}";
+        let said = told(FIXED, dynamic).unwrap();
+        assert!(said.contains("cipher suite left out: not served"), "{said}");
     }
 
     #[test]

@@ -66,9 +66,7 @@ impl Observed {
     fn start(config: &StaticConfig) -> Result<Self, String> {
         let metrics_config = config.metrics.as_ref();
         let prometheus = metrics_config.and_then(|metrics| metrics.prometheus.as_ref());
-        let internals = metrics_config.is_some_and(|metrics| metrics.add_internals);
-        let metrics = Metrics::new(prometheus).map_err(|error| error.to_string())?.with_internals(internals);
-        let metrics = Arc::new(metrics);
+        let metrics = Arc::new(Metrics::new(prometheus).map_err(|error| error.to_string())?);
         let log = Log::install(config.log.as_ref(), metrics.log_lines_dropped("process"));
         let log = log.map_err(|error| format!("log: {error}"))?;
         lifecycle::count_panics(Arc::clone(&metrics));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Located;
 use super::decode::Presence;
 use super::middleware::Middleware;
+use super::telemetry::Observability;
 use super::tls::{CertificatePair, Tls};
 use crate::schema;
 
@@ -63,9 +64,11 @@ schema! {
         "priority" => priority: i64,
         /// Present: HTTPS only. Absent: plain HTTP only.
         "tls" => tls: Presence<RouterTls>,
+        /// What is recorded of its requests, instead of what the entry point says.
+        "observability" => observability: Option<Observability>,
     }
     required: ["rule", "service"],
-    not supported yet: ["parentRefs", "ruleSyntax", "observability"],
+    not supported yet: ["parentRefs", "ruleSyntax"],
 }
 
 schema! {

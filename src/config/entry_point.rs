@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::decode::Presence;
+use super::telemetry::Observability;
 use crate::schema;
 
 schema! {
@@ -22,9 +23,11 @@ schema! {
         "proxyProtocol" => proxy_protocol: Presence<ProxyProtocol>,
         /// Deadlines and life cycle.
         "transport" => transport: Transport,
+        /// What is recorded of requests here.
+        "observability" => observability: Option<Observability>,
     }
     required: ["address"],
-    not supported yet: ["allowACMEByPass", "reusePort", "udp", "observability"],
+    not supported yet: ["allowACMEByPass", "reusePort", "udp"],
     refused: {
         "http3" => "not supported yet: the HTTP engine has no HTTP/3",
         "tls" => "write it one level deeper: `http.tls`",

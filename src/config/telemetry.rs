@@ -95,6 +95,17 @@ schema! {
 }
 
 schema! {
+    /// What is recorded of the requests of an entry point, or of a router, which wins key by key.
+    pub struct Observability {
+        /// Lines in the access log; yes to begin with.
+        "accessLogs" => access_logs: Option<bool>,
+        /// Metrics, of the entry point too; yes to begin with.
+        "metrics" => metrics: Option<bool>,
+    }
+    not supported yet: ["tracing", "traceVerbosity"],
+}
+
+schema! {
     /// Metrics exporters.
     pub struct Metrics {
         /// Also for `@internal` services.

@@ -22,7 +22,7 @@ use super::settings::Settings;
 use crate::net::conn_info::ClientCert;
 use crate::net::proxy_protocol::{self, Origin, Parsed};
 use crate::net::{ConnControl, ConnInfo, TlsInfo};
-use crate::tls::{Decision, TlsSnapshot, cipher_name, version_name};
+use crate::tls::{Decision, TlsSnapshot, cipher_name, subject, version_name};
 
 /// First byte of a TLS record that carries a handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -208,6 +208,7 @@ fn tls_info(stream: &TlsStream<Prefixed>, options_name: Arc<str>, verified: bool
     let (_, session) = stream.get_ref();
     let chain = session.peer_certificates().map(|chain| ClientCert {
         chain: chain.iter().map(|certificate| certificate.to_vec()).collect(),
+        subject: chain.first().and_then(|own| subject(own)),
         verified,
     });
     TlsInfo {

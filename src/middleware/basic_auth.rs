@@ -84,6 +84,22 @@ impl BasicAuth {
         })
     }
 
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut names: Vec<&str> = self
+            .users
+            .values()
+            .filter(|user| matches!(*user.hash, Hash::Unknown))
+            .map(|user| &*user.name)
+            .collect();
+        names.sort_unstable();
+        let warning = |name: &&str| {
+            format!(
+                "basicAuth: the hash of user {name:?} is neither bcrypt nor apr1 nor {{SHA}}: this user cannot log in"
+            )
+        };
+        names.iter().map(warning).collect()
+    }
+
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
         let credentials = credentials(&exchange.request.headers);
         let user = match &credentials {
@@ -169,14 +185,7 @@ fn user(line: &str) -> Result<User, &'static str> {
         .filter(|(_, hash)| !hash.contains(':'))
         .ok_or("is not name:hash with exactly one colon")?;
     let header = HeaderValue::from_str(name).map_err(|_| "has a name that a header cannot hold")?;
-    let hash = Hash::parse(hash);
-    if matches!(hash, Hash::Unknown) {
-        tracing::warn!(
-            user = name,
-            "the hash is neither bcrypt nor apr1 nor {{SHA}}: this user cannot log in"
-        );
-    }
-    Ok(User { name: name.into(), header, hash: Arc::new(hash) })
+    Ok(User { name: name.into(), header, hash: Arc::new(Hash::parse(hash)) })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ const FORWARDED_PREFIX: &str = "X-Forwarded-Prefix";
 #[derive(Debug)]
 pub struct StripPrefix {
     prefixes: Box<[Prefix]>,
+    force_slash: bool,
 }
 
 /// A prefix of decoded paths, and what tells the service about it.
@@ -25,16 +26,18 @@ impl StripPrefix {
     /// # Errors
     /// A prefix that cannot be put into a header.
     pub fn new(config: &config::StripPrefix) -> Result<Self, String> {
-        if config.force_slash {
-            tracing::warn!("stripPrefix.forceSlash is deprecated: a path always keeps its leading slash");
-        }
         let prefixes = config.prefixes.iter().map(|prefix| {
             let text = prefix.trim();
             let header = HeaderValue::from_str(text)
                 .map_err(|_| format!("prefix {text:?} holds characters that a header cannot"))?;
             Ok(Prefix { text: text.into(), header })
         });
-        Ok(Self { prefixes: prefixes.collect::<Result<_, String>>()? })
+        Ok(Self { prefixes: prefixes.collect::<Result<_, String>>()?, force_slash: config.force_slash })
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let deprecated = "stripPrefix.forceSlash is deprecated: a path always keeps its leading slash";
+        self.force_slash.then(|| deprecated.to_owned()).into_iter().collect()
     }
 
     pub(super) fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {

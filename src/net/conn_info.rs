@@ -49,6 +49,8 @@ pub struct TlsInfo {
 pub struct ClientCert {
     /// DER, the client's own certificate first, then what it sent with it.
     pub chain: Arc<[Vec<u8>]>,
+    /// Subject of the client's own certificate, as Go prints it; none if it cannot be read.
+    pub subject: Option<String>,
     /// Whether the chain leads to one of the configured CAs. False where the options ask for any
     /// certificate: then only possession of its key is proved.
     pub verified: bool,

@@ -59,7 +59,6 @@ pub struct AccessLog {
     policy: Policy,
     clock: Clock,
     requests: AtomicU64,
-    add_internals: bool,
     sink: Sink,
 }
 
@@ -95,7 +94,6 @@ impl AccessLog {
             policy: Policy::new(config)?,
             clock: Clock::system(),
             requests: AtomicU64::new(0),
-            add_internals: config.add_internals,
             sink,
         })
     }
@@ -113,9 +111,9 @@ impl AccessLog {
         });
     }
 
-    /// Whether requests to `@internal` services are logged too (`addInternals`).
-    pub fn includes_internals(&self) -> bool {
-        self.add_internals
+    /// Whether a line may hold headers of a service's answer, so that they must be kept until it is written.
+    pub fn keeps_origin_headers(&self) -> bool {
+        self.format == Format::Json && !self.policy.drops_all_headers()
     }
 
     /// Opens the file anew after it was renamed (SIGUSR1).

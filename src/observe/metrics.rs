@@ -46,7 +46,6 @@ pub struct Metrics {
     registry: Registry,
     state: Arc<State>,
     enabled: Enabled,
-    internals: bool,
     bounds: Arc<Bounds>,
     config_reloads: IntCounter,
     config_last_success: IntGauge,
@@ -85,7 +84,6 @@ impl Metrics {
                 routers: config.is_some_and(|config| config.add_routers_labels),
                 services: config.is_some_and(|config| config.add_services_labels),
             },
-            internals: false,
             bounds: Arc::new(Bounds::new(bounds).ok_or(MetricsError::Buckets)?),
             config_reloads: counter(&registry, &names::CONFIG_RELOADS)?,
             config_last_success: gauge(&registry, &names::CONFIG_LAST_RELOAD_SUCCESS)?,
@@ -98,18 +96,6 @@ impl Metrics {
             state,
             registry,
         })
-    }
-
-    /// Whether requests to `@internal` services are counted too (`metrics.addInternals`); off to begin with.
-    pub fn with_internals(mut self, add: bool) -> Self {
-        self.internals = add;
-        self
-    }
-
-    /// Whether requests to `@internal` services are counted too. If not, whoever compiles or records a route
-    /// leaves them out on every level.
-    pub fn includes_internals(&self) -> bool {
-        self.internals
     }
 
     /// The handle of an entry point, or none if `addEntryPointsLabels` is off.

@@ -24,6 +24,8 @@ pub struct Attempt {
     seed: [u8; SEED],
     /// When it started, in seconds since 1970.
     started: u64,
+    /// Whether `offline_access` is left out, because the provider has refused it.
+    plain: bool,
     /// Where the browser goes afterwards.
     target: String,
 }
@@ -36,7 +38,7 @@ impl Attempt {
     pub fn new(target: String, now: SystemTime) -> Result<Self, SealError> {
         let mut seed = [0; SEED];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| SealError)?;
-        Ok(Self { seed, started: seconds(now), target })
+        Ok(Self { seed, started: seconds(now), plain: false, target })
     }
 
     /// `state` of the authorization request: 192 bits.
@@ -63,6 +65,16 @@ impl Attempt {
     pub fn with_target(mut self, target: &str) -> Self {
         target.clone_into(&mut self.target);
         self
+    }
+
+    /// The same attempt, asking for no `offline_access`.
+    pub fn without_offline_access(self) -> Self {
+        Self { plain: true, ..self }
+    }
+
+    /// Whether it asks for no `offline_access` even where that is on offer.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// When it started, in seconds since 1970.
@@ -92,9 +104,10 @@ impl Attempt {
     /// # Errors
     /// [`SealError`].
     pub fn seal(&self, seal: &Seal, cookie_name: &str) -> Result<String, SealError> {
-        let mut plain = Vec::with_capacity(SEED + 8 + self.target.len());
+        let mut plain = Vec::with_capacity(SEED + 8 + 1 + self.target.len());
         plain.extend_from_slice(&self.seed);
         plain.extend_from_slice(&self.started.to_be_bytes());
+        plain.push(u8::from(self.plain));
         plain.extend_from_slice(self.target.as_bytes());
         seal.seal(&plain, cookie_name)
     }
@@ -103,9 +116,10 @@ impl Attempt {
     pub fn open(seal: &Seal, cookie_name: &str, value: &str) -> Option<Self> {
         let plain = seal.open(value, cookie_name)?;
         let (seed, rest) = plain.split_first_chunk::<SEED>()?;
-        let (started, target) = rest.split_first_chunk::<8>()?;
+        let (started, rest) = rest.split_first_chunk::<8>()?;
+        let (plain, target) = rest.split_first()?;
         let target = String::from_utf8(target.to_vec()).ok()?;
-        Some(Self { seed: *seed, started: u64::from_be_bytes(*started), target })
+        Some(Self { seed: *seed, started: u64::from_be_bytes(*started), plain: *plain != 0, target })
     }
 
     fn derive(&self, purpose: &[u8], bytes: usize) -> String {
@@ -139,6 +153,7 @@ mod tests {
     fn survives_the_browser() {
         let seal = Seal::new(&SecretString::from("0123456789abcdef0123456789abcdef"), "login", "x").unwrap();
         let attempt = Attempt::new("/a?b=1".into(), at(1_000)).unwrap();
+        let attempt = attempt.without_offline_access();
         let value = attempt.seal(&seal, "name").unwrap();
         assert_eq!(Attempt::open(&seal, "name", &value), Some(attempt.clone()));
         assert_eq!(Attempt::open(&seal, "other", &value), None);

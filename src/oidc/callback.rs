@@ -13,6 +13,7 @@ use super::cause::Cause;
 use super::claims::Claims;
 use super::establish::{Context, establish};
 use super::fetch::MAX_TIME;
+use super::login::adds_offline_access;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::session::{Lookup, SessionRecord};
@@ -71,8 +72,8 @@ impl CallbackQuery {
 struct Progress {
     /// The attempt's cookie, to be removed whatever comes.
     spent_cookie: Option<String>,
-    /// Where the attempt was going, which is where another one starts.
-    target: Option<String>,
+    /// The attempt; where it was going another one starts.
+    attempt: Option<Attempt>,
 }
 
 impl Policy {
@@ -87,12 +88,41 @@ impl Policy {
             Ok(response) => response,
             Err(cause) => {
                 self.core.events.callback_failed(&self.core.name, cause.label());
+                let spent = progress.spent_cookie.and_then(|name| self.clear_cookie(request, &name));
+                if let Some(attempt) = &progress.attempt
+                    && let Some(response) = self.try_without_offline_access(request, &cause, attempt, now)
+                {
+                    return spent
+                        .into_iter()
+                        .fold(response, |response, cookie| response.with_header(SET_COOKIE, cookie));
+                }
                 self.audit(AuditEvent::LoginFailed, request, None, None, Some(cause.label()));
-                let cookies = progress.spent_cookie.and_then(|name| self.clear_cookie(request, &name));
-                let again = progress.target.as_deref().unwrap_or("/");
-                self.refuse(request, &cause, again, cookies.into_iter().collect())
+                let again = progress.attempt.as_ref().map_or("/", |attempt| attempt.target());
+                self.refuse(request, &cause, again, spent.into_iter().collect())
             }
         }
+    }
+
+    /// Another login, if this one failed for a scope that nobody but us asked for.
+    fn try_without_offline_access(
+        &self,
+        request: &RequestParts<'_>,
+        cause: &Cause,
+        attempt: &Attempt,
+        now: SystemTime,
+    ) -> Option<LocalResponse> {
+        let metadata = self.core.provider.metadata()?;
+        if attempt.is_plain()
+            || !cause.is_about_scope()
+            || !adds_offline_access(&self.core.settings, &metadata)
+        {
+            return None;
+        }
+        tracing::info!(
+            policy = %self.core.name, %cause, request_id = request.request_id, client = %request.client,
+            "the provider refuses offline_access; the login goes on without it"
+        );
+        self.login_without_offline_access(request, &metadata, attempt.target(), now).ok()
     }
 
     async fn try_callback(
@@ -108,12 +138,15 @@ impl Policy {
             None if self.used.contains(state) => return self.second_use(request, "/", now).await,
             None => return Err(Cause::NoAttempt),
         };
-        progress.target = Some(attempt.target().to_owned());
+        progress.attempt = Some(attempt.clone());
         if attempt.is_over(now, self.core.settings.login_max_age) {
             progress.spent_cookie = Some(cookie);
             return Err(Cause::AttemptExpired);
         }
         let metadata = self.core.provider.metadata().ok_or(Cause::Unavailable)?;
+        self.rate.admit(request.client, now).map_err(Cause::TooMany)?;
+        // Before the state is used up: who is refused here can come again with the same answer.
+        let _seat = self.core.provider.exchanges().enter(request.client).await.map_err(Cause::TooMany)?;
         // From here on the state is used up, whatever comes.
         progress.spent_cookie = Some(cookie.clone());
         if !self.used.claim(state, now, self.core.settings.login_max_age) {

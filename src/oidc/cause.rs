@@ -1,5 +1,7 @@
 //! Why a login, a logout or a request failed: one name for the log, the metric and the page.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::id_token::TokenError;
@@ -59,6 +61,9 @@ pub enum Cause {
     /// The provider has ended the session (back-channel logout) while the login was under way.
     #[error("the provider has logged the user out meanwhile")]
     LoggedOut,
+    /// Too many logins of this client address, or of all; worth another try after this time.
+    #[error("too many logins")]
+    TooMany(Duration),
     /// The browser comes back logged-out again and again.
     #[error("login loop")]
     Loop,
@@ -88,6 +93,7 @@ impl Cause {
             Self::UserInfo(_) => "userinfo",
             Self::Store(_) => "session_store",
             Self::LoggedOut => "logged_out",
+            Self::TooMany(_) => "rate_limited",
             Self::Loop => "loop",
             Self::Internal(_) => "internal",
         }
@@ -113,6 +119,7 @@ impl Cause {
             | Self::IdToken(_)
             | Self::AccessToken(_)
             | Self::UserInfo(_) => StatusCode::BAD_GATEWAY,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -120,13 +127,31 @@ impl Cause {
 
     /// Seconds after which another try may help.
     pub fn retry_after(&self) -> Option<u32> {
-        matches!(self, Self::Unavailable | Self::Store(_)).then_some(5)
+        match self {
+            Self::Unavailable | Self::Store(_) => Some(5),
+            Self::TooMany(wait) => {
+                Some(u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the provider refuses a scope that was asked for, to this client (RFC 6749, section 4.1.2.1) or to this user
+    /// (Keycloak, at the token endpoint).
+    pub fn is_about_scope(&self) -> bool {
+        match self {
+            Self::Provider { error, .. } | Self::Grant(GrantError::Rejected(error)) => {
+                matches!(error.as_str(), "invalid_scope" | "not_allowed")
+            }
+            _ => false,
+        }
     }
 
     /// Heading of the page.
     pub fn title(&self) -> &'static str {
         match self {
             Self::Unavailable | Self::Store(_) => "Login is not available right now",
+            Self::TooMany(_) => "Too many logins",
             Self::Loop => "The login does not stay",
             _ => "Login failed",
         }
@@ -158,6 +183,8 @@ impl Cause {
             Self::Grant(_) | Self::UserInfo(_) => "The login service gave no usable answer.".to_owned(),
             Self::Store(_) => "Sessions cannot be stored at the moment.".to_owned(),
             Self::LoggedOut => "You were logged out elsewhere while this login was under way.".to_owned(),
+            Self::TooMany(_) => "There are too many logins from your network at the moment. Please try again in a few seconds."
+                .to_owned(),
             Self::Loop => "You were logged in several times within a minute and each time came back logged out. The browser \
                            probably refuses our cookie: it may block cookies, or this site is opened by http where it \
                            expects https."
@@ -179,6 +206,7 @@ impl Cause {
             StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => "provider_error",
             StatusCode::LOOP_DETECTED => "login_loop",
+            StatusCode::TOO_MANY_REQUESTS => "too_many_requests",
             _ => "server_error",
         }
     }

@@ -55,6 +55,8 @@ pub struct Cookies {
 struct Names {
     session: Box<str>,
     login: Box<str>,
+    /// The session's name before clients had names of their own.
+    plain_session: Box<str>,
 }
 
 impl Cookies {
@@ -78,21 +80,31 @@ impl Cookies {
             prefix: prefix.into(),
             domain: domain.map(Into::into),
             path: path.into(),
-            http: Names::new("", prefix),
-            https: Names::new(secure, prefix),
+            http: Names::new("", prefix, None),
+            https: Names::new(secure, prefix, None),
         })
     }
 
-    /// The `cookiePrefix`.
+    /// With names of their own for the client `tag` (letters and digits), so that two policies on one host with one
+    /// `cookiePrefix` and different clients do not overwrite each other's.
     #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.prefix
+    pub fn for_client(self, tag: &str) -> Self {
+        let secure = if self.domain.is_none() && &*self.path == "/" { "__Host-" } else { "__Secure-" };
+        let (http, https) =
+            (Names::new("", &self.prefix, Some(tag)), Names::new(secure, &self.prefix, Some(tag)));
+        Self { http, https, ..self }
     }
 
     /// The name of the session cookie, where the outside is `https` or not.
     #[must_use]
     pub fn session_name(&self, https: bool) -> &str {
         &self.names(https).session
+    }
+
+    /// The name that the session cookie had before clients had names of their own. It is read, and not set any more.
+    #[must_use]
+    pub fn plain_session_name(&self, https: bool) -> &str {
+        &self.names(https).plain_session
     }
 
     /// The name of the cookie of the login attempt `id` (letters, digits, `_`, `-`).
@@ -170,11 +182,13 @@ impl Cookies {
 }
 
 impl Names {
-    fn new(secure: &str, prefix: &str) -> Self {
-        Self {
-            session: format!("{secure}{prefix}{SESSION}").into(),
-            login: format!("{secure}{prefix}{LOGIN}").into(),
-        }
+    fn new(secure: &str, prefix: &str, tag: Option<&str>) -> Self {
+        let plain_session = format!("{secure}{prefix}{SESSION}");
+        let (session, login) = match tag {
+            None => (plain_session.clone(), format!("{secure}{prefix}{LOGIN}")),
+            Some(tag) => (format!("{plain_session}_{tag}"), format!("{secure}{prefix}{LOGIN}{tag}_")),
+        };
+        Self { session: session.into(), login: login.into(), plain_session: plain_session.into() }
     }
 }
 

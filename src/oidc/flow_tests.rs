@@ -4,6 +4,7 @@
 mod callback;
 mod channels;
 mod endpoints;
+mod limits;
 mod login;
 mod logout;
 mod provider;
@@ -243,6 +244,11 @@ pub(super) fn callback_for(world: &World, location: &str) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("code", &code).append_pair("state", &parameters["state"]);
     format!("/cb?{}", query.finish())
+}
+
+/// The name of a policy's session cookie, outside of https.
+pub(super) fn session_cookie(policy: &Policy) -> String {
+    policy.cookies().session_name(false).to_owned()
 }
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);

@@ -59,12 +59,35 @@ impl Policy {
         if self.rounds(request, now).is_some_and(|rounds| rounds.count >= MOST_ROUNDS) {
             return Err(Cause::Loop);
         }
+        self.rate.admit(request.client, now).map_err(Cause::TooMany)?;
         let metadata = self.core.provider.metadata_within(PATIENCE).await.ok_or(Cause::Unavailable)?;
-        let attempt =
-            Attempt::new(self.target(request), now).map_err(|_| Cause::Internal("no random numbers"))?;
+        let attempt = new_attempt(self.target(request), now)?;
+        self.send_to_provider(request, &metadata, attempt, now)
+    }
+
+    /// The provider refuses `offline_access` to this user or this client: once more without it. Keycloak gives it only
+    /// to users with the role of that name, and refresh tokens without it.
+    pub(super) fn login_without_offline_access(
+        &self,
+        request: &RequestParts<'_>,
+        metadata: &Metadata,
+        target: &str,
+        now: SystemTime,
+    ) -> Result<LocalResponse, Cause> {
+        let attempt = new_attempt(target.to_owned(), now)?.without_offline_access();
+        self.send_to_provider(request, metadata, attempt, now)
+    }
+
+    fn send_to_provider(
+        &self,
+        request: &RequestParts<'_>,
+        metadata: &Metadata,
+        attempt: Attempt,
+        now: SystemTime,
+    ) -> Result<LocalResponse, Cause> {
         let (attempt, cookies) = self.keep_attempt(request, attempt, now)?;
         let location =
-            authorization_url(&self.core.settings, &metadata, &attempt, &self.redirect_uri(request))?;
+            authorization_url(&self.core.settings, metadata, &attempt, &self.redirect_uri(request))?;
         let mut response =
             page::redirect(&location).ok_or(Cause::Internal("the authorization URL is no header value"))?;
         for cookie in cookies {
@@ -171,6 +194,17 @@ struct Rounds {
     since: u64,
 }
 
+fn new_attempt(target: String, now: SystemTime) -> Result<Attempt, Cause> {
+    Attempt::new(target, now).map_err(|_| Cause::Internal("no random numbers"))
+}
+
+/// Whether `offline_access` is added of our own accord.
+pub(super) fn adds_offline_access(settings: &Settings, metadata: &Metadata) -> bool {
+    settings.offline_access
+        && metadata.offers_offline_access()
+        && !settings.scopes.iter().any(|s| s == "offline_access")
+}
+
 /// The authorization request (Core, section 3.1.2.1; RFC 7636).
 fn authorization_url(
     settings: &Settings,
@@ -184,9 +218,7 @@ fn authorization_url(
     let client = client.disable_openid_scope().set_redirect_uri(redirect);
     let (state, nonce) = (CsrfToken::new(attempt.state()), Nonce::new(attempt.nonce()));
     let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(attempt.verifier()));
-    let offline = settings.offline_access
-        && metadata.offers_offline_access()
-        && !settings.scopes.iter().any(|s| s == "offline_access");
+    let offline = adds_offline_access(settings, metadata) && !attempt.is_plain();
     let mut request = client
         .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)
         .set_pkce_challenge(challenge)

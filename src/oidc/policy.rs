@@ -15,6 +15,7 @@ use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
 use super::gate::Denial;
+use super::limits::LoginRate;
 use super::principal::{Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, ensure_fresh, fresh_now};
@@ -80,6 +81,7 @@ pub struct Policy {
     pub(super) grant: Arc<dyn RefreshGrant>,
     pub(super) backchannel_turns: Semaphore,
     _member: Arc<Member>,
+    pub(super) rate: LoginRate,
 }
 
 /// The part of a policy that a refresh needs, which outlives requests and reloads.
@@ -128,9 +130,10 @@ impl Policy {
         };
         let settings = &core.settings;
         let names = &settings.cookies;
-        let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?;
+        let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?
+            .for_client(&core.scope.tag());
         Ok(Self {
-            own: OwnCookies::new([cookies.prefix()])?,
+            own: OwnCookies::of([&cookies]),
             cookies,
             attempts: Seal::new(&settings.key, "login attempt", &scope_name)?,
             used: Arc::clone(&deps.used),
@@ -140,6 +143,7 @@ impl Policy {
             templates_need_tokens: settings.headers_need_tokens(),
             strip: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
             no_headers: Vec::new().into(),
+            rate: LoginRate::new(settings.login_rate),
             refresh,
             grant: Arc::clone(&core) as Arc<dyn RefreshGrant>,
             _member: deps.directory.enter(member),
@@ -202,7 +206,9 @@ impl Policy {
     }
 
     fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {
-        self.one_cookie(request, self.cookies.session_name(self.is_https(request))).and_then(SessionId::parse)
+        let https = self.is_https(request);
+        let named = |name| self.one_cookie(request, name).and_then(SessionId::parse);
+        named(self.cookies.session_name(https)).or_else(|| named(self.cookies.plain_session_name(https)))
     }
 
     /// The session of the request, whether its tokens are good or not.
@@ -416,9 +422,9 @@ impl Policy {
         paths.into_iter().any(|own| own == path) || self.is_backchannel(path) || self.is_frontchannel(path)
     }
 
-    /// The beginning of the names of its cookies.
-    pub fn cookie_prefix(&self) -> &str {
-        self.cookies.prefix()
+    /// Its cookies.
+    pub fn cookies(&self) -> &Cookies {
+        &self.cookies
     }
 
     /// Names of the headers by which its templates tell a service about the user, beside

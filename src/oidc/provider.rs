@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use super::events::Events;
 use super::fetch::{Fetch, FetchError};
 use super::jwks::{KeySet, KeySetError};
+use super::limits::Exchanges;
 use super::metadata::{Metadata, MetadataError, discovery_url};
 use super::settings::ProviderSettings;
 
@@ -32,6 +33,7 @@ pub struct Provider {
     inner: Arc<Inner>,
     task: AbortHandle,
     grants: Arc<Semaphore>,
+    exchanges: Exchanges,
 }
 
 struct Inner {
@@ -98,7 +100,12 @@ impl Provider {
             events,
         });
         let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
-        Arc::new(Self { inner, task, grants: Arc::new(Semaphore::new(MOST_GRANTS)) })
+        Arc::new(Self {
+            inner,
+            task,
+            grants: Arc::new(Semaphore::new(MOST_GRANTS)),
+            exchanges: Exchanges::default(),
+        })
     }
 
     /// The issuer as configured.
@@ -114,6 +121,11 @@ impl Provider {
     /// The seats of its refresh grants.
     pub fn grants(&self) -> &Arc<Semaphore> {
         &self.grants
+    }
+
+    /// The seats of its code exchanges.
+    pub fn exchanges(&self) -> &Exchanges {
+        &self.exchanges
     }
 
     /// The metadata, if there is any yet.

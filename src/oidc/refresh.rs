@@ -153,14 +153,12 @@ fn standing(timing: &Timing, now: u64, settings: &RefreshSettings) -> Standing {
     } else if !usable {
         let end = if settings.access_token_required { both } else { timing.id };
         if now < end { Standing::Good } else { Standing::Over }
-    } else if timing.refreshed == 0 {
-        stand(now, both.saturating_sub(millis(settings.grace)), both)
     } else {
-        // A provider whose tokens live shorter than the grace period would be asked all the time: after a refresh
-        // half of the new life passes first. And tokens that are born expired count for a second (see `expiry`),
-        // else each request of a burst would fetch its own.
-        let end = expiry(timing);
-        let half = timing.refreshed.saturating_add(end.saturating_sub(timing.refreshed) / 2);
+        // A provider whose tokens live shorter than the grace period would be asked all the time: half of their life
+        // passes first. And tokens that are born expired count for a second (see `expiry`), else each request of a
+        // burst would fetch its own.
+        let (issued, end) = (issued(timing), expiry(timing));
+        let half = issued.saturating_add(end.saturating_sub(issued) / 2);
         stand(now, end.saturating_sub(millis(settings.grace)).max(half), end)
     }
 }
@@ -173,8 +171,12 @@ fn is_usable(timing: &Timing, now: u64, settings: &RefreshSettings) -> bool {
 
 /// When tokens that can be refreshed end.
 fn expiry(timing: &Timing) -> u64 {
-    let both = timing.id.min(timing.access);
-    if timing.refreshed == 0 { both } else { both.max(timing.refreshed.saturating_add(1000)) }
+    timing.id.min(timing.access).max(issued(timing).saturating_add(1000))
+}
+
+/// When the present tokens were issued: at login or by a refresh.
+fn issued(timing: &Timing) -> u64 {
+    timing.created.max(timing.refreshed)
 }
 
 fn stand(now: u64, due: u64, end: u64) -> Standing {

@@ -5,13 +5,16 @@
 //! process, and whenever a record changes. What another process changes reaches this one by
 //! [`Sessions::poll_changes`], every 250 ms.
 //!
-//! A store that fails never ends a session: live ones go on from memory, and what it could not take is written later.
+//! A store that fails never ends a session: live ones go on from memory, where they are refreshed as well, and what it
+//! could not take is written later. Where other machines use the store too, that has a bound, for what they end cannot be
+//! heard of meanwhile ([`SessionStore::outage_tolerance`]).
 
 mod cache;
 mod commit;
 #[cfg(test)]
 pub(crate) mod contract;
 mod entry;
+mod hearing;
 mod id;
 mod keys;
 mod lookup;
@@ -36,6 +39,7 @@ use tokio::sync::watch;
 
 use crate::oidc::clock::Clock;
 use cache::Cache;
+use hearing::Hearing;
 
 pub(in crate::oidc) use commit::Committed;
 pub use entry::{PolicyId, SessionEntry};
@@ -47,7 +51,9 @@ pub use memory::MemoryStore;
 pub use operator::SessionView;
 pub use record::{SessionProfile, SessionRecord, Timing};
 pub use sqlite::SqliteStore;
-pub use store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored};
+pub use store::{
+    CasOutcome, Changes, DEFAULT_OUTAGE_TOLERANCE, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored,
+};
 
 /// How many sessions are cached unless told otherwise. The others are read from the store when they come back.
 pub const DEFAULT_CACHED: usize = 200_000;
@@ -67,6 +73,7 @@ struct Inner {
     /// Counts what was taken out or found changed, so that a load that ran meanwhile knows to look again.
     upsets: AtomicU64,
     failure: ArcSwapOption<StoreError>,
+    hearing: Hearing,
     /// Entries of which the store has yet to be told something.
     owing: Mutex<Vec<Arc<SessionEntry>>>,
     cursor: Mutex<Option<u64>>,
@@ -87,6 +94,7 @@ impl Sessions {
         cached: usize,
     ) -> Result<Self, RandomError> {
         let inner = Inner {
+            hearing: Hearing::new(store.outage_tolerance()),
             store,
             clock,
             cache: Cache::new(cached),

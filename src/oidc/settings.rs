@@ -79,6 +79,8 @@ pub struct Settings {
     pub cookies: CookieSettings,
     /// Life of a login attempt.
     pub login_max_age: Duration,
+    /// Login starts and callbacks of one client address in a minute; 0: no limit.
+    pub login_rate: u32,
     /// How the provider is called.
     pub provider: ProviderSettings,
 }

@@ -43,6 +43,9 @@ pub(super) fn request_chunk(ctx: &mut Ctx, chunk: &mut Option<Bytes>, end: bool)
     if chunk.as_ref().is_some_and(Bytes::is_empty) {
         *chunk = None;
     }
+    if let Some(gate) = ctx.gate.take() {
+        gate.request_ends();
+    }
     if let Some(deadline) = &mut ctx.deadline {
         deadline.start();
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::edge::Shared;
 use super::header_deadline::HeaderDeadline;
@@ -16,7 +16,7 @@ use super::snapshot::{EntryPoint, Route};
 use crate::middleware::{Facts, State};
 use crate::net::{ConnInfo, LocalResponse};
 use crate::observe::Protocol;
-use crate::service::{Endpoint, Use};
+use crate::service::{Endpoint, Gate, Use};
 
 /// The state of one request. Small and flat; made before anything is known about it.
 ///
@@ -44,6 +44,8 @@ pub struct Ctx {
     pub(super) deadline: Option<Box<HeaderDeadline>>,
     /// Set once the request was ended from outside; there only where that may happen.
     pub(super) cut: Option<Arc<AtomicBool>>,
+    /// Holds back the answer to an upgrade until the request is over.
+    pub(super) gate: Option<Arc<Gate>>,
     /// Status for the log when it is not that of the response written.
     pub(super) status: Option<u16>,
     pub(super) grpc_status: Option<u16>,
@@ -71,6 +73,8 @@ pub(super) struct Origin {
     pub(super) started: Option<Instant>,
     pub(super) status: Option<u16>,
     pub(super) duration: Option<Duration>,
+    /// Of its answer, before the middlewares changed them; only for an access log that wants them.
+    pub(super) headers: Option<Box<HeaderMap>>,
 }
 
 impl Ctx {
@@ -92,6 +96,7 @@ impl Ctx {
             origin: Origin::default(),
             deadline: None,
             cut: None,
+            gate: None,
             status: None,
             grpc_status: None,
             logged: false,

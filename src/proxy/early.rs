@@ -18,6 +18,7 @@ use super::sanity::{self, Refusal, refuse, text};
 use super::snapshot::EntryPoint;
 use super::{response, upgrade};
 use crate::middleware::Facts;
+use crate::net::headers::connection_names;
 use crate::net::{ConnInfo, canonical_host, forwarded};
 use crate::observe::Protocol;
 use crate::router::RequestView;
@@ -44,11 +45,16 @@ pub(super) fn run(session: &mut Session, ctx: &mut Ctx) -> pingora::Result<()> {
         return Ok(());
     };
     ctx.entry = Some(Arc::clone(&entry));
+    // The engine reads the first `Connection` line only.
+    let close = connection_names(&session.req_header().headers, "close");
     let raw_fragment = has_raw_fragment(session);
     if let Err(refusal) = judge(session.req_header_mut(), ctx, &conn, &entry, raw_fragment) {
         ctx.answer = Some(refusal);
     }
     configure(session, ctx, &conn, &entry);
+    if close {
+        session.set_keepalive(None);
+    }
     Ok(())
 }
 

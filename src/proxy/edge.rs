@@ -99,14 +99,14 @@ impl ProxyHttp for Edge {
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _: bool,
         _: &HttpPeer,
         _: RawFd,
         digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        upstream::connected(ctx, digest);
+        upstream::connected(session, ctx, digest);
         Ok(())
     }
 
@@ -119,7 +119,6 @@ impl ProxyHttp for Edge {
         upstream::request(session, request, ctx).await
     }
 
-    // Never awaits: a pause here breaks upgrades (pingora#946).
     async fn request_body_filter(
         &self,
         _: &mut Session,

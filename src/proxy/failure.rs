@@ -109,17 +109,21 @@ fn outcome(source: &ErrorSource, error: &ErrorType) -> Outcome {
     }
 }
 
-/// Whether the client is there but too slow: our stream ends a read that takes too long as an I/O error.
-fn is_late(error: &Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<std::io::Error>();
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+/// What is wrong with a client that is there: our stream ends the read of a request as an I/O error
+/// when it takes too long, and when its body cannot be followed.
+fn fault(error: &Error) -> Option<u16> {
+    match error.root_cause().downcast_ref::<std::io::Error>()?.kind() {
+        std::io::ErrorKind::TimedOut => Some(408),
+        std::io::ErrorKind::InvalidData => Some(400),
+        _ => None,
+    }
 }
 
 /// Tells the client, if it is there and nothing was written yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
     let outcome = match outcome(error.esource(), error.etype()) {
-        Outcome::ClientGone if is_late(error) => Outcome::Answer(408),
-        other => other,
+        Outcome::ClientGone => fault(error).map_or(Outcome::ClientGone, Outcome::Answer),
+        answer => answer,
     };
     let started = session.response_written().is_some_and(|response| {
         !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS

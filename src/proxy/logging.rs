@@ -9,7 +9,6 @@ use pingora::{Error, ErrorSource};
 
 use super::context::{Ctx, Seen};
 use super::failure::CLIENT_CLOSED_REQUEST;
-use super::snapshot::RouteService;
 use crate::net::ConnInfo;
 use crate::net::forwarded::X_FORWARDED_FOR;
 use crate::observe::{OriginRecord, RequestRecord, TlsRecord};
@@ -84,25 +83,16 @@ fn report(error: &Error, ctx: &Ctx) {
 fn emit(ctx: &Ctx, end: &End<'_>) {
     let (Some(seen), Some(conn), Some(entry)) = (&ctx.seen, &ctx.conn, &ctx.entry) else { return };
     let record = record(ctx, seen, conn, end);
-    if let Some(metrics) = &entry.metrics {
-        metrics.record(&record);
+    let route = ctx.route.as_ref();
+    let observed = route.map_or(entry.observed, |route| route.observed);
+    if observed.metrics {
+        let of_route = route.map(|route| [&route.metrics, &route.service_metrics]);
+        for metrics in of_route.into_iter().flatten().chain([&entry.metrics]).flatten() {
+            metrics.record(&record);
+        }
     }
-    let Some(route) = &ctx.route else {
-        return write_access_log(ctx, &record);
-    };
-    for metrics in [&route.metrics, &route.service_metrics].into_iter().flatten() {
-        metrics.record(&record);
-    }
-    let internal = matches!(route.service, RouteService::Internal(_));
-    let wanted = !internal || ctx.shared.access_log.as_ref().is_some_and(|log| log.includes_internals());
-    if route.access_log && wanted {
-        write_access_log(ctx, &record);
-    }
-}
-
-fn write_access_log(ctx: &Ctx, record: &RequestRecord<'_>) {
-    if let Some(log) = &ctx.shared.access_log {
-        log.write(record);
+    if let Some(log) = ctx.shared.access_log.as_ref().filter(|_| observed.access_log) {
+        log.write(&record);
     }
 }
 
@@ -130,7 +120,7 @@ fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -
         tls: conn.tls.as_ref().map(|tls| TlsRecord {
             version: tls.version,
             cipher: tls.cipher,
-            client_subject: None,
+            client_subject: tls.client_cert.as_ref().and_then(|certificate| certificate.subject.as_deref()),
         }),
         request_headers: end.request_headers,
         request_bytes: end.request_bytes,
@@ -160,7 +150,7 @@ fn origin<'a>(ctx: &'a Ctx, end: &End<'a>) -> Option<OriginRecord<'a>> {
         addr: endpoint.host_and_port(),
         status: ctx.origin.status.unwrap_or(end.status),
         duration: ctx.origin.duration.unwrap_or_else(elapsed),
-        headers: None,
+        headers: ctx.origin.headers.as_deref(),
         bytes: end.origin_bytes,
     })
 }

@@ -8,6 +8,7 @@ use http::header::HeaderName;
 use thiserror::Error;
 
 use crate::config::entry_point as config;
+use crate::config::telemetry::Observability;
 use crate::middleware::Chain;
 use crate::net::cidr::CidrError;
 use crate::net::forwarded::Trust;
@@ -59,6 +60,39 @@ pub struct EntryPoint {
     pub own: Arc<Own>,
     /// Counts requests of this entry point, unless switched off.
     pub metrics: Option<Arc<LevelMetrics>>,
+    /// What is recorded of requests that match no router.
+    pub observed: Observed,
+}
+
+/// What is recorded of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observed {
+    /// A line in the access log.
+    pub access_log: bool,
+    /// Metrics, of entry point, router and service.
+    pub metrics: bool,
+}
+
+impl Default for Observed {
+    /// Everything.
+    fn default() -> Self {
+        Self { access_log: true, metrics: true }
+    }
+}
+
+impl Observed {
+    /// What the first of `blocks` says that says something; without a word, everything.
+    pub fn new<'a>(blocks: impl IntoIterator<Item = Option<&'a Observability>> + Clone) -> Self {
+        let first = |pick: fn(&Observability) -> Option<bool>| {
+            blocks.clone().into_iter().flatten().find_map(pick).unwrap_or(true)
+        };
+        Self { access_log: first(|block| block.access_logs), metrics: first(|block| block.metrics) }
+    }
+
+    /// What both record.
+    pub fn and(self, other: Self) -> Self {
+        Self { access_log: self.access_log && other.access_log, metrics: self.metrics && other.metrics }
+    }
 }
 
 /// What belongs to the OIDC middlewares of a configuration on every route, also on those that have
@@ -93,6 +127,7 @@ impl EntryPoint {
             tls_options: HashMap::new(),
             own: Arc::default(),
             metrics: None,
+            observed: Observed::default(),
         }
     }
 
@@ -125,6 +160,7 @@ impl EntryPoint {
             alias_headers: AliasHeaders::from_config(http.alias_headers_strategy.as_deref())?,
             max_header_bytes: usize::try_from(http.max_header_bytes).unwrap_or(usize::MAX),
             idle_timeout: (!idle.is_zero()).then_some(idle),
+            observed: Observed::new([config.observability.as_ref()]),
             ..Self::new(name)
         })
     }
@@ -191,8 +227,8 @@ pub struct Route {
     /// Name of the TLS options that the router asks for, unless they are the default ones. Its rule may
     /// match hosts that it does not name, and those choose other options in the handshake.
     pub tls_options: Option<Arc<str>>,
-    /// Whether requests are written to the access log.
-    pub access_log: bool,
+    /// What is recorded of requests.
+    pub observed: Observed,
     /// Counts requests of the router, unless switched off.
     pub metrics: Option<Arc<LevelMetrics>>,
     /// Counts requests of the service, unless switched off.

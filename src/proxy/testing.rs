@@ -17,7 +17,7 @@ use pingora::server::configuration::ServerConf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Edge, EntryPoint, Route, RouteService, Routes, Snapshot, http_proxy};
+use super::{Edge, EntryPoint, Observed, Route, RouteService, Routes, Snapshot, http_proxy};
 use crate::config::dynamic::{LoadBalancer, Server, ServersTransport};
 use crate::config::middleware as config;
 use crate::middleware::{Chain, Middleware};
@@ -297,7 +297,7 @@ impl Setup {
             service_name: "app@file".into(),
             broken: self.broken.then(|| "a test".to_owned()),
             tls_options: self.route_options.map(Arc::from),
-            access_log: true,
+            observed: Observed::default(),
             metrics: None,
             service_metrics: metrics.service("app@file"),
         };

@@ -1,5 +1,6 @@
 //! The server's side: which peer, and the request header as the server gets it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::Version;
@@ -36,9 +37,18 @@ pub(super) fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
 }
 
 /// A connection is there, new or pooled.
-pub(super) fn connected(ctx: &mut Ctx, digest: Option<&Digest>) {
+pub(super) fn connected(session: &mut Session, ctx: &mut Ctx, digest: Option<&Digest>) {
     let limit = ctx.origin.endpoint.as_ref().and_then(|endpoint| endpoint.response_header_timeout());
-    ctx.deadline = match (limit, digest.and_then(Cut::of)) {
+    let cut = digest.and_then(Cut::of);
+    // A client may wait for an interim answer before it sends a body, so that would come too late.
+    ctx.gate = match cut.as_ref().and_then(Cut::gate) {
+        Some(gate) if session.as_downstream_mut().is_body_empty() => Some(Arc::clone(gate)),
+        _ => None,
+    };
+    if let Some(gate) = &ctx.gate {
+        gate.hold();
+    }
+    ctx.deadline = match (limit, cut) {
         (Some(limit), Some(cut)) => Some(Box::new(HeaderDeadline::new(limit, cut))),
         _ => None,
     };

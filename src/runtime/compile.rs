@@ -14,7 +14,7 @@ use crate::config::dynamic::DynamicConfig;
 use crate::config::entry_point::EntryPoint as EntryPointConfig;
 use crate::config::{ConfigError, StaticConfig};
 use crate::middleware::Chain;
-use crate::proxy::{EntryPoint, Route, RouteService, Snapshot};
+use crate::proxy::{EntryPoint, Observed, Route, RouteService, Snapshot};
 use crate::router::Rule;
 use crate::tls::{self, TlsSnapshot};
 
@@ -26,6 +26,8 @@ pub struct Compiled {
     pub tls: TlsSnapshot,
     /// Items that do not work; only they are disabled.
     pub errors: Vec<ConfigError>,
+    /// What works, but not as it may seem.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// Compiles `dynamic`, which `provider` sent. Reads the files that it names: not for a thread that serves requests.
@@ -36,9 +38,9 @@ pub fn compile(
     provider: &str,
     kept: &Kept,
 ) -> Compiled {
-    let mut errors = Vec::new();
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let entry_points = entry_points::effective(fixed);
-    let middlewares = Middlewares::compile(dynamic, provider, fixed, kept, &mut errors);
+    let middlewares = Middlewares::compile(dynamic, provider, fixed, kept, &mut errors, &mut warnings);
     let services = Services::compile(dynamic, provider, fixed, kept, &mut errors);
     let context = Context {
         entry_points: &entry_points,
@@ -47,8 +49,10 @@ pub fn compile(
         services: &services,
         internal: &|name| kept.admin.service(name, fixed),
         metrics: &kept.metrics,
-        count_internals: fixed.metrics.as_ref().is_some_and(|metrics| metrics.add_internals),
-        log_internals: fixed.access_log.as_ref().is_some_and(|log| log.add_internals),
+        internals: Observed {
+            access_log: fixed.access_log.as_ref().is_some_and(|log| log.add_internals),
+            metrics: fixed.metrics.as_ref().is_some_and(|metrics| metrics.add_internals),
+        },
     };
     let mut table = Table::default();
     for (name, router) in &dynamic.http.routers {
@@ -69,7 +73,7 @@ pub fn compile(
         (Arc::clone(&built.name), Arc::new(built))
     });
     let snapshot = Snapshot { generation, entry_points: built.collect() };
-    Compiled { snapshot, tls, errors }
+    Compiled { snapshot, tls, errors, warnings }
 }
 
 fn build(
@@ -104,7 +108,7 @@ fn add_internal(table: &mut Table, fixed: &StaticConfig, kept: &Kept, context: &
             tracing::error!(rule = internal.rule, "the rule of an internal router is wrong");
             continue;
         };
-        let counted = context.count_internals;
+        let entry_point = context.entry_points.get(&internal.entry_point);
         let route = Route {
             name: internal.name.into(),
             chain: Chain::default(),
@@ -112,11 +116,12 @@ fn add_internal(table: &mut Table, fixed: &StaticConfig, kept: &Kept, context: &
             service_name: internal.name.into(),
             broken: None,
             tls_options: None,
-            access_log: context.log_internals,
-            metrics: context.metrics.router(internal.name, internal.name).filter(|_| counted),
-            service_metrics: context.metrics.service(internal.name).filter(|_| counted),
+            observed: context
+                .internals
+                .and(Observed::new([entry_point.and_then(|it| it.observability.as_ref())])),
+            metrics: context.metrics.router(internal.name, internal.name),
+            service_metrics: context.metrics.service(internal.name),
         };
-        let entry_point = context.entry_points.get(&internal.entry_point);
         let tls = entry_point.is_some_and(|entry_point| entry_point.http.tls.as_ref().is_some());
         table.add_internal(&internal.entry_point, route, rule, internal.priority, tls);
     }

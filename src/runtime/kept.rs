@@ -24,7 +24,7 @@ pub struct Kept {
     pub tls: tls::Keep,
     /// Runs what must outlive its request.
     pub runtime: tokio::runtime::Handle,
-    oidc: OnceLock<Result<oidc::Deps, String>>,
+    oidc: OnceLock<oidc::Deps>,
     in_memory: bool,
     audit: Option<Arc<AuditLog>>,
 }
@@ -58,14 +58,18 @@ impl Kept {
     /// middleware asks; whoever uses none gets no file.
     ///
     /// # Errors
-    /// The store cannot be opened at all.
+    /// There is no place for the store, or no thread for it. The next configuration tries again.
     pub fn oidc(&self) -> Result<&oidc::Deps, String> {
-        self.oidc.get_or_init(|| self.open_oidc()).as_ref().map_err(Clone::clone)
+        if let Some(deps) = self.oidc.get() {
+            return Ok(deps);
+        }
+        let deps = self.open_oidc()?;
+        Ok(self.oidc.get_or_init(|| deps))
     }
 
     /// The sessions, if an OIDC middleware has asked for them.
     pub fn sessions(&self) -> Option<&oidc::session::Sessions> {
-        self.oidc.get().and_then(|deps| deps.as_ref().ok()).map(|deps| &deps.sessions)
+        self.oidc.get().map(|deps| &deps.sessions)
     }
 
     fn open_oidc(&self) -> Result<oidc::Deps, String> {

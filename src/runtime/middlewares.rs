@@ -47,28 +47,34 @@ pub fn check_blocks(dynamic: &DynamicConfig, fixed: &StaticConfig) -> Result<(),
 }
 
 impl Middlewares {
-    /// Compiles them; what does not work is reported in `errors` and breaks only the routers that use it.
+    /// Compiles them; what does not work is reported in `errors` and breaks only the routers that use it, what works but
+    /// not as it may seem in `warnings`.
     pub fn compile(
         dynamic: &DynamicConfig,
         provider: &str,
         fixed: &StaticConfig,
         kept: &Kept,
         errors: &mut Vec<ConfigError>,
+        warnings: &mut Vec<ConfigError>,
     ) -> Self {
         let mut table = BTreeMap::new();
         for (name, located) in &dynamic.http.middlewares {
             let qualified = qualify(name, provider);
-            let compiled = match one(&qualified, &located.value, fixed, kept, errors) {
+            let here = |message: String| ConfigError {
+                at: Some(located.at.clone()),
+                path: format!("http.middlewares.{name}"),
+                message,
+            };
+            let compiled = match one(&qualified, &located.value, fixed, kept, errors, warnings) {
                 Ok(compiled) => compiled,
                 Err(message) => {
-                    errors.push(ConfigError {
-                        at: Some(located.at.clone()),
-                        path: format!("http.middlewares.{name}"),
-                        message: message.clone(),
-                    });
+                    errors.push(here(message.clone()));
                     Compiled::Broken(message)
                 }
             };
+            if let Compiled::Single(middleware) = &compiled {
+                warnings.extend(middleware.warnings().into_iter().map(here));
+            }
             table.insert(qualified, compiled);
         }
         Self(table)
@@ -108,9 +114,7 @@ impl Middlewares {
             policies.iter().flat_map(|policy| policy.identity_names()).cloned().collect();
         headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         headers.dedup();
-        // The policies have checked their prefixes.
-        let cookies = OwnCookies::new(policies.iter().map(|policy| policy.cookie_prefix()));
-        Own { cookies: cookies.unwrap_or_default(), headers }
+        Own { cookies: OwnCookies::of(policies.iter().map(|policy| policy.cookies())), headers }
     }
 
     fn with_hint(&self, names: &[String], provider: &str, message: String) -> String {
@@ -129,10 +133,11 @@ fn one(
     fixed: &StaticConfig,
     kept: &Kept,
     errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigError>,
 ) -> Result<Compiled, String> {
     sole(config)?;
     if let Some((block, dialect)) = oidc_block(config, fixed)? {
-        let policy = policy(name, block, dialect, kept, errors)?;
+        let policy = policy(name, block, dialect, kept, errors, warnings)?;
         return Ok(Compiled::Single(Arc::new(Middleware::Oidc(Oidc::new(policy)))));
     }
     match &config.chain {
@@ -197,18 +202,19 @@ fn policy(
     dialect: Dialect,
     kept: &Kept,
     errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigError>,
 ) -> Result<Policy, String> {
     let mut decoder = Decoder::new();
-    let decoded = settings::decode(block, dialect, &mut decoder);
-    let (settings, warnings) = decoder.finish(decoded).map_err(|ConfigErrors(faults)| {
+    let written = name.split('@').next().unwrap_or(name);
+    let decoded = decoder
+        .at("http", |d| d.at("middlewares", |d| d.at(written, |d| settings::decode(block, dialect, d))));
+    let (settings, warned) = decoder.finish(decoded).map_err(|ConfigErrors(faults)| {
         let summary = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         // Each fault has a place of its own, which is worth more than the place of the block.
         errors.extend(faults);
         summary
     })?;
-    for warning in warnings {
-        tracing::warn!(middleware = name, "{warning}");
-    }
+    warnings.extend(warned);
     Policy::new(name, settings, kept.oidc()?).map_err(|error| error.to_string())
 }
 

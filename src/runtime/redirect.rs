@@ -8,7 +8,7 @@ use crate::config::entry_point::{EntryPoint, RedirectEntryPoint};
 use crate::config::middleware;
 use crate::config::{ConfigError, address};
 use crate::middleware::{Chain, Middleware, RedirectScheme};
-use crate::proxy::{Route, RouteService};
+use crate::proxy::{Observed, Route, RouteService};
 use crate::router::Rule;
 
 /// Places the redirection of the entry point `name`, if it has one.
@@ -44,7 +44,7 @@ pub fn add(
         service_name: "noop@internal".into(),
         broken: None,
         tls_options: None,
-        access_log: true,
+        observed: context.internals.and(Observed::new([entry_point.observability.as_ref()])),
         metrics: None,
         service_metrics: None,
     };

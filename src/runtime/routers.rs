@@ -12,7 +12,7 @@ use crate::config::{ConfigError, Located};
 use crate::middleware::Chain;
 use crate::net::internal::InternalService;
 use crate::observe::Metrics;
-use crate::proxy::{Route, RouteService, Routes};
+use crate::proxy::{Observed, Route, RouteService, Routes};
 use crate::router::{RouteSpec, Router, Rule, default_priority};
 use crate::tls::HostOptions;
 
@@ -33,10 +33,8 @@ pub struct Context<'a> {
     pub internal: &'a dyn Fn(&str) -> Option<InternalService>,
     /// Counters.
     pub metrics: &'a Metrics,
-    /// Whether requests to internal services are counted.
-    pub count_internals: bool,
-    /// Whether they are written to the access log.
-    pub log_internals: bool,
+    /// What is recorded of requests to internal services (`addInternals`).
+    pub internals: Observed,
 }
 
 /// Routes of each entry point under construction.
@@ -118,7 +116,9 @@ impl Table {
         let here = &entry_point.http;
         let qualified = qualify(name, provider);
         // As Traefik names the copies of a router on entry points with settings of their own.
-        let has_model = !here.middlewares.is_empty() || here.tls.as_ref().is_some();
+        let has_model = !here.middlewares.is_empty()
+            || here.tls.as_ref().is_some()
+            || entry_point.observability.is_some();
         let route_name =
             if on_several && has_model { format!("{entry_name}-{qualified}") } else { qualified };
         let service_name = qualify(&config.service, provider);
@@ -139,18 +139,21 @@ impl Table {
                 (Chain::default(), RouteService::Internal(not_found()), Some(reason))
             }
         };
-        let internal = service_name.ends_with("@internal");
-        let counted = !internal || context.count_internals;
+        let blocks = [config.observability.as_ref(), entry_point.observability.as_ref()];
+        let mut observed = Observed::new(blocks);
+        if service_name.ends_with("@internal") {
+            observed = observed.and(context.internals);
+        }
         let route = Route {
-            metrics: context.metrics.router(&route_name, &service_name).filter(|_| counted),
-            service_metrics: context.metrics.service(&service_name).filter(|_| counted),
+            metrics: context.metrics.router(&route_name, &service_name).filter(|_| observed.metrics),
+            service_metrics: context.metrics.service(&service_name).filter(|_| observed.metrics),
             name: route_name.into(),
             chain,
             service,
             service_name: service_name.into(),
             broken: broken.clone(),
             tls_options,
-            access_log: !internal || context.log_internals,
+            observed,
         };
         let priority = match config.priority {
             0 => default_priority(&config.rule),

@@ -1,7 +1,5 @@
 //! The session store of this process and where it lies.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,18 +11,13 @@ use crate::oidc::session::{
 /// The file of the default store.
 const FILE: &str = "sessions.sqlite";
 
-/// Opens the sessions of this machine: a second process shares them by the same file.
+/// Opens the sessions of this machine: a second process shares them by the same file. The folder is made if it is
+/// missing, for nobody else.
 ///
 /// # Errors
-/// No folder, no random numbers, no thread. A file that cannot be used is no error here: readiness
-/// tells of it, and it is tried again.
+/// No random numbers, no thread. A folder or file that cannot be used is no error here: readiness tells of it, and it
+/// is tried again.
 pub fn open(folder: &Path) -> Result<Sessions, String> {
-    // Nobody else's business; the file in it is closed to others, too.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| format!("{}: {error}", folder.display()))?;
     let store = SqliteStore::open(folder.join(FILE)).map_err(|error| error.to_string())?;
     over(Arc::new(store))
 }
@@ -80,11 +73,11 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_folder_is_closed_to_others() {
+    #[tokio::test]
+    async fn the_folder_is_closed_to_others() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("state/portcullis");
-        open(&folder).unwrap();
+        open(&folder).unwrap().count().await.unwrap();
         let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
+use pingora::connectors::L4Connect;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddress;
 use pingora::upstreams::peer::{ALPN, H1UpgradePolicy, HttpPeer, Scheme};
 use thiserror::Error;
@@ -13,6 +14,7 @@ use url::{Host, Url};
 
 use super::Transport;
 use super::dns::{Name, Names};
+use super::severable::Gated;
 use crate::config::dynamic::Server;
 
 /// Why a server's URL cannot be used.
@@ -66,6 +68,8 @@ pub struct Endpoint {
     response_header_timeout: Option<Duration>,
     /// A peer but for its address.
     template: HttpPeer,
+    /// Makes the connections for upgrades.
+    gated: Arc<Gated>,
 }
 
 impl Endpoint {
@@ -108,6 +112,7 @@ impl Endpoint {
             preferred: AtomicUsize::new(0),
             response_header_timeout: transport.response_header,
             template: template(transport, parsed.tls, parsed.h2c, sni),
+            gated: Arc::new(Gated { dial: transport.dial }),
         })
     }
 
@@ -171,6 +176,11 @@ impl Endpoint {
             // An upgrade exists in HTTP/1.1 only, and a tunnel may be silent for as long as it likes.
             peer.options.alpn = ALPN::H1;
             peer.options.read_timeout = None;
+            let gated: Arc<dyn L4Connect + Send + Sync> = self.gated.clone();
+            peer.options.custom_l4 = Some(gated);
+            // Not shared with other requests: the engine tells such connections not apart.
+            peer.group_key = !peer.group_key;
+            peer.options.idle_timeout = Some(Duration::ZERO);
         }
         if wanted == Use::OtherUpgrade {
             peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Preserve;
@@ -298,6 +308,7 @@ mod tests {
         let peer = endpoint("https://127.0.0.1").peer(0, Use::WebSocket).unwrap();
         assert_eq!(peer.options.alpn, ALPN::H1);
         assert_eq!(peer.options.read_timeout, None);
+        assert!(peer.options.custom_l4.is_some(), "behind a gate");
         assert_eq!(peer.options.http_upstream_request_policy.h1_upgrade, H1UpgradePolicy::WebSocketOnly);
         let peer = endpoint("http://127.0.0.1").peer(0, Use::OtherUpgrade).unwrap();
         assert_eq!(peer.options.http_upstream_request_policy.h1_upgrade, H1UpgradePolicy::Preserve);

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod access_log;
 mod conf;
 mod forwarding;
 mod harness_check;
@@ -16,6 +17,7 @@ mod oidc_logout;
 mod oidc_refresh;
 mod oidc_requests;
 mod oidc_sessions;
+mod oidc_store;
 mod protocol;
 mod protocol_faults;
 mod proxy_protocol;

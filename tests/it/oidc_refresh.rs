@@ -55,12 +55,16 @@ async fn five_hundred_requests_on_an_expired_session_make_one_grant() {
 
 #[tokio::test]
 async fn before_the_end_the_refresh_is_in_the_background() {
+    // With a grace period longer than the life a refresh is due at half of it.
     let mut plan = Plan::new().plugin("refreshGracePeriodSeconds: 3600");
-    plan.provider.access_token_ttl = Duration::from_secs(600);
+    plan.provider.access_token_ttl = Duration::from_secs(20);
     let world = plan.start().await;
     let (fault, gate) = refresh_fault(Answer::Genuine).gate();
     world.idp.add_fault(fault);
     let browser = world.browser_of("alice").await;
+    assert!(World::is_from_service(&browser.fetch(&world.at("/x")).await));
+    assert_eq!(world.grants("refresh_token"), 0, "not right after the login");
+    tokio::time::sleep(Duration::from_secs(10)).await;
     for _ in 0..10 {
         assert!(World::is_from_service(&browser.fetch(&world.at("/x")).await));
     }
@@ -131,10 +135,12 @@ async fn an_outage_logs_nobody_out() {
 #[tokio::test]
 async fn an_outage_before_the_end_is_not_noticed_at_all() {
     let mut plan = Plan::new().plugin("refreshGracePeriodSeconds: 3600");
-    plan.provider.access_token_ttl = Duration::from_secs(600);
+    plan.provider.access_token_ttl = Duration::from_secs(20);
     let world = plan.start().await;
     world.idp.add_fault(refresh_fault(Answer::Status(500)));
     let browser = world.browser_of("alice").await;
+    // Half of the life.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     for _ in 0..20 {
         assert!(World::is_from_service(&browser.fetch(&world.at("/x")).await));
     }

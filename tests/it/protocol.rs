@@ -40,24 +40,41 @@ async fn websockets_carry_messages_both_ways() {
 }
 
 /// The tunnel must live although the 101 and the first message arrive while the request is still being finished.
-/// It nearly always does; the engine still loses a tunnel now and then when the 101 is there before the engine has
-/// looked at the end of the request, and nothing on our side of its interface can hold the 101 back.
-#[tokio::test]
-#[ignore = "pingora#946 is open: about one eager tunnel in a hundred dies on several threads"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pingora_946_an_eager_websocket_server_keeps_its_tunnel() {
+    const CLIENTS: usize = 8;
+    const ROUNDS: usize = 100;
     let origin = WebSocketOrigin::start(Some("hello")).await;
     let proxy = Setup::to(origin.address).start().await;
-    for round in 0..50 {
-        let request = format!("ws://{}/", proxy.web()).into_client_request().unwrap();
-        let (mut socket, _) = soon("a WebSocket", tokio_tungstenite::connect_async(request)).await.unwrap();
-        let greeting = soon("the greeting", socket.next()).await.expect("the tunnel died");
-        let greeting = greeting.unwrap_or_else(|error| panic!("round {round}: {error}"));
-        assert_eq!(greeting.into_text().unwrap().as_str(), "hello", "round {round}");
-        socket.send("back".into()).await.unwrap();
-        let echo = soon("the echo", socket.next()).await.expect("the tunnel died").unwrap();
-        assert_eq!(echo.into_text().unwrap().as_str(), "back", "round {round}");
+    let clients = (0..CLIENTS).map(|client| {
+        let url = format!("ws://{}/", proxy.web());
+        tokio::spawn(async move {
+            for round in 0..ROUNDS {
+                eager_exchange(&url).await.unwrap_or_else(|error| panic!("{client}, round {round}: {error}"));
+            }
+        })
+    });
+    for client in futures_util::future::join_all(clients).await {
+        client.unwrap();
     }
-    assert_eq!(origin.connections.load(Ordering::SeqCst), 50);
+    assert_eq!(origin.connections.load(Ordering::SeqCst), CLIENTS * ROUNDS);
+}
+
+/// A server that greets at once, and one message there and back.
+async fn eager_exchange(url: &str) -> Result<(), String> {
+    let request = url.into_client_request().unwrap();
+    let opened = soon("a WebSocket", tokio_tungstenite::connect_async(request)).await;
+    let (mut socket, _) = opened.map_err(|error| error.to_string())?;
+    for expected in ["hello", "back"] {
+        let message = soon(expected, socket.next()).await.ok_or("the tunnel died")?;
+        let text =
+            message.map_err(|error| error.to_string())?.into_text().map_err(|error| error.to_string())?;
+        if text.as_str() != expected {
+            return Err(format!("{text} in place of {expected}"));
+        }
+        socket.send("back".into()).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -271,6 +288,18 @@ async fn idle_client_connections_are_kept_and_reused() {
     let connections: std::collections::BTreeSet<usize> =
         origin.requests().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections.len(), 1, "the service's connection is reused");
+}
+
+#[tokio::test]
+async fn a_connection_closes_when_any_of_its_lines_says_so() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(&origin).await;
+    for lines in ["Connection: close", "Connection: X-Hop, close", "Connection: X-Hop\r\nConnection: close"] {
+        let mut client = Connection::open(proxy.web()).await;
+        client.send(format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\nX-Hop: 1\r\n\r\n")).await;
+        assert_eq!(client.response().await.status(), 200);
+        assert!(client.is_over().await, "{lines}");
+    }
 }
 
 #[tokio::test]

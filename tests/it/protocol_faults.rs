@@ -51,6 +51,37 @@ async fn malformed_requests_are_refused_and_the_connection_closed() {
     assert_eq!(get(proxy.web(), "a", "/", &[]).await.status(), 200, "it lives on");
 }
 
+/// The engine takes an empty size line for the last chunk's and then waits for an end that never comes.
+#[tokio::test]
+async fn malformed_chunks_are_refused_and_the_connection_closed() {
+    let (origin, proxy) = plain().await;
+    for body in [
+        "\r\n0\r\n\r\n",
+        "\r\n\r\n",
+        ";a=b\r\n\r\n",
+        "xyz\r\n",
+        "-1\r\n",
+        "11111111111111111\r\n",
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloX\r\n0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+        "5\r\nhello\r\n\r\n0\r\n\r\n",
+        "0\r\n\n",
+        "0\r\nX: 1\n\r\n",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        assert_eq!(refused(&proxy, &request).await, 400, "{body:?}");
+    }
+    assert!(origin.requests().iter().all(|seen| seen.body != b"hello"), "{:?}", origin.requests());
+    // Also when it comes later than the head.
+    let mut connection = Connection::open(proxy.web()).await;
+    connection.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    tokio::task::yield_now().await;
+    connection.send("\r\n").await;
+    assert_eq!(connection.response().await.status(), 400);
+    assert!(connection.is_over().await);
+}
+
 #[tokio::test]
 async fn what_is_not_implemented_says_so() {
     let (origin, proxy) = plain().await;

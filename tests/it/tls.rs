@@ -36,7 +36,7 @@ const ANY: &str = "    any: {rule: PathPrefix(`/`), service: s, tls: {}}\n";
 impl Secure {
     async fn start(routers: &str, tls: &str) -> Self {
         let (authority, origin) = (Authority::new(), Origin::start().await);
-        let setup = Setup::new().entry_point("secure", "");
+        let setup = Setup::new().entry_point("secure", "").fixed("accessLog: {format: json}");
         let names = ["exact.example.test", "wild.example.test", "default.example.test", "inner"];
         for (file, name) in names.iter().zip([
             "exact.sub.example.test",
@@ -161,6 +161,8 @@ async fn a_client_certificate_can_be_demanded() {
     let knock = Knock { certificate: Some(&known), ..Knock::on("inner.example.test") };
     assert_eq!(secure.status(&knock).await, Some(200));
     assert_eq!(secure.status(&Knock::on("exact.sub.example.test")).await, Some(200));
+    let subject = "\"TLSClientSubject\":\"CN=client\"";
+    eventually("the log names the client", || async { secure.proxy.log().contains(subject) }).await;
 }
 
 /// Shaking hands under one name and asking for another must not walk around the other's options.

@@ -2,6 +2,8 @@
 //!
 //! Pingora decides what the body is; this only follows, so that no byte of a next request gets
 //! into the hands of the one before it, and so that a missing body can be told from a slow answer.
+//! It is the stricter of the two: what it cannot follow never reaches Pingora, which takes an empty
+//! chunk size for the last chunk's.
 
 /// Longest chunk-size line and longest trailer line that are followed.
 const MAX_LINE: usize = 16 << 10;
@@ -20,7 +22,7 @@ impl Framing {
     }
 
     pub(super) fn chunked() -> Self {
-        Self::Chunked(Chunks { state: ChunkState::Size { size: 0, line: 0, digits: 0, extension: false } })
+        Self::Chunked(Chunks { state: ChunkState::BEGIN })
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -28,6 +30,11 @@ impl Framing {
             Self::Length(left) => *left == 0,
             Self::Chunked(chunks) => chunks.state == ChunkState::Complete,
         }
+    }
+
+    /// Whether what came is not chunked coding, so that nobody knows where the body ends.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, Self::Chunked(chunks) if chunks.state == ChunkState::Broken)
     }
 
     /// How many of the bytes of `input` belong to the body; they are then accounted for.
@@ -53,15 +60,21 @@ pub(super) struct Chunks {
 enum ChunkState {
     /// In a chunk-size line.
     Size { size: u64, line: usize, digits: usize, extension: bool },
+    /// Behind the CR of a chunk-size line.
+    SizeEnd { size: u64 },
     /// In a chunk's data.
     Data(u64),
-    /// In the line end after a chunk's data.
+    /// Behind a chunk's data.
     DataEnd,
+    /// Behind the CR that follows a chunk's data.
+    DataLineEnd,
     /// In the trailer section; `line` bytes of a line so far.
     Trailer { line: usize },
+    /// Behind the CR of a trailer line of `line` bytes.
+    TrailerEnd { line: usize },
     /// Behind the last byte of the body.
     Complete,
-    /// Not chunked coding. Everything is passed on, for Pingora to refuse.
+    /// Not chunked coding.
     Broken,
 }
 
@@ -70,8 +83,7 @@ impl Chunks {
         let mut taken = 0;
         while let Some(rest) = input.get(taken..).filter(|rest| !rest.is_empty()) {
             match self.state {
-                ChunkState::Complete => break,
-                ChunkState::Broken => return input.len(),
+                ChunkState::Complete | ChunkState::Broken => break,
                 ChunkState::Data(left) => {
                     let n = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                     taken += n;
@@ -92,33 +104,43 @@ impl Chunks {
 }
 
 impl ChunkState {
+    const BEGIN: Self = Self::Size { size: 0, line: 0, digits: 0, extension: false };
+
+    /// Lines end with CR LF and nothing else: who takes a lone LF for a line end sees other chunks
+    /// than who does not.
     fn next(self, byte: u8) -> Self {
         match (self, byte) {
-            (Self::Size { digits: 0, .. }, b'\n' | b'\r' | b';') => Self::Broken,
-            (Self::Size { size: 0, .. }, b'\n') => Self::Trailer { line: 0 },
-            (Self::Size { size, .. }, b'\n') => Self::Data(size),
-            (Self::Size { line, .. }, _) if line >= MAX_LINE => Self::Broken,
-            (Self::Size { size, line, digits, extension: false }, byte) => {
-                match char::from(byte).to_digit(16) {
-                    Some(digit) if digits < 16 => {
-                        let size = size << 4 | u64::from(digit);
-                        Self::Size { size, line: line + 1, digits: digits + 1, extension: false }
-                    }
-                    Some(_) => Self::Broken,
-                    None => Self::Size { size, line: line + 1, digits, extension: true },
-                }
+            (Self::Size { size, line, digits, extension }, byte) => {
+                Self::in_size_line(byte, size, line, digits, extension)
             }
-            (Self::Size { size, line, digits, extension: true }, _) => {
-                Self::Size { size, line: line + 1, digits, extension: true }
+            (Self::SizeEnd { size: 0 }, b'\n') => Self::Trailer { line: 0 },
+            (Self::SizeEnd { size }, b'\n') => Self::Data(size),
+            (Self::DataEnd, b'\r') => Self::DataLineEnd,
+            (Self::DataLineEnd, b'\n') => Self::BEGIN,
+            (Self::Trailer { line }, b'\r') => Self::TrailerEnd { line },
+            (Self::Trailer { line }, byte) if byte != b'\n' && line < MAX_LINE => {
+                Self::Trailer { line: line + 1 }
             }
-            (Self::DataEnd, b'\r') => Self::DataEnd,
-            (Self::DataEnd, b'\n') => Self::Size { size: 0, line: 0, digits: 0, extension: false },
-            (Self::Trailer { line: 0 }, b'\n') => Self::Complete,
-            (Self::Trailer { .. }, b'\n') => Self::Trailer { line: 0 },
-            // A lone CR does not make a line.
-            (Self::Trailer { line: 0 }, b'\r') => Self::Trailer { line: 0 },
-            (Self::Trailer { line }, _) if line < MAX_LINE => Self::Trailer { line: line + 1 },
+            (Self::TrailerEnd { line: 0 }, b'\n') => Self::Complete,
+            (Self::TrailerEnd { .. }, b'\n') => Self::Trailer { line: 0 },
             (same @ (Self::Data(_) | Self::Complete), _) => same,
+            _ => Self::Broken,
+        }
+    }
+
+    fn in_size_line(byte: u8, size: u64, line: usize, digits: usize, extension: bool) -> Self {
+        let digit = char::from(byte).to_digit(16).filter(|_| !extension);
+        match (byte, digit) {
+            (_, Some(digit)) if digits < 16 => {
+                let size = size << 4 | u64::from(digit);
+                Self::Size { size, line: line + 1, digits: digits + 1, extension: false }
+            }
+            // Without a digit there is no size to end or to extend.
+            _ if digit.is_some() || digits == 0 || line >= MAX_LINE => Self::Broken,
+            (b'\r', _) => Self::SizeEnd { size },
+            (b';' | b' ' | b'\t', _) => Self::Size { size, line: line + 1, digits, extension: true },
+            (b'\n', _) => Self::Broken,
+            _ if extension => Self::Size { size, line: line + 1, digits, extension: true },
             _ => Self::Broken,
         }
     }
@@ -154,10 +176,43 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_chunked_is_passed_on() {
-        for bad in [&b"\r\n"[..], b"xyz\r\n", b"11111111111111111\r\n", b"1\r\naX\r\n"] {
-            let (_, complete) = chunked(&[bad, b"0\r\n\r\nGET /"].concat());
-            assert!(!complete, "{}", bad.escape_ascii());
+    fn what_is_not_chunked_is_broken() {
+        for bad in [
+            &b"\r\n"[..],
+            b";a=b\r\n",
+            b" 1\r\n",
+            b"-1\r\n",
+            b"0x1\r\n",
+            b"1,1\r\n",
+            b"xyz\r\n",
+            b"11111111111111111\r\n",
+            b"1\na\r\n",
+            b"1\ra\r\n",
+            b"1;\na\r\n",
+            b"1\r\naX\r\n",
+            b"1\r\na\n",
+            b"1\r\na\r\r\n",
+            b"0\r\nX: 1\n\r\n",
+            b"0\r\n\n",
+            b"0\r\n\rX\r\n",
+        ] {
+            let input = [bad, b"0\r\n\r\nGET /"].concat();
+            let mut whole = Framing::chunked();
+            whole.take(&input);
+            assert!(whole.is_broken(), "{}", bad.escape_ascii());
+            let mut bytewise = Framing::chunked();
+            for byte in &input {
+                bytewise.take(&[*byte]);
+            }
+            assert_eq!(bytewise, whole, "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_size_may_be_followed_by_space_and_extensions() {
+        for size in ["3 ", "03\t", "3;a", "3 ; a=\"b;c\"", "0000000000000003"] {
+            let body = format!("{size}\r\nabc\r\n0\r\n\r\n");
+            assert_eq!(chunked(body.as_bytes()), (body.len(), true), "{body:?}");
         }
     }
 

@@ -253,6 +253,9 @@ impl H1 {
         if !wire.input.is_empty() {
             let window = wire.input.len().min(buf.remaining());
             let taken = framing.take(wire.input.get(..window).unwrap_or_default());
+            if framing.is_broken() {
+                return self.malformed_body(wire);
+            }
             wire.hand_out(buf, taken);
             return Poll::Ready(Ok(()));
         }
@@ -271,11 +274,22 @@ impl H1 {
         let filled = buf.filled().len();
         let new = buf.filled().get(filled.saturating_sub(n)..).unwrap_or_default();
         let taken = framing.take(new);
+        if framing.is_broken() {
+            buf.set_filled(filled.saturating_sub(n));
+            return self.malformed_body(wire);
+        }
         if let Some(excess) = new.get(taken..).filter(|excess| !excess.is_empty()) {
             wire.input.extend_from_slice(excess);
             buf.set_filled(filled.saturating_sub(n).saturating_add(taken));
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Nobody knows where the body ends. The request fails, which is answered where requests are.
+    fn malformed_body(&self, wire: &Wire) -> Poll<io::Result<()>> {
+        debug!(peer = %wire.conn.peer, "malformed chunked body");
+        self.events.rejected(&wire.conn.entry_point, RejectReason::MalformedBody);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the request body is not chunked coding")))
     }
 
     fn poll_body_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -129,6 +129,7 @@ struct Fields {
     transfer_encodings: usize,
     upgrade: bool,
     connection_upgrade: bool,
+    host: bool,
 }
 
 impl Fields {
@@ -141,6 +142,10 @@ impl Fields {
         }
         let value = value.get(1..).unwrap_or_default().trim_ascii();
         match name.len() {
+            // Pingora refuses a second one too, but in its own name.
+            4 if name.eq_ignore_ascii_case(b"host") && std::mem::replace(&mut self.host, true) => {
+                return Err(RejectReason::Malformed);
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.connection_upgrade |= tokens(value).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
@@ -261,6 +266,7 @@ mod tests {
             "Content-Length : 5\r\n",
             " folded\r\n",
             "nothing\r\n",
+            "host: a\r\n",
             ": empty\r\n",
         ] {
             assert_eq!(lines(malformed), Err(RejectReason::Malformed), "{malformed:?}");

@@ -15,6 +15,8 @@ pub enum RejectReason {
     ServerName,
     /// A request line that is none, or framing that contradicts itself: 400.
     Malformed,
+    /// A body that is not the chunked coding that it should be: 400, from the proxy.
+    MalformedBody,
     /// The head did not arrive in time: 408.
     HeaderTimeout,
     /// The request line is too long: 414.
@@ -32,7 +34,7 @@ impl RejectReason {
     pub fn status(self) -> Option<StatusCode> {
         match self {
             Self::ProxyHeader | Self::HandshakeTimeout | Self::Handshake | Self::ServerName => None,
-            Self::Malformed => Some(StatusCode::BAD_REQUEST),
+            Self::Malformed | Self::MalformedBody => Some(StatusCode::BAD_REQUEST),
             Self::HeaderTimeout => Some(StatusCode::REQUEST_TIMEOUT),
             Self::TargetTooLong => Some(StatusCode::URI_TOO_LONG),
             Self::HeaderTooLarge => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
@@ -49,6 +51,7 @@ impl RejectReason {
             Self::Handshake => "handshake",
             Self::ServerName => "server_name",
             Self::Malformed => "malformed",
+            Self::MalformedBody => "malformed_body",
             Self::HeaderTimeout => "header_timeout",
             Self::TargetTooLong => "target_too_long",
             Self::HeaderTooLarge => "header_too_large",

@@ -3,7 +3,7 @@
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use super::{CookieError, LOGIN, SESSION, check_prefix};
+use super::Cookies;
 
 /// What is to be done with the `Cookie` headers of a request before a service sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,26 +17,39 @@ pub enum CookieEdit {
     Replace(HeaderValue),
 }
 
-/// Which cookies are ours: those of every policy, so that no service sees another policy's either.
+/// Which cookies are ours: those of every policy, so that no service sees another policy's either. Those of a service
+/// that is a Portcullis itself, with clients of its own, are not.
 #[derive(Clone, Debug, Default)]
 pub struct OwnCookies {
-    prefixes: Box<[Box<[u8]>]>,
+    policies: Box<[Own]>,
+}
+
+/// The names of one policy, without security prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Own {
+    session: Box<[u8]>,
+    plain_session: Box<[u8]>,
+    /// How the names of login cookies begin.
+    login: Box<[u8]>,
 }
 
 impl OwnCookies {
-    /// The cookies of the policies with these `cookiePrefix`es.
-    ///
-    /// # Errors
-    /// [`CookieError::Prefix`] if one cannot be a prefix.
-    pub fn new<'a>(prefixes: impl IntoIterator<Item = &'a str>) -> Result<Self, CookieError> {
-        let mut all: Vec<Box<[u8]>> = Vec::new();
-        for prefix in prefixes {
-            check_prefix(prefix)?;
-            if !all.iter().any(|known| **known == *prefix.as_bytes()) {
-                all.push(prefix.as_bytes().into());
+    /// The cookies of these policies.
+    pub fn of<'a>(policies: impl IntoIterator<Item = &'a Cookies>) -> Self {
+        let mut all: Vec<Own> = Vec::new();
+        for cookies in policies {
+            let names = &cookies.http;
+            let bytes = |name: &str| name.as_bytes().into();
+            let own = Own {
+                session: bytes(&names.session),
+                plain_session: bytes(&names.plain_session),
+                login: bytes(&names.login),
+            };
+            if !all.contains(&own) {
+                all.push(own);
             }
         }
-        Ok(Self { prefixes: all.into() })
+        Self { policies: all.into() }
     }
 
     /// How the headers have to be rewritten. Allocates only if ours and others are in there.
@@ -80,10 +93,9 @@ impl OwnCookies {
     fn is_ours(&self, part: &[u8]) -> bool {
         let name = part.split(|b| *b == b'=').next().unwrap_or_default();
         let name = without_security_prefix(name.trim_ascii());
-        self.prefixes.iter().any(|prefix| {
-            name.strip_prefix(&**prefix)
-                .is_some_and(|rest| rest == SESSION.as_bytes() || rest.starts_with(LOGIN.as_bytes()))
-        })
+        self.policies
+            .iter()
+            .any(|own| *name == *own.session || *name == *own.plain_session || name.starts_with(&own.login))
     }
 }
 

@@ -85,7 +85,7 @@ fn login_attempts_are_listed() {
 
 #[test]
 fn services_get_all_cookies_but_ours() {
-    let own = OwnCookies::new(["pc_", "other."]).unwrap();
+    let own = OwnCookies::of(&[cookies(), Cookies::new("other.", None, None).unwrap()]);
     let edit = |list: &[&str]| own.edit(&headers(list));
     let replace = |value: &str| CookieEdit::Replace(HeaderValue::from_str(value).unwrap());
     assert_eq!(edit(&[]), CookieEdit::Keep);
@@ -99,6 +99,24 @@ fn services_get_all_cookies_but_ours() {
     assert_eq!(edit(&["a=1", "pc_login_q=x", "b=2"]), replace("a=1; b=2"));
     assert_eq!(edit(&["a=\"1; pc_session=x; 2\""]), replace("a=\"1; 2\""));
     assert_eq!(edit(&["pc_session"]), CookieEdit::Drop);
+}
+
+#[test]
+fn clients_have_names_of_their_own() {
+    let (a, b) = (cookies().for_client("aaaa1111"), cookies().for_client("bbbb2222"));
+    assert_eq!(a.session_name(true), "__Host-pc_session_aaaa1111");
+    assert_eq!(a.login_name(false, "x1"), "pc_login_aaaa1111_x1");
+    assert_eq!(a.plain_session_name(true), "__Host-pc_session");
+    let wide = Cookies::new("p", None, Some("/app")).unwrap().for_client("aaaa1111");
+    assert_eq!(wide.session_name(true), "__Secure-psession_aaaa1111");
+    let both = headers(&["pc_login_aaaa1111_x=1; pc_login_bbbb2222_y=2"]);
+    assert_eq!(b.logins(&both, false).collect::<Vec<_>>(), [("y", "2")]);
+
+    // Those of a Portcullis behind us pass, ours do not, those of before neither.
+    let own = OwnCookies::of([&a]);
+    let edit = own.edit(&headers(&["__Host-pc_session_aaaa1111=1; pc_session=2; pc_login_aaaa1111_x=3"]));
+    assert_eq!(edit, CookieEdit::Drop);
+    assert_eq!(own.edit(&headers(&["pc_session_bbbb2222=1; pc_login_bbbb2222_y=2"])), CookieEdit::Keep);
 }
 
 /// Headers as browsers and others write them, ours among them or not.
@@ -115,7 +133,7 @@ fn any_header() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_edit_lets_ours_through_or_loses_another(list in prop::collection::vec(any_header(), 0..3)) {
-        let own = OwnCookies::new(["pc_"]).unwrap();
+        let own = OwnCookies::of(&[cookies()]);
         let mut request = HeaderMap::new();
         for header in &list {
             request.append(COOKIE, HeaderValue::from_str(header).unwrap());
@@ -142,7 +160,7 @@ proptest! {
             let cookies = cookies();
             prop_assert!(cookies.session_ids(&request, true).count() <= MAX_SAME_NAME);
             let _ = cookies.logins(&request, false).count();
-            let _ = OwnCookies::new(["pc_"]).unwrap().edit(&request);
+            let _ = OwnCookies::of(&[cookies]).edit(&request);
         }
     }
 }

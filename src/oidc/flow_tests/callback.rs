@@ -25,8 +25,8 @@ async fn login_to_forward() {
     assert_eq!(outcome.identity().user.as_deref(), Some("alice@example.com"));
     assert!(outcome.identity().strip_authorization);
     assert!(outcome.set_cookies.is_empty(), "an unchanged session sets no cookie");
-    let session: Vec<_> = browser.cookies.keys().collect();
-    assert_eq!(session, ["_oidc_raczylo_login_rounds", "_oidc_raczylo_session"]);
+    let names: Vec<_> = browser.cookies.keys().cloned().collect();
+    assert_eq!(names, [policy.cookies().login_name(false, "rounds"), session_cookie(&policy)]);
 }
 
 #[tokio::test]
@@ -387,7 +387,7 @@ async fn userinfo_completes_the_claims() {
     world.provider.script().userinfo = (200, json!({"sub": "mallory", "email": "alice@info"}));
     let mut browser = Browser::default();
     assert_eq!(browser.login(&world, &policy, "/").await.status(), 502);
-    assert!(!browser.cookies.contains_key("_oidc_raczylo_session"));
+    assert!(!browser.cookies.contains_key(&session_cookie(&policy)));
 
     world.provider.script().userinfo = (503, json!({}));
     assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "the name is not known");

@@ -83,7 +83,7 @@ async fn who_is_not_sent_to_login() {
     for (method, target) in [("GET", "/public"), ("POST", "/public/x"), ("OPTIONS", "/public"), ("GET", "/")]
     {
         let mut browser = Browser::default();
-        browser.cookies.insert("_oidc_raczylo_session".into(), "junk".into());
+        browser.cookies.insert(session_cookie(&policy), "junk".into());
         browser.cookies.insert("app".into(), "1".into());
         let outcome = browser.send(&world, &policy, method, target, API).await;
         let identity = outcome.identity();
@@ -153,7 +153,7 @@ async fn a_loop_ends_in_a_page() {
     for round in 0..10 {
         let outcome = browser.login(&world, &policy, "/page").await;
         assert_eq!(outcome.status(), 302, "round {round}");
-        assert!(browser.cookies.remove("_oidc_raczylo_session").is_some());
+        assert!(browser.cookies.remove(&session_cookie(&policy)).is_some());
     }
     let outcome = browser.get(&world, &policy, "/page").await;
     assert_eq!(outcome.status(), 508);
@@ -178,4 +178,54 @@ async fn login_can_be_off() {
     let world = World::new().await;
     let policy = world.policy(&[("disableLogin", "true")]);
     assert_eq!(Browser::default().get(&world, &policy, "/").await.status(), 401);
+}
+
+/// Keycloak says so at the token endpoint to users without the role `offline_access`, and others at once to clients
+/// without the scope.
+#[tokio::test]
+async fn users_who_may_not_have_offline_access_log_in_without_it() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let not_allowed =
+        r#"{"error":"not_allowed","error_description":"Offline tokens not allowed for the user or client"}"#;
+    for at_once in [false, true] {
+        let mut browser = Browser::default();
+        let callback = browser.start(&world, &policy, "/deep").await;
+        let again = if at_once {
+            let state = callback.split("state=").nth(1).unwrap();
+            browser.get(&world, &policy, &format!("/cb?error=invalid_scope&state={state}")).await
+        } else {
+            world.provider.script().token_answer = Some((400, "application/json", not_allowed.to_owned()));
+            let again = browser.get(&world, &policy, &callback).await;
+            world.provider.script().token_answer = None;
+            again
+        };
+        assert_eq!(again.status(), 302);
+        assert_eq!(parameters(&again.location())["scope"], "openid profile email");
+        assert_eq!(browser.cookies.len(), 1, "the first attempt is gone");
+        let callback = callback_for(&world, &again.location());
+        assert_eq!(browser.get(&world, &policy, &callback).await.location(), "/deep");
+        assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_scope_is_asked_for_less_only_once_and_only_if_it_is_ours() {
+    let world = World::new().await;
+    let refuse = async |browser: &mut Browser, policy: &Policy, state: &str| {
+        browser.get(&world, policy, &format!("/cb?error=invalid_scope&state={state}")).await
+    };
+    let state = |location: &str| parameters(location)["state"].clone();
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let first = browser.get(&world, &policy, "/").await;
+    let second = refuse(&mut browser, &policy, &state(&first.location())).await;
+    let third = refuse(&mut browser, &policy, &state(&second.location())).await;
+    assert_eq!(third.status(), 400, "no loop");
+    assert!(third.body().contains("invalid_scope"));
+
+    let asked = world.policy(&[("scopes", "[offline_access]")]);
+    let first = browser.get(&world, &asked, "/").await;
+    let second = refuse(&mut browser, &asked, &state(&first.location())).await;
+    assert_eq!(second.status(), 400, "the operator wants it");
 }

@@ -2,8 +2,6 @@ use serde_json::json;
 
 use super::*;
 
-const SESSION: &str = "_oidc_raczylo_session";
-
 async fn logged_in(world: &World, policy: &Policy) -> Browser {
     let mut browser = Browser::default();
     assert_eq!(browser.login(world, policy, "/").await.status(), 302);
@@ -23,7 +21,7 @@ async fn to_the_provider_and_back() {
     assert_eq!(parameters["client_id"], "client");
     assert_eq!(parameters["post_logout_redirect_uri"], "http://app.example.com/");
     assert_eq!(parameters["id_token_hint"].matches('.').count(), 2);
-    assert!(!browser.cookies.contains_key(SESSION));
+    assert!(!browser.cookies.contains_key(&session_cookie(&policy)));
     assert_eq!(old.send(&world, &policy, "GET", "/", API).await.status(), 401, "dead at once");
 
     let wrong = browser.get(&world, &policy, "/?state=wrong").await;
@@ -31,7 +29,7 @@ async fn to_the_provider_and_back() {
     let page = browser.get(&world, &policy, &format!("/?state={}", parameters["state"])).await;
     assert_eq!(page.status(), 200);
     assert!(page.body().contains("You are logged out"));
-    assert!(!browser.cookies.contains_key("_oidc_raczylo_login_logout"));
+    assert!(!browser.cookies.contains_key(&policy.cookies().login_name(false, "logout")));
 }
 
 #[tokio::test]
@@ -73,7 +71,9 @@ async fn without_session_discovery_or_endpoint() {
     assert_eq!(outcome.location(), "http://app.example.com/bye");
     let again = Browser::default().get(&world, &policy, "/logout").await;
     assert_eq!(again.location(), "http://app.example.com/bye");
-    assert!(again.set_cookies.iter().any(|c| c.starts_with(SESSION) && c.contains("Max-Age=0")));
+    assert!(
+        again.set_cookies.iter().any(|c| c.starts_with(&session_cookie(&policy)) && c.contains("Max-Age=0"))
+    );
 
     let (away, _) = FakeProvider::stopped().await;
     let world = World::with(away);

@@ -2,15 +2,14 @@ use serde_json::json;
 
 use super::*;
 
-const SESSION: &str = "_oidc_raczylo_session";
-
 #[tokio::test]
 async fn cookies_that_are_none() {
     let world = World::new().await;
     let policy = world.policy(&[]);
     let mut browser = Browser::default();
     browser.login(&world, &policy, "/").await;
-    let good = browser.cookies[SESSION].clone();
+    let session = session_cookie(&policy);
+    let good = browser.cookies[&session].clone();
     let odd = [
         "",
         "x",
@@ -19,11 +18,11 @@ async fn cookies_that_are_none() {
         &"A".repeat(43),
         "\u{1F36A}",
         &"x".repeat(8000),
-        &format!("{good}; {SESSION}={good}"),
+        &format!("{good}; {session}={good}"),
     ];
     for value in odd {
         let mut browser = Browser::default();
-        let header = format!("{SESSION}={value}");
+        let header = format!("{session}={value}");
         let outcome = browser
             .send(&world, &policy, "GET", "/", &[("cookie", header.as_str()), ("sec-fetch-mode", "cors")])
             .await;
@@ -60,11 +59,11 @@ async fn a_login_gives_a_new_id_and_ends_the_old() {
     let callback = browser.clone();
     let mut again = callback;
     // A second tab that was opened before the first login finished.
-    again.cookies.remove(SESSION);
+    again.cookies.remove(&session_cookie(&policy));
     let target = again.start(&world, &policy, "/b").await;
-    again.cookies.insert(SESSION.into(), browser.cookies[SESSION].clone());
+    again.cookies.insert(session_cookie(&policy), browser.cookies[&session_cookie(&policy)].clone());
     assert_eq!(again.get(&world, &policy, &target).await.location(), "/b");
-    assert_ne!(again.cookies[SESSION], old.cookies[SESSION]);
+    assert_ne!(again.cookies[&session_cookie(&policy)], old.cookies[&session_cookie(&policy)]);
     assert_eq!(old.send(&world, &policy, "GET", "/", API).await.status(), 401);
     assert!(again.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
 }
@@ -75,7 +74,12 @@ async fn the_absolute_end() {
     let policy = world.policy(&[("sessionMaxAge", "100"), ("refreshGracePeriodSeconds", "1")]);
     let mut browser = Browser::default();
     let outcome = browser.login(&world, &policy, "/").await;
-    assert!(outcome.set_cookies.iter().any(|c| c.starts_with(SESSION) && c.contains("Max-Age=100;")));
+    assert!(
+        outcome
+            .set_cookies
+            .iter()
+            .any(|c| c.starts_with(&session_cookie(&policy)) && c.contains("Max-Age=100;"))
+    );
     world.clock.advance(SECOND * 99);
     assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
     world.clock.advance(SECOND);
@@ -100,7 +104,7 @@ async fn gates() {
     // A login of somebody who may not pass: 403, and still a session that can log out.
     let mut browser = Browser::default();
     assert_eq!(browser.login(&world, &closed, "/").await.status(), 403);
-    assert!(browser.cookies.contains_key(SESSION));
+    assert!(browser.cookies.contains_key(&session_cookie(&closed)));
     let logout = browser.get(&world, &closed, "/logout").await;
     assert!(logout.location().contains("id_token_hint="));
 }
@@ -288,4 +292,38 @@ async fn cost_of_a_session_check() {
         assert!(matches!(policy.decide(&request, now).await, Decision::Forward(_)));
     }
     println!("{:?} for each request", started.elapsed() / ROUNDS);
+}
+
+#[tokio::test]
+async fn two_clients_on_one_host_do_not_disturb_each_other() {
+    let world = World::new().await;
+    let (a, b) = (world.policy(&[]), world.policy(&[("clientID", "other"), ("callbackURL", "/cb2")]));
+    let mut browser = Browser::default();
+    // Two logins under way at once, too.
+    let from_a = browser.start(&world, &a, "/a").await;
+    let from_b = browser.start(&world, &b, "/b").await.replace("/cb?", "/cb2?");
+    for (policy, callback, target, client) in [(&a, from_a, "/a", "client"), (&b, from_b, "/b", "other")] {
+        world.provider.script().change = Some(Box::new(move |claims| {
+            claims.insert("aud".into(), client.into());
+        }));
+        let outcome = browser.get(&world, policy, &callback).await;
+        assert_eq!((outcome.status(), outcome.location().as_str()), (302, target), "{}", outcome.body());
+    }
+    for policy in [&a, &b, &a] {
+        let outcome = browser.send(&world, policy, "GET", "/", API).await;
+        assert!(outcome.identity().user.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_of_the_name_before_clients_had_their_own_still_counts() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let value = browser.cookies.remove(&session_cookie(&policy)).unwrap();
+    browser.cookies.insert("_oidc_raczylo_session".into(), value);
+    assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
+    browser.get(&world, &policy, "/logout").await;
+    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
 }

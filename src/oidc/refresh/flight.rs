@@ -183,8 +183,10 @@ impl Flight {
     /// The one grant.
     async fn refresh(&self) -> FlightOutcome {
         let (sessions, entry) = (&self.seat.sessions, &self.seat.entry);
-        let Some(record) = sessions.reread(entry).await else {
-            return self.gone_or_fail();
+        // If the store is down memory has enough of it.
+        let stored = sessions.reread(entry).await;
+        let Some(record) = stored.or_else(|| sessions.recall(entry)) else {
+            return FlightOutcome::Ended("gone");
         };
         if !self.is_due() {
             return FlightOutcome::Found;
@@ -225,7 +227,10 @@ impl Flight {
     async fn refused(&self, record: &SessionRecord) -> FlightOutcome {
         match self.seat.sessions.reread(&self.seat.entry).await {
             Some(newer) if newer.generation > record.generation => FlightOutcome::Found,
-            _ => self.end("invalid_grant").await,
+            Some(_) => self.end("invalid_grant").await,
+            None if self.seat.entry.is_ended() => self.end("invalid_grant").await,
+            // Whether there is a successor only the store can tell.
+            None => self.fail("refused, and the store is down", None),
         }
     }
 

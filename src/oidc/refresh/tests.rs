@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod outage;
 mod processes;
 
 use std::collections::HashSet;
@@ -33,6 +34,8 @@ struct Provider {
     asked: AtomicUsize,
     reused: AtomicBool,
     discarded: AtomicUsize,
+    /// Whether a refresh brings an ID token.
+    id_tokens: AtomicBool,
     /// Permits to answer; many unless a test holds the provider back.
     answers: Semaphore,
     life: u64,
@@ -48,6 +51,7 @@ impl Provider {
             asked: AtomicUsize::new(0),
             reused: AtomicBool::new(false),
             discarded: AtomicUsize::new(0),
+            id_tokens: AtomicBool::new(true),
             answers: Semaphore::new(10_000),
             life: 300,
         })
@@ -75,7 +79,7 @@ impl Provider {
             access_token: format!("access-{number}").into(),
             access_expiry: Some(end),
             refresh_token: Some(next.into()),
-            id_token: Some((format!("id-{number}").into(), end)),
+            id_token: self.id_tokens.load(Ordering::SeqCst).then(|| (format!("id-{number}").into(), end)),
             claims: None,
             identifier: None,
             sid: None,
@@ -392,11 +396,13 @@ fn short_lived_tokens_are_not_refreshed_all_the_time() {
         absolute: ms(3600),
         id: ms(end),
         access: ms(end),
+        created: ms(0),
         refreshed,
         refresh_token: ms(0),
     };
-    // 30 s tokens inside 60 s of grace: the first at once, then at half-life.
-    assert_eq!(standing(&timing(0, 30), ms(0), &settings), Standing::Due);
+    // 30 s tokens inside 60 s of grace: at half-life, those of the login too.
+    assert_eq!(standing(&timing(0, 30), ms(14), &settings), Standing::Good);
+    assert_eq!(standing(&timing(0, 30), ms(15), &settings), Standing::Due);
     let again = timing(ms(100), 130);
     assert_eq!(standing(&again, ms(114), &settings), Standing::Good);
     assert_eq!(standing(&again, ms(115), &settings), Standing::Due);

@@ -1,5 +1,7 @@
 //! The sessions of this process, found by cookie and by store key. Bounded: the longest idle ones go first.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,20 +11,68 @@ use dashmap::mapref::entry::Entry;
 use super::entry::SessionEntry;
 use super::id::{SessionId, SessionKey};
 
-/// Two maps. The first is keyed by the cookie value itself, so that a request costs one short hash and no keyed
-/// digest; it is never written anywhere. The second finds what another process changed.
+/// Two indexes of the same entries. The first goes by the cookie value itself, so that a request costs one short hash and
+/// no keyed digest; it is never written anywhere. The second finds what another process changed.
+///
+/// The keys stay in the entries: an index costs a pointer for each session.
 pub(super) struct Cache {
-    by_id: DashMap<SessionId, Arc<SessionEntry>>,
-    ids: DashMap<SessionKey, SessionId>,
+    by_id: DashMap<ById, ()>,
+    by_key: DashMap<ByKey, ()>,
     capacity: usize,
     shrinking: AtomicBool,
 }
+
+/// An entry as its id finds it.
+struct ById(Arc<SessionEntry>);
+
+/// An entry as its store key finds it.
+struct ByKey(Arc<SessionEntry>);
+
+impl Borrow<SessionId> for ById {
+    fn borrow(&self) -> &SessionId {
+        &self.0.id
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
+impl Borrow<SessionKey> for ByKey {
+    fn borrow(&self) -> &SessionKey {
+        &self.0.key
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
 
 impl Cache {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             by_id: DashMap::new(),
-            ids: DashMap::new(),
+            by_key: DashMap::new(),
             capacity: capacity.max(16),
             shrinking: AtomicBool::new(false),
         }
@@ -33,11 +83,12 @@ impl Cache {
     }
 
     pub(super) fn get(&self, id: &SessionId) -> Option<Arc<SessionEntry>> {
-        self.by_id.get(id).map(|entry| Arc::clone(&entry))
+        self.by_id.get(id).map(|found| Arc::clone(&found.key().0))
     }
 
     pub(super) fn get_by_key(&self, key: &SessionKey) -> Option<Arc<SessionEntry>> {
-        let id = *self.ids.get(key)?;
+        // By way of the id: what is not found by its cookie any more counts no more.
+        let id = self.by_key.get(key)?.key().0.id;
         self.get(&id)
     }
 
@@ -46,23 +97,27 @@ impl Cache {
         if self.by_id.len() >= self.capacity {
             self.shrink();
         }
-        let entry = match self.by_id.entry(entry.id) {
-            Entry::Occupied(there) => Arc::clone(there.get()),
-            Entry::Vacant(free) => Arc::clone(&free.insert(Arc::new(entry))),
+        let new = Arc::new(entry);
+        let entry = match self.by_id.entry(ById(Arc::clone(&new))) {
+            Entry::Occupied(there) => Arc::clone(&there.key().0),
+            Entry::Vacant(free) => {
+                free.insert(());
+                new
+            }
         };
-        self.ids.insert(entry.key, entry.id);
+        self.by_key.entry(ByKey(Arc::clone(&entry))).or_insert(());
         entry
     }
 
     pub(super) fn remove(&self, entry: &SessionEntry) {
-        self.ids.remove(&entry.key);
+        self.by_key.remove(&entry.key);
         self.by_id.remove(&entry.id);
     }
 
     /// Every entry, copied out shard by shard, so that no lock is held while the caller works.
     pub(super) fn select(&self, wanted: impl Fn(&SessionEntry) -> bool) -> Vec<Arc<SessionEntry>> {
         let all = self.by_id.iter();
-        all.filter(|entry| wanted(entry)).map(|entry| Arc::clone(&entry)).collect()
+        all.filter(|found| wanted(&found.key().0)).map(|found| Arc::clone(&found.key().0)).collect()
     }
 
     /// Drops what expired or was not asked for since `idle_before` (seconds); the store still has the living.
@@ -75,7 +130,7 @@ impl Cache {
         if self.shrinking.swap(true, Ordering::AcqRel) {
             return;
         }
-        let mut seen: Vec<u64> = self.by_id.iter().map(|entry| entry.seen()).collect();
+        let mut seen: Vec<u64> = self.by_id.iter().map(|found| found.key().0.seen()).collect();
         let at = seen.len() / 8;
         if at < seen.len() {
             let (_, limit, _) = seen.select_nth_unstable(at);
@@ -92,10 +147,10 @@ impl Cache {
     }
 
     fn retain(&self, mut keep: impl FnMut(&SessionEntry) -> bool) {
-        self.by_id.retain(|_, entry| {
+        self.by_id.retain(|ById(entry), ()| {
             let keep = entry.is_pinned() || keep(entry);
             if !keep {
-                self.ids.remove(&entry.key);
+                self.by_key.remove(&entry.key);
             }
             keep
         });
@@ -128,7 +183,7 @@ mod tests {
         assert!(cache.get(&hot.id).is_some());
         assert!(cache.get_by_key(&hot.key).is_some());
         assert!(cache.get(&pinned.id).is_some());
-        assert_eq!(cache.ids.len(), cache.by_id.len());
+        assert_eq!(cache.by_key.len(), cache.by_id.len());
     }
 
     #[test]
@@ -141,6 +196,6 @@ mod tests {
         assert!(cache.get(&idle.id).is_none() && cache.get(&busy.id).is_some());
         cache.sweep(u64::MAX, 50);
         assert_eq!(cache.len(), 0);
-        assert_eq!(cache.ids.len(), 0);
+        assert_eq!(cache.by_key.len(), 0);
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use secrecy::ExposeSecret;
+
 use super::Sessions;
 use super::entry::SessionEntry;
 use super::lookup::seal;
@@ -58,7 +60,7 @@ impl Sessions {
             }
             Err(error) => {
                 tracing::warn!(session = ?entry.key(), %error, "refreshed tokens are kept in memory until the store works");
-                entry.set_unsaved(Some(Arc::new(record.clone())));
+                entry.set_unsaved(seal(&entry.ring, &entry.id, &entry.key, &record).ok());
                 entry.install(&record);
                 self.inner.owe(entry);
                 if entry.is_ended() { Committed::Gone } else { Committed::Unsaved }
@@ -69,7 +71,7 @@ impl Sessions {
     /// Tries once more to write what the store could not take. The generation that the store still has is not
     /// known any more (several may have been lost), so it is read first.
     pub(super) async fn save(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
-        let Some(record) = entry.unsaved() else {
+        let Some(record) = entry.unsaved_record() else {
             return Ok(());
         };
         let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? else {
@@ -82,7 +84,7 @@ impl Sessions {
         }
         if self.swap(entry, row.generation, &record).await? == CasOutcome::Swapped {
             // A newer one may have come meanwhile; it is written by the next round.
-            if entry.unsaved().is_some_and(|newest| newest.generation == record.generation) {
+            if entry.unsaved_generation() == Some(record.generation) {
                 entry.set_unsaved(None);
             }
         }
@@ -95,9 +97,38 @@ impl Sessions {
         expected: u64,
         record: &SessionRecord,
     ) -> Result<CasOutcome, StoreError> {
-        let row = seal(&entry.ring, &entry.id, &entry.key, record)?;
+        let row = match self.completed(entry, record).await? {
+            Some(whole) => seal(&entry.ring, &entry.id, &entry.key, &whole)?,
+            None => seal(&entry.ring, &entry.id, &entry.key, record)?,
+        };
         let swapped = self.inner.store.compare_and_swap(&entry.key, expected, row).await;
         self.inner.note(swapped)
+    }
+
+    /// A record that was refreshed from memory, by a provider that sends no new ID token, has none: only the store has
+    /// the last one. None if nothing is missing.
+    async fn completed(
+        &self,
+        entry: &SessionEntry,
+        record: &SessionRecord,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        if !record.id_token.expose_secret().is_empty() {
+            return Ok(None);
+        }
+        match self.stored(entry).await {
+            Ok(stored) => {
+                Ok(stored.map(|stored| SessionRecord { id_token: stored.id_token, ..record.clone() }))
+            }
+            // A damaged row: what replaces it is better than nothing.
+            Err(StoreError::Corrupt(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The session as far as memory has it, for a refresh while the store is down: see `SessionProfile::recall`.
+    /// None if it has ended.
+    pub(in crate::oidc) fn recall(&self, entry: &SessionEntry) -> Option<SessionRecord> {
+        (!entry.is_ended()).then(|| entry.profile().recall(entry.scope))
     }
 
     /// Reads the store's generation into the entry; whether it is newer than what was known.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -10,7 +10,11 @@ use smallvec::SmallVec;
 
 use super::id::{ScopeId, SessionId, SessionKey};
 use super::keys::RingKey;
+use super::lookup::open;
+#[cfg(test)]
+use super::lookup::seal;
 use super::record::{SessionProfile, SessionRecord};
+use super::store::Stored;
 use super::stream::Streams;
 use crate::oidc::clock::from_unix_millis;
 use crate::oidc::refresh::RefreshSeat;
@@ -54,8 +58,8 @@ pub struct SessionEntry {
     seen: AtomicU64,
     profile: ArcSwap<SessionProfile>,
     memos: ArcSwapOption<Memos>,
-    /// The newest record while the store could not take it.
-    unsaved: Mutex<Option<Arc<SessionRecord>>>,
+    /// The newest record while the store could not take it: sealed, which takes half the memory of a parsed one.
+    unsaved: Mutex<Option<Box<Stored>>>,
     pub(in crate::oidc) refresh: RefreshSeat,
     pub(super) streams: Streams,
 }
@@ -158,19 +162,28 @@ impl SessionEntry {
         }
     }
 
-    pub(super) fn unsaved(&self) -> Option<Arc<SessionRecord>> {
-        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn unsaved(&self) -> MutexGuard<'_, Option<Box<Stored>>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_unsaved(&self, record: Option<Arc<SessionRecord>>) {
-        *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner) = record;
+    pub(super) fn unsaved_generation(&self) -> Option<u64> {
+        self.unsaved().as_ref().map(|row| row.generation)
+    }
+
+    pub(super) fn unsaved_record(&self) -> Option<SessionRecord> {
+        let row = self.unsaved().clone()?;
+        open(&self.ring, &self.id, &self.scope, &self.key, &row)
+    }
+
+    pub(super) fn set_unsaved(&self, row: Option<Stored>) {
+        *self.unsaved() = row.map(Box::new);
     }
 
     /// As after a commit that the store could not take.
     #[cfg(test)]
     pub(crate) fn keep_unsaved(&self, record: SessionRecord) {
         self.install(&record);
-        self.set_unsaved(Some(Arc::new(record)));
+        self.set_unsaved(seal(&self.ring, &self.id, &self.key, &record).ok());
     }
 
     pub(super) fn touch(&self, second: u64) {

@@ -140,6 +140,12 @@ impl ScopeId {
         Self(digest.as_ref().first_chunk::<16>().copied().unwrap_or_default())
     }
 
+    /// A short name for it, eight letters and digits, the same in every process.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        format!("{self:?}")
+    }
+
     pub(super) fn bytes(&self) -> &[u8; 16] {
         &self.0
     }

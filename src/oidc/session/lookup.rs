@@ -34,6 +34,9 @@ impl Sessions {
     ) -> Option<Arc<SessionEntry>> {
         let entry = self.inner.cache.get(id)?;
         let now = unix_millis(now);
+        if self.inner.hearing.is_lost(now) {
+            return None;
+        }
         if !self.may_open(&entry, scope) || !entry.is_live(now) {
             return None;
         }
@@ -43,6 +46,9 @@ impl Sessions {
 
     /// The session, from memory or from the store.
     pub async fn lookup(&self, id: &SessionId, scope: &ScopeId, now: SystemTime) -> Lookup {
+        if self.inner.hearing.is_lost(unix_millis(now)) {
+            return Lookup::StoreDown;
+        }
         let found = match self.inner.cache.get(id) {
             Some(entry) if !self.may_open(&entry, scope) => return Lookup::None,
             Some(entry) => self.recheck(entry).await,
@@ -84,11 +90,22 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`].
     pub async fn record(&self, entry: &SessionEntry) -> Result<Option<SessionRecord>, StoreError> {
-        if let Some(record) = entry.unsaved() {
-            return Ok(Some((*record).clone()));
+        if let Some(record) = entry.unsaved_record() {
+            return Ok(Some(record));
         }
-        let row = self.inner.note(self.inner.store.load(&entry.key).await)?;
-        Ok(row.and_then(|row| open(&entry.ring, &entry.id, &entry.scope, &entry.key, &row)))
+        self.stored(entry).await
+    }
+
+    /// The record as the store has it; none if the session is gone. A row that cannot be opened is damaged, which is
+    /// the store's failure and not the session's end.
+    pub(super) async fn stored(&self, entry: &SessionEntry) -> Result<Option<SessionRecord>, StoreError> {
+        let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? else {
+            return Ok(None);
+        };
+        match open(&entry.ring, &entry.id, &entry.scope, &entry.key, &row) {
+            Some(record) => Ok(Some(record)),
+            None => Err(StoreError::Corrupt("the record of a live session cannot be opened".to_owned())),
+        }
     }
 
     /// Ends a session: at once here, durably in the store, within a second in other processes.

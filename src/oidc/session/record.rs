@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::id::ScopeId;
-use crate::oidc::clock::unix_millis;
+use crate::oidc::clock::{from_unix_millis, unix_millis};
 
 /// Everything that is known of one login. Lives in the store, sealed.
 ///
@@ -94,9 +94,9 @@ impl std::fmt::Debug for SessionRecord {
 
 /// The part of a record that requests need; one immutable value for each generation.
 ///
-/// Tokens stay in the store, and claims are kept as JSON text: parsed claims take three times as much, and
+/// Of the tokens only the refresh token is here, the largest two stay in the store: with it a session goes on while the
+/// store is down ([`SessionProfile::recall`]). Claims are kept as JSON text: parsed claims take three times as much, and
 /// they are read once for each generation and policy, to make the headers and the verdict.
-#[derive(Debug)]
 pub struct SessionProfile {
     /// `sub` of the ID token.
     pub subject: Arc<str>,
@@ -109,6 +109,7 @@ pub struct SessionProfile {
     /// When what ends.
     pub timing: Timing,
     claims: Box<[u8]>,
+    refresh_token: Option<SecretString>,
 }
 
 impl SessionProfile {
@@ -121,6 +122,31 @@ impl SessionProfile {
             generation: record.generation,
             timing: Timing::of(record),
             claims: serde_json::to_vec(&record.claims).unwrap_or_default().into_boxed_slice(),
+            refresh_token: record.refresh_token.clone(),
+        }
+    }
+
+    /// The record as far as memory has it: without access token and ID token. Enough for a refresh, which brings new
+    /// ones.
+    pub(super) fn recall(&self, scope: ScopeId) -> SessionRecord {
+        let Timing { absolute, id, access, created, refreshed, refresh_token } = self.timing;
+        let time = |millis: u64| (millis != Timing::NEVER).then(|| from_unix_millis(millis));
+        SessionRecord {
+            scope,
+            subject: Arc::clone(&self.subject),
+            identifier: Arc::clone(&self.identifier),
+            claims: self.claims(),
+            id_token: SecretString::default(),
+            access_token: SecretString::default(),
+            refresh_token: self.refresh_token.clone(),
+            id_expiry: time(id),
+            access_expiry: time(access),
+            created: from_unix_millis(created),
+            refreshed_at: (refreshed != 0).then(|| from_unix_millis(refreshed)),
+            refresh_token_issued: time(refresh_token),
+            absolute_expiry: from_unix_millis(absolute),
+            sid: self.sid.clone(),
+            generation: self.generation,
         }
     }
 
@@ -129,6 +155,15 @@ impl SessionProfile {
     #[must_use]
     pub fn claims(&self) -> Map<String, Value> {
         serde_json::from_slice(&self.claims).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for SessionProfile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionProfile")
+            .field("generation", &self.generation)
+            .field("timing", &self.timing)
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,6 +176,8 @@ pub struct Timing {
     pub id: u64,
     /// End of the access token.
     pub access: u64,
+    /// When the user logged in.
+    pub created: u64,
     /// When the tokens were refreshed; 0 if never.
     pub refreshed: u64,
     /// When the refresh token was issued; `NEVER` if there is no refresh token.
@@ -158,6 +195,7 @@ impl Timing {
             absolute: unix_millis(record.absolute_expiry),
             id: or_never(record.id_expiry),
             access: or_never(record.access_expiry),
+            created: unix_millis(record.created),
             refreshed: record.refreshed_at.map_or(0, unix_millis),
             refresh_token: or_never(record.refresh_token.as_ref().map(|_| issued)),
         }

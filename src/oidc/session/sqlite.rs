@@ -8,6 +8,7 @@ mod schema;
 mod worker;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -37,10 +38,10 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] if the threads cannot be started or there are no random numbers.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let path = path.into();
+        let (path, faults) = (path.into(), Arc::default());
         Ok(Self {
-            writer: Worker::start(&path, Role::Writer, QUEUE)?,
-            reader: Worker::start(&path, Role::Reader, QUEUE)?,
+            writer: Worker::start(&path, Role::Writer, QUEUE, &faults)?,
+            reader: Worker::start(&path, Role::Reader, QUEUE, &faults)?,
             path,
             origin: OwnerId(random_bytes().map_err(|_| StoreError::Crypto)?),
         })

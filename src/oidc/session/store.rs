@@ -48,6 +48,9 @@ pub enum LeaseOutcome {
     Gone,
 }
 
+/// [`SessionStore::outage_tolerance`] of a store that machines share, unless told otherwise.
+pub const DEFAULT_OUTAGE_TOLERANCE: Duration = Duration::from_secs(30);
+
 /// A process that takes leases: random for each store handle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OwnerId(pub [u8; 16]);
@@ -170,6 +173,12 @@ pub trait SessionStore: Send + Sync {
 
     /// Deletes what expired before `now`; how many rows.
     async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError>;
+
+    /// How long live sessions go on from memory while [`SessionStore::changes`] fails; after that they get 503 until it
+    /// works again. None: without bound, which is right where no other machine can end a session in this store.
+    fn outage_tolerance(&self) -> Option<Duration> {
+        None
+    }
 
     /// What other processes changed since `cursor`; none to begin with, which only fetches the cursor.
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError>;

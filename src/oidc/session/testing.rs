@@ -1,14 +1,18 @@
 //! Makings for tests of sessions.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::contract::at;
-use super::{ScopeId, SessionKeys, SessionRecord, SessionStore, Sessions};
+use super::{
+    CasOutcome, Changes, IndexKey, LeaseOutcome, MemoryStore, OwnerId, ScopeId, SessionKey, SessionKeys,
+    SessionRecord, SessionStore, Sessions, StoreError, Stored,
+};
 use crate::oidc::clock::ManualClock;
 
 pub(crate) fn keys() -> Arc<SessionKeys> {
@@ -52,4 +56,84 @@ pub(crate) fn process(store: Arc<dyn SessionStore>) -> (Sessions, Arc<ManualCloc
 /// Lets other tasks and the store's thread go on.
 pub(crate) async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+/// A store that fails as long as it is told to.
+pub(crate) struct Faulty {
+    store: MemoryStore,
+    failure: Mutex<Option<StoreError>>,
+    tolerance: Option<Duration>,
+}
+
+impl Faulty {
+    /// With the bound of a store that machines share, or without.
+    pub(crate) fn new(tolerance: Option<Duration>) -> Arc<Self> {
+        Arc::new(Self { store: MemoryStore::new(100), failure: Mutex::default(), tolerance })
+    }
+
+    pub(crate) fn fails(&self, failure: Option<StoreError>) {
+        *self.failure.lock().unwrap() = failure;
+    }
+
+    fn up(&self) -> Result<&MemoryStore, StoreError> {
+        match self.failure.lock().unwrap().clone() {
+            None => Ok(&self.store),
+            Some(failure) => Err(failure),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for Faulty {
+    async fn load(&self, key: &SessionKey) -> Result<Option<Stored>, StoreError> {
+        self.up()?.load(key).await
+    }
+    async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError> {
+        self.up()?.insert(key, row).await
+    }
+    async fn compare_and_swap(
+        &self,
+        key: &SessionKey,
+        expected: u64,
+        row: Stored,
+    ) -> Result<CasOutcome, StoreError> {
+        self.up()?.compare_and_swap(key, expected, row).await
+    }
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        self.up()?.delete(key).await
+    }
+    async fn by_sid(&self, sid: &IndexKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.up()?.by_sid(sid).await
+    }
+    async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError> {
+        self.up()?.by_sub(sub).await
+    }
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.up()?.count().await
+    }
+    async fn lease(
+        &self,
+        key: &SessionKey,
+        owner: OwnerId,
+        generation: u64,
+        now: SystemTime,
+        ttl: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
+        self.up()?.lease(key, owner, generation, now, ttl).await
+    }
+    async fn release(&self, key: &SessionKey, owner: OwnerId, until: SystemTime) -> Result<(), StoreError> {
+        self.up()?.release(key, owner, until).await
+    }
+    async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError> {
+        self.up()?.purge_expired(now).await
+    }
+    fn outage_tolerance(&self) -> Option<Duration> {
+        self.tolerance
+    }
+    async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError> {
+        self.up()?.changes(cursor).await
+    }
+    async fn health(&self) -> Result<(), StoreError> {
+        self.up()?.health().await
+    }
 }

@@ -58,7 +58,9 @@ impl Sessions {
     /// Learns what other processes wrote or ended. One short query; nothing is read again before it is needed.
     pub async fn poll_changes(&self) {
         let cursor = *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = unix_millis(self.inner.clock.now());
         let Ok(mut changes) = self.inner.note(self.inner.store.changes(cursor).await) else {
+            self.inner.hearing.failed(asked);
             return;
         };
         // What happened before the first look is not known.
@@ -71,6 +73,8 @@ impl Sessions {
             }
         }
         *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes.cursor);
+        // Last: what was missed counts before anybody goes on.
+        self.inner.hearing.heard(asked);
     }
 
     /// Tells the store what it could not take before: new tokens, ends. What it refuses again stays owed.

@@ -101,6 +101,7 @@ impl Builder<'_> {
         let session = self.session();
         let cookies = self.cookies();
         let login_max_age = self.login_max_age();
+        let login_rate = self.login_rate();
         let provider = self.provider();
         let gate = self.gate();
         let (client_id, client_auth) = client?;
@@ -140,6 +141,7 @@ impl Builder<'_> {
             session: session?,
             cookies: cookies?,
             login_max_age: login_max_age?,
+            login_rate: login_rate?,
             provider: provider?,
         })
     }

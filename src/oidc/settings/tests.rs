@@ -113,7 +113,6 @@ fn what_comes_later_is_named() {
         ("requireTokenIntrospection", "true"),
         ("introspectionURL", "https://x/"),
         ("clientAuthMethod", "private_key_jwt"),
-        ("perSourceLoginRateLimit", "5"),
         ("claims", "Equals(`a`, `b`)"),
         ("csrf", "true"),
         ("clientAssertionKeyID", "x"),

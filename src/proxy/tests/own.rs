@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::super::snapshot::Own;
 use super::super::testing::{Origin, Setup};
-use crate::oidc::OwnCookies;
+use crate::oidc::{Cookies, OwnCookies};
 
 /// A route without OIDC, beside others that have it.
 fn beside_oidc(origin: &Origin) -> Setup {
-    let own =
-        Own { cookies: OwnCookies::new(["_oidc_"]).unwrap(), headers: vec!["x-auth-email".parse().unwrap()] };
+    let cookies = OwnCookies::of([&Cookies::new("_oidc_", None, None).unwrap()]);
+    let own = Own { cookies, headers: vec!["x-auth-email".parse().unwrap()] };
     Setup::to(origin.url()).entry(|entry| entry.own = Arc::new(own))
 }
 

@@ -1,6 +1,7 @@
 //! An OpenID provider in this process, with a proxy and an origin around it.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use portcullis::demo::provider::{Client, Provider, ProviderOptions};
 
@@ -63,7 +64,23 @@ impl Plan {
         self
     }
 
-    pub async fn start(mut self) -> World {
+    /// Where the files of the proxy will be.
+    pub fn folder(&self) -> &Path {
+        self.setup.folder()
+    }
+
+    pub async fn start(self) -> World {
+        let login_works = !self.provider_down;
+        let mut world = self.start_unready().await;
+        world.proxy.ready().await;
+        if login_works {
+            world.login_works().await;
+        }
+        world
+    }
+
+    /// Starts everything without waiting for the proxy.
+    pub async fn start_unready(mut self) -> World {
         let url = self.setup.url();
         self.provider.clients = vec![Client {
             id: CLIENT.to_owned(),
@@ -85,12 +102,8 @@ impl Plan {
             idp.go_offline().await;
         }
         let text = dynamic(&idp.issuer(), &origin, &self.plugin, &self.routers);
-        let proxy = self.setup.dynamic(&text).start().await;
-        let world = World { idp, origin, proxy };
-        if !self.provider_down {
-            world.login_works().await;
-        }
-        world
+        let proxy = self.setup.dynamic(&text).spawn();
+        World { idp, origin, proxy }
     }
 }
 

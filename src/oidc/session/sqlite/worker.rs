@@ -3,8 +3,11 @@
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,9 +40,17 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn start(path: &Path, role: Role, length: usize) -> Result<Self, StoreError> {
+    /// `faults` is shared by the workers of one file.
+    pub(super) fn start(
+        path: &Path,
+        role: Role,
+        length: usize,
+        faults: &Arc<AtomicU64>,
+    ) -> Result<Self, StoreError> {
         let (queue, mut jobs) = mpsc::channel::<Job>(length);
-        let mut database = Database { path: path.to_owned(), role, connection: None, tried: None };
+        let faults = Arc::clone(faults);
+        let mut database =
+            Database { path: path.to_owned(), role, connection: None, tried: None, seen: 0, faults };
         std::thread::Builder::new()
             .name(format!("sessions-{}", if role == Role::Writer { "write" } else { "read" }))
             .spawn(move || {
@@ -83,19 +94,37 @@ struct Database {
     connection: Option<Connection>,
     /// When opening last failed, and why.
     tried: Option<(Instant, StoreError)>,
+    /// Faults of the file that the connection is younger than.
+    seen: u64,
+    /// Faults that any worker of this file has found.
+    faults: Arc<AtomicU64>,
 }
 
 impl Database {
     fn run<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let result = work(self.open()?).map_err(|error| explain(error).at(&self.path));
         if matches!(result, Err(StoreError::Corrupt(_) | StoreError::Failed(_))) {
-            // The file may be repaired or replaced; a connection would never notice.
-            self.connection = None;
+            // The file may be repaired or replaced; a connection would never notice. Nor would the other worker's, which
+            // may go on for long from pages that it has in memory.
+            self.faults.fetch_add(1, Ordering::AcqRel);
+            self.close();
         }
         result
     }
 
+    fn close(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // A damaged log must not be copied into the database. If it cannot be said, closing is still right.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+    }
+
     fn open(&mut self) -> Result<&mut Connection, StoreError> {
+        let faults = self.faults.load(Ordering::Acquire);
+        if self.seen != faults {
+            self.seen = faults;
+            self.close();
+        }
         if self.connection.is_none() {
             if let Some((when, error)) = &self.tried
                 && when.elapsed() < REOPEN
@@ -108,6 +137,9 @@ impl Database {
                     self.tried = None;
                 }
                 Err(error) => {
+                    if matches!(error, StoreError::Corrupt(_)) {
+                        self.seen = self.faults.fetch_add(1, Ordering::AcqRel) + 1;
+                    }
                     let error = error.at(&self.path);
                     self.tried = Some((Instant::now(), error.clone()));
                     return Err(error);

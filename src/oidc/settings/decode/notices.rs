@@ -18,7 +18,6 @@ impl Builder<'_> {
             (block.security_headers.as_ref().is_some_and(|h| h.enabled), "securityHeaders"),
             (block.enable_bearer_auth, "enableBearerAuth"),
             (block.require_token_introspection, "requireTokenIntrospection"),
-            (block.per_source_login_rate_limit != 0, "perSourceLoginRateLimit"),
         ];
         for (_, key) in later.into_iter().filter(|(used, _)| *used) {
             self.error(key, "not supported yet");

@@ -11,6 +11,9 @@ use crate::oidc::identity_headers::same_header;
 use crate::oidc::settings::{CookieSettings, ProviderSettings, SessionSettings, check};
 use crate::oidc::template::Template;
 
+/// The highest `perSourceLoginRateLimit`, one in a millisecond.
+const MOST_LOGINS: u32 = 60_000;
+
 impl Builder<'_> {
     pub(super) fn headers(&mut self) -> Option<Vec<(HeaderName, Template)>> {
         let block = self.block;
@@ -103,6 +106,16 @@ impl Builder<'_> {
             return None;
         }
         Some(CookieSettings { prefix, domain, path })
+    }
+
+    /// A negative limit is none, as in the plugin.
+    pub(super) fn login_rate(&mut self) -> Option<u32> {
+        let limit = self.block.per_source_login_rate_limit.max(0);
+        let limit = u32::try_from(limit).ok().filter(|limit| *limit <= MOST_LOGINS);
+        self.checked(
+            "perSourceLoginRateLimit",
+            limit.ok_or_else(|| format!("must not be above {MOST_LOGINS} a minute")),
+        )
     }
 
     pub(super) fn login_max_age(&mut self) -> Option<Duration> {
