@@ -51,13 +51,13 @@ async fn a_page_of_this_origin_renews_the_tokens() {
     let world = World::new().await;
     let policy = world.policy(ON);
     let mut browser = logged_in(&world, &policy).await;
-    world.clock.advance(SECOND * 100);
+    world.clock.advance(SECOND * 160);
     for _ in 0..3 {
         let outcome = browser.send(&world, &policy, "POST", "/oauth2/refresh", SCRIPT).await;
         assert_eq!(outcome.status(), 200);
         assert!(body(&outcome)["tokensExpireIn"].as_u64().unwrap() > 290);
     }
-    assert_eq!(world.provider.count("refreshed"), 1, "not again before half of the new life");
+    assert_eq!(world.provider.count("refreshed"), 1, "once in half of the tokens' life");
     world.clock.advance(SECOND * 200);
     let own = [("origin", "http://app.example.com")];
     assert_eq!(browser.send(&world, &policy, "POST", "/oauth2/refresh", &own).await.status(), 200);
@@ -90,6 +90,7 @@ async fn a_provider_that_fails_costs_no_session_and_one_that_refuses_does() {
     let world = World::new().await;
     let policy = world.policy(ON);
     let mut browser = logged_in(&world, &policy).await;
+    world.clock.advance(SECOND * 160);
     world.provider.script().token_answer = Some((503, "text/html", "away".into()));
     let outcome = browser.send(&world, &policy, "POST", "/oauth2/refresh", SCRIPT).await;
     assert_eq!(outcome.status(), 503);
