@@ -8,6 +8,7 @@ mod health;
 mod healthcheck;
 mod probes;
 mod routes;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::config::StaticConfig;
 use crate::net::LocalResponse;
 use crate::net::internal::{InternalRequest, InternalService};
 use crate::observe::{Log, Metrics, metrics};
+use crate::oidc::SessionDesk;
 
 /// The internal services, and what they show.
 #[derive(Clone)]
@@ -31,6 +33,7 @@ pub struct Admin {
     /// The path below which the API is served, without a slash at its end.
     api_base: Arc<str>,
     terminating_status: StatusCode,
+    desk: sessions::Desk,
 }
 
 impl Admin {
@@ -43,8 +46,20 @@ impl Admin {
             metrics,
             log,
             api_base: base.trim_end_matches('/').into(),
+            desk: sessions::Desk::default(),
             terminating_status: StatusCode::from_u16(terminating).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
         }
+    }
+
+    /// Gives the API the sessions to show, once there are any.
+    pub fn attach(&self, desk: SessionDesk) {
+        // There is one session store in a process.
+        let _ = self.desk.set(desk);
+    }
+
+    /// What [`Admin::attach`] has given.
+    pub fn desk(&self) -> Option<&SessionDesk> {
+        self.desk.get()
     }
 
     /// The service that a router names, such as `ping@internal`; none if there is no such service or its
@@ -55,19 +70,19 @@ impl Admin {
             "ping@internal" => config.ping.as_ref().map(|_| self.ping()),
             "prometheus@internal" => prometheus.then(|| self.prometheus()),
             "api@internal" => config.api.as_ref().map(|_| self.api(Access::Full)),
-            "noop@internal" => Some(Arc::new(|_: &InternalRequest<'_>| noop())),
+            "noop@internal" => Some(Arc::new(|_: &InternalRequest<'_>| noop().into())),
             _ => None,
         }
     }
 
     fn ping(&self) -> InternalService {
         let (health, terminating) = (Arc::clone(&self.health), self.terminating_status);
-        Arc::new(move |request: &InternalRequest<'_>| probes::answer(&health, terminating, request))
+        Arc::new(move |request: &InternalRequest<'_>| probes::answer(&health, terminating, request).into())
     }
 
     fn prometheus(&self) -> InternalService {
         let metrics = Arc::clone(&self.metrics);
-        Arc::new(move |_: &InternalRequest<'_>| exposition(&metrics))
+        Arc::new(move |_: &InternalRequest<'_>| exposition(&metrics).into())
     }
 
     fn api(&self, access: Access) -> InternalService {

@@ -1,4 +1,4 @@
-//! The commands: `portcullis` alone runs; `check`, `demo`, `healthcheck` and `version` do what they say.
+//! The commands: `portcullis` alone runs; `check`, `demo`, `healthcheck`, `sessions` and `version` do what they say.
 //!
 //! Running takes Traefik's flags, whose grammar is the configuration's and not a command line
 //! parser's; only `demo` has options of its own.
@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod run;
+mod sessions;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ Usage:
   portcullis [--configFile=FILE | --key.of.the.static.configuration=value ...]
   portcullis check [the same]        say what is wrong with a configuration, or what it sets up
   portcullis healthcheck [the same]  ask the running process for /ping
+  portcullis sessions [...]          list and revoke sessions
   portcullis demo [--help]           an OpenID provider, a service and the edge, to try in a browser
   portcullis version
 
@@ -44,6 +46,7 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         "check" => check::main(config::draft_static(&rest(), &variables())),
         "healthcheck" => with(load(&rest()), |loaded| admin::healthcheck_command(&loaded.config)),
         "demo" => demo::main(&rest()),
+        "sessions" => sessions::main(&rest(), |config| load(config).map_err(|errors| errors.to_string())),
         word if !word.is_empty() && !word.starts_with('-') => {
             eprintln!("portcullis: there is no command `{word}`; `portcullis help` lists them");
             ExitCode::FAILURE

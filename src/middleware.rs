@@ -7,12 +7,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
+use smallvec::SmallVec;
 
 use crate::config::middleware as config;
 use crate::net::{LocalResponse, Scheme};
 use crate::oidc::Policy;
+use crate::oidc::session::SessionEntry;
 
 mod add_prefix;
 mod basic_auth;
@@ -92,10 +95,14 @@ pub struct State {
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// The user for the access log. Basic authentication sets it even when the password was wrong.
     pub user: Option<Arc<str>>,
+    /// The sessions that let the request pass; a long answer ends with them.
+    pub sessions: SmallVec<[Arc<SessionEntry>; 1]>,
     /// Keep the query out of the access log: it holds what only the provider and we may know.
     pub hide_query: bool,
     /// Do not append the peer to `X-Forwarded-For`.
     pub omit_forwarded_for: bool,
+    /// The beginning of the request body, once a middleware has asked for it by [`Flow::ReadBody`].
+    pub body: Option<Bytes>,
     /// How many middlewares let the request pass.
     passed: usize,
 }
@@ -118,6 +125,9 @@ pub enum Flow {
     Continue,
     /// No further: this is the answer.
     Respond(LocalResponse),
+    /// Once more, with so much of the body in [`State::body`]: the middleware is going to answer. The body is gone
+    /// for everybody else.
+    ReadBody(usize),
 }
 
 impl Middleware {

@@ -2,6 +2,7 @@
 
 pub mod cidr;
 pub mod conn_info;
+pub mod cut;
 pub mod forwarded;
 pub mod headers;
 pub mod internal;

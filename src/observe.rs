@@ -4,6 +4,7 @@
 //! [`Metrics`] gave out when the configuration was compiled.
 
 pub mod access_log;
+mod audit;
 pub mod log;
 pub mod metrics;
 mod record;
@@ -11,6 +12,7 @@ mod sink;
 mod tls_names;
 
 pub use access_log::AccessLog;
+pub use audit::AuditLog;
 pub use log::Log;
 pub use metrics::{LevelMetrics, Metrics};
 pub use record::{OriginRecord, Protocol, RequestRecord, TlsRecord};

@@ -4,16 +4,20 @@
 //! goes out: forward with an identity, or answer. Start at [`Policy::decide`].
 
 pub mod attempt;
+mod audit;
+mod backchannel;
 mod callback;
 mod cause;
 pub mod claims;
 pub mod client_auth;
 pub mod clock;
 pub mod cookie;
+mod directory;
 mod establish;
 pub mod events;
 pub mod excluded;
 pub mod fetch;
+mod frontchannel;
 pub mod gate;
 mod grant;
 pub mod id_token;
@@ -22,6 +26,7 @@ pub mod jwks;
 mod limits;
 mod login;
 mod logout;
+mod logout_token;
 pub mod metadata;
 pub mod page;
 mod policy;
@@ -36,6 +41,7 @@ pub mod return_target;
 pub mod seal;
 pub mod security_headers;
 pub mod session;
+mod session_endpoints;
 pub mod settings;
 pub mod template;
 pub mod token_endpoint;
@@ -55,13 +61,16 @@ use smallvec::SmallVec;
 
 use crate::net::{LocalResponse, Scheme};
 
+pub use audit::{AuditEvent, AuditRecord};
 pub use callback::CallbackQuery;
 pub use cause::Cause;
 pub use cookie::{CookieEdit, CookieError, Cookies, OwnCookies};
+pub use directory::{Directory, Member, SessionDesk};
 pub use events::{Events, NoEvents};
 pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
 pub use policy::{Deps, Policy, PolicyError};
 pub use provider::Providers;
+use session::SessionEntry;
 pub use settings::Settings;
 pub use used::UsedStates;
 
@@ -80,6 +89,8 @@ pub struct RequestParts<'a> {
     pub query: Option<&'a str>,
     /// Headers.
     pub headers: &'a HeaderMap,
+    /// The body, where [`Policy::wants_body`] has asked for it.
+    pub body: Option<&'a [u8]>,
     /// Address of the client.
     pub client: IpAddr,
     /// Whether the peer's forwarding headers are believed.
@@ -107,6 +118,8 @@ pub struct Identity {
     /// Headers whose client copies must go, in every spelling ([`identity_headers::same_header`]),
     /// beside [`IDENTITY_HEADERS`]: the names that this policy's templates set.
     pub strip: Arc<[HeaderName]>,
+    /// The session, with which a long answer ends.
+    pub session: Option<Arc<SessionEntry>>,
     /// Name for the access log.
     pub user: Option<Arc<str>>,
     /// `Set-Cookie` values for the browser.

@@ -2,7 +2,7 @@
 //!
 //! [`Edge`] is what Pingora calls; each of its methods delegates to the module of its phase:
 //! `early` (request made sane, router matched), `request` (middleware chain, answers of our own),
-//! `upstream` (server, peer, request header), `response`, `body`, `failure`, `logging`. What one
+//! `upstream` (server, peer, request header), `response`, `body`, `session_end`, `failure`, `logging`. What one
 //! request carries from phase to phase is a `Ctx`. Everything that the configuration decides is in
 //! the immutable [`Snapshot`], of which a request takes its entry point and its route once.
 
@@ -17,6 +17,7 @@ mod request;
 mod respond;
 mod response;
 mod sanity;
+mod session_end;
 mod snapshot;
 mod upgrade;
 mod upstream;

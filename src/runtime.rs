@@ -26,6 +26,7 @@ use tokio::sync::watch;
 pub use compile::{Compiled, compile};
 pub use kept::Kept;
 pub use middlewares::check_blocks;
+pub use sessions::file as session_file;
 
 use crate::config::dynamic::DynamicConfig;
 use crate::config::{ConfigError, ConfigErrors, StaticConfig};

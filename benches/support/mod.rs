@@ -39,6 +39,7 @@ pub fn policy(store: Arc<dyn SessionStore>) -> (Policy, Sessions) {
     let deps = Deps {
         sessions: sessions.clone(),
         providers: Arc::new(Providers::new(Arc::clone(&events), runtime.clone())),
+        directory: Arc::default(),
         used: Arc::new(UsedStates::default()),
         events,
         runtime,
@@ -115,6 +116,7 @@ pub fn request(headers: &HeaderMap) -> RequestParts<'_> {
         path: "/reports/2026/overview",
         query: Some("page=2&sort=name"),
         headers,
+        body: None,
         client: std::net::IpAddr::from([192, 0, 2, 7]),
         peer_trusted: false,
         request_id: "0123456789abcdef",

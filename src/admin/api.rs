@@ -4,20 +4,26 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Access, Admin, json as json_answer, refuse_method};
+use super::{Access, Admin, json as json_answer, refuse_method, sessions};
 use crate::net::LocalResponse;
-use crate::net::internal::InternalRequest;
+use crate::net::internal::{InternalAnswer, InternalRequest};
 use crate::observe::log::Level;
 
 /// Answers below `api.basePath`.
-pub(super) fn answer(admin: &Admin, access: Access, request: &InternalRequest<'_>) -> LocalResponse {
+pub(super) fn answer(admin: &Admin, access: Access, request: &InternalRequest<'_>) -> InternalAnswer {
     let path = request.path.strip_prefix(&*admin.api_base).unwrap_or(request.path);
-    match path {
+    if let Some(rest) =
+        path.strip_prefix(sessions::PATH).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        return sessions::answer(&admin.desk, access, rest, request);
+    }
+    let answer = match path {
         "/api/version" => get(request, || version(admin)),
         "/api/portcullis/errors" => get(request, || errors(admin)),
         "/api/log/level" => log_level(admin, access, request),
         _ => LocalResponse::text(StatusCode::NOT_FOUND, "404 page not found\n"),
-    }
+    };
+    answer.into()
 }
 
 fn get(request: &InternalRequest<'_>, body: impl FnOnce() -> Value) -> LocalResponse {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::*;
 use crate::config::telemetry::{self, Api, Ping, Prometheus};
 use crate::config::{ConfigError, Presence};
+use crate::net::internal::InternalAnswer;
 
 fn config() -> StaticConfig {
     StaticConfig {
@@ -30,7 +31,12 @@ fn admin(config: &StaticConfig) -> Admin {
 
 fn call(service: &InternalService, method: Method, path: &str, query: Option<&str>) -> LocalResponse {
     let headers = HeaderMap::new();
-    service(&InternalRequest { method: &method, path, query, headers: &headers })
+    match service(&InternalRequest { method: &method, path, query, headers: &headers }) {
+        InternalAnswer::Now(answer) => answer,
+        InternalAnswer::Later(answer) => {
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer)
+        }
+    }
 }
 
 fn body(response: &LocalResponse) -> Value {

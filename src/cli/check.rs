@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use tokio::runtime::Handle;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -82,13 +83,18 @@ fn try_out(loaded: &Loaded, dynamic: &DynamicConfig) -> Result<Compiled, String>
     let idle = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let idle = idle.map_err(|error| error.to_string())?;
     let _inside = idle.enter();
+    let kept = kept(loaded, idle.handle())?.in_memory();
+    Ok(compile(0, &loaded.config, dynamic, file::NAME, &kept))
+}
+
+/// What a configuration is compiled against, without a log and without anybody to look at the metrics.
+pub(super) fn kept(loaded: &Loaded, runtime: &Handle) -> Result<Kept, String> {
     let metrics = Arc::new(Metrics::new(None).map_err(|error| error.to_string())?);
     let health = Arc::new(Health::new(Arc::clone(&metrics), SystemTime::now()));
     let log = Arc::new(Log::silent(metrics.log_lines_dropped("process")).map_err(|error| error.to_string())?);
     let admin = Admin::new(&loaded.config, Arc::clone(&health), Arc::clone(&metrics), log);
     let services = Registries::new(Names::system()?);
-    let kept = Kept::new(metrics, health, admin, services, idle.handle().clone()).in_memory();
-    Ok(compile(0, &loaded.config, dynamic, file::NAME, &kept))
+    Ok(Kept::new(metrics, health, admin, services, runtime.clone()))
 }
 
 /// What `work` gives, and what the running process would have logged meanwhile, from warnings on.

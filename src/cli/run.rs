@@ -11,7 +11,7 @@ use self::control::Control;
 use crate::admin::Health;
 use crate::config::{Loaded, StaticConfig};
 use crate::lifecycle;
-use crate::observe::{AccessLog, Log, Metrics};
+use crate::observe::{AccessLog, AuditLog, Log, Metrics};
 
 /// How long the last lines of a log may take to be written.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -39,6 +39,9 @@ pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>)
     if let Some(access_log) = &observed.access_log {
         access_log.flush(FLUSH);
     }
+    if let Some(audit) = &observed.audit {
+        audit.flush(FLUSH);
+    }
     observed.log.flush(FLUSH);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +58,7 @@ pub(super) struct Observed {
     metrics: Arc<Metrics>,
     log: Arc<Log>,
     access_log: Option<Arc<AccessLog>>,
+    audit: Option<Arc<AuditLog>>,
     health: Arc<Health>,
 }
 
@@ -73,7 +77,14 @@ impl Observed {
             }
             None => None,
         };
+        let audit = match config.oidc.audit.as_ref() {
+            Some(config) => {
+                let opened = AuditLog::open(config, metrics.log_lines_dropped("audit"));
+                Some(Arc::new(opened.map_err(|error| format!("oidc.audit: {error}"))?))
+            }
+            None => None,
+        };
         let health = Arc::new(Health::new(Arc::clone(&metrics), SystemTime::now()));
-        Ok(Self { metrics, log: Arc::new(log), access_log, health })
+        Ok(Self { metrics, log: Arc::new(log), access_log, audit, health })
     }
 }

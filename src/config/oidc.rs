@@ -158,10 +158,14 @@ schema! {
         "enableBackchannelLogout" => enable_backchannel_logout: bool = false,
         /// Path of back-channel logout (plugin; Hub's `backchannelLogoutUrl`).
         "backchannelLogoutURL" => backchannel_logout_url: Option<String>,
+        /// A logout token must name a session (native).
+        "backchannelLogoutSessionsRequired" => backchannel_logout_sessions_required: bool = false,
         /// Front-channel logout.
         "enableFrontchannelLogout" => enable_frontchannel_logout: bool = false,
         /// Path of front-channel logout.
         "frontchannelLogoutURL" => frontchannel_logout_url: Option<String>,
+        /// Prefix of the endpoints for single-page applications, or `auto`: the callback's folder (native).
+        "sessionEndpoints" => session_endpoints: Option<String>,
         /// Token introspection of opaque access tokens.
         "requireTokenIntrospection" => require_token_introspection: bool = false,
         /// Accept access tokens that are not JWTs.
@@ -194,7 +198,7 @@ schema! {
         "logLevel" => log_level: Option<String>,
     }
     not supported yet: [
-        "claims", "loginUrl", "postLoginRedirectUrl", "csrf", "backchannelLogoutSessionsRequired", "introspectionURL",
+        "claims", "loginUrl", "postLoginRedirectUrl", "csrf", "introspectionURL",
     ],
     without effect: {
         "disableReplayDetection" => "the ID token is accepted once, at login, and is not listed afterwards",

@@ -10,16 +10,8 @@ use super::value::Node;
 use crate::schema;
 
 schema! {
-    /// What all OIDC middlewares share.
-    pub struct OidcDefaults {
-        /// Sessions.
-        "session" => session: OidcDefaultSession,
-    }
-}
-
-schema! {
     /// Sessions of all OIDC middlewares.
-    pub struct OidcDefaultSession {
+    pub struct OidcSessions {
         /// Where they live.
         "store" => store: Option<SessionStore>,
     }

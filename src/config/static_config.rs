@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::decode::Presence;
 use super::entry_point::EntryPoint;
-use super::session_store::OidcDefaults;
-use super::telemetry::{AccessLog, Api, Log, Metrics, Ping};
+use super::session_store::OidcSessions;
+use super::telemetry::{AccessLog, Api, Audit, Log, Metrics, Ping};
 use super::value::Node;
 use crate::schema;
 
@@ -31,10 +31,10 @@ schema! {
         "ping" => ping: Presence<Ping>,
         /// The API.
         "api" => api: Presence<Api>,
+        /// What all OIDC middlewares share; Portcullis' own.
+        "oidc" => oidc: OidcProcess,
         /// Plugins and experiments.
         "experimental" => experimental: Experimental,
-        /// What all OIDC middlewares share.
-        "oidc" => oidc: OidcDefaults,
     }
     not supported yet: [
         "tcpServersTransport", "tracing", "certificatesResolvers", "core", "hostResolver", "spiffe", "ocsp",
@@ -50,6 +50,16 @@ schema! {
         "file" => "is Traefik v1's: write `providers.file`",
         "acme" => "is Traefik v1's: `certificatesResolvers` has taken its place",
     },
+}
+
+schema! {
+    /// What all OIDC middlewares share.
+    pub struct OidcProcess {
+        /// The audit log; off unless the block is present.
+        "audit" => audit: Presence<Audit>,
+        /// Where sessions live whose middleware does not say it.
+        "session" => session: OidcSessions,
+    }
 }
 
 schema! {

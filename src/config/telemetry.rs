@@ -41,6 +41,16 @@ schema! {
 }
 
 schema! {
+    /// The audit log of the OIDC middlewares.
+    pub struct Audit {
+        /// A file instead of standard output.
+        "filePath" => file_path: Option<String>,
+        /// Lines queued for the writer; 0 = the default.
+        "bufferingSize" => buffering_size: usize,
+    }
+}
+
+schema! {
     /// Which requests are logged.
     pub struct AccessLogFilters {
         /// Codes such as `500` and ranges such as `500-599`.

@@ -295,6 +295,28 @@ impl Provider {
         Ok(locked(&self.shared.keys).rotate(keep_old)?)
     }
 
+    /// A logout token for `client` about `target` (members such as `sid` and `sub`), for whoever wants to send it
+    /// (OpenID Connect Back-Channel Logout 1.0 section 2.4). The provider sends none by itself.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn logout_token(&self, client: &str, target: Map<String, Value>) -> Result<String, ProviderError> {
+        let issued = self.shared.now() / 1000;
+        let mut claims = Map::new();
+        for (name, value) in [
+            ("iss", self.issuer().into()),
+            ("aud", client.into()),
+            ("iat", issued.into()),
+            ("exp", issued.saturating_add(120).into()),
+            ("jti", keys::random_text()?.into()),
+            ("events", serde_json::json!({ "http://schemas.openid.net/event/backchannel-logout": {} })),
+        ] {
+            claims.insert(name.to_owned(), value);
+        }
+        claims.extend(target);
+        Ok(locked(&self.shared.keys).sign(&claims, None)?)
+    }
+
     /// Changes every document by `tamper` from now on; none ends it.
     pub fn tamper(&self, tamper: Option<Tamper>) {
         *locked(&self.shared.tamper) = tamper;

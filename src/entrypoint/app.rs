@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::settings::Settings;
-use crate::net::ConnInfo;
+use crate::net::{ConnInfo, cut};
 
 /// One connection's application.
 ///
@@ -85,9 +85,12 @@ where
     ) -> Option<ReusedHttpStream> {
         self.begin(&mut session);
         // A panic ends the request, not the process; on HTTP/2 the other streams live on.
-        match AssertUnwindSafe(self.proxy.process_new_http(session, shutdown)).catch_unwind().await {
-            Ok(reused) => reused,
-            Err(_) => {
+        let served = AssertUnwindSafe(self.proxy.process_new_http(session, shutdown)).catch_unwind();
+        match cut::cuttable(served).await {
+            Some(Ok(reused)) => reused,
+            // Ended from outside; what it held is closed.
+            None => None,
+            Some(Err(_)) => {
                 error!(peer = %self.conn.peer, entry_point = %self.conn.entry_point, "a request panicked");
                 None
             }

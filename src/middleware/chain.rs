@@ -36,13 +36,14 @@ impl Chain {
         self.0.is_empty()
     }
 
-    /// Sends a request through, up to the first middleware that answers it.
+    /// Sends a request through, up to the first middleware that answers it. After [`Flow::ReadBody`] it goes on with
+    /// the middleware that asked.
     pub async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
-        for middleware in self.0.iter() {
-            if let Flow::Respond(response) = middleware.on_request(exchange).await {
-                return Flow::Respond(response);
+        for middleware in self.0.iter().skip(exchange.state.passed) {
+            match middleware.on_request(exchange).await {
+                Flow::Continue => exchange.state.passed += 1,
+                stop @ (Flow::Respond(_) | Flow::ReadBody(_)) => return stop,
             }
-            exchange.state.passed += 1;
         }
         Flow::Continue
     }

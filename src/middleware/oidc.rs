@@ -29,7 +29,11 @@ impl Oidc {
 
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
         exchange.state.hide_query |= self.0.owns(exchange.request.uri.path());
-        match self.0.decide(&parts(exchange), SystemTime::now()).await {
+        let parts = parts(exchange);
+        if let (None, Some(limit)) = (parts.body, self.0.wants_body(&parts)) {
+            return Flow::ReadBody(limit);
+        }
+        match self.0.decide(&parts, SystemTime::now()).await {
             Decision::Respond(mut response) => {
                 if let Some(headers) = self.0.security_headers() {
                     headers.complete(&mut response, &exchange.request.headers, exchange.facts.scheme);
@@ -73,6 +77,7 @@ fn parts<'a>(exchange: &'a Exchange<'_>) -> RequestParts<'a> {
         path: request.uri.path(),
         query: request.uri.query(),
         headers: &request.headers,
+        body: exchange.state.body.as_deref(),
         client: exchange.facts.client.ip(),
         peer_trusted: exchange.facts.peer_trusted,
         request_id: &exchange.facts.request_id,
@@ -103,6 +108,7 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
     if let Some(target) = identity.request_target {
         set_header!(request, insert_header, REQUEST_TARGET, target);
     }
+    exchange.state.sessions.extend(identity.session);
     exchange.state.user = identity.user.or_else(|| exchange.state.user.take());
     exchange.state.response_headers.extend(identity.set_cookies.into_iter().map(|value| (SET_COOKIE, value)));
 }

@@ -129,6 +129,7 @@ impl Request {
         match self.run(&chain(yaml)).await {
             Flow::Continue => None,
             Flow::Respond(answer) => Some(answer),
+            Flow::ReadBody(_) => panic!("{yaml} wants the body"),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Services of our own, such as `ping@internal`: made by the admin side, called by the proxy.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
@@ -19,5 +20,19 @@ pub struct InternalRequest<'a> {
     pub headers: &'a HeaderMap,
 }
 
-/// An internal service. It answers from what it has in memory; it never waits.
-pub type InternalService = Arc<dyn Fn(&InternalRequest<'_>) -> LocalResponse + Send + Sync>;
+/// What an internal service says.
+pub enum InternalAnswer {
+    /// At once, from what it has in memory.
+    Now(LocalResponse),
+    /// Once it has asked a store.
+    Later(Pin<Box<dyn Future<Output = LocalResponse> + Send>>),
+}
+
+impl From<LocalResponse> for InternalAnswer {
+    fn from(answer: LocalResponse) -> Self {
+        Self::Now(answer)
+    }
+}
+
+/// An internal service. It never blocks.
+pub type InternalService = Arc<dyn Fn(&InternalRequest<'_>) -> InternalAnswer + Send + Sync>;

@@ -161,7 +161,7 @@ impl Metrics {
         self.panics.get()
     }
 
-    /// The counter of lines that `log` (`access` or `process`) lost.
+    /// The counter of lines that `log` (`access`, `audit` or `process`) lost.
     pub fn log_lines_dropped(&self, log: &'static str) -> IntCounter {
         self.log_lines_dropped.with_label_values(&[log])
     }

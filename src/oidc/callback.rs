@@ -18,7 +18,7 @@ use super::metadata::Metadata;
 use super::policy::Policy;
 use super::session::{Lookup, SessionRecord};
 use super::token_endpoint::{self, Tokens};
-use super::{RequestParts, page};
+use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest query of a callback. Codes of some providers have two thousand characters.
@@ -97,6 +97,7 @@ impl Policy {
                         .into_iter()
                         .fold(response, |response, cookie| response.with_header(SET_COOKIE, cookie));
                 }
+                self.audit(AuditEvent::LoginFailed, request, None, None, Some(cause.label()));
                 let again = progress.attempt.as_ref().map_or("/", |attempt| attempt.target());
                 self.refuse(request, &cause, again, spent.into_iter().collect())
             }
@@ -236,6 +237,7 @@ impl Policy {
         let old = self.find_session(request, now).await;
         let (id, entry) =
             self.sessions.create(record).await.map_err(|error| Cause::Store(error.to_string()))?;
+        self.refuse_if_logged_out(&entry, attempt).await?;
         if let Lookup::Live(old) = old
             && let Err(error) = self.sessions.end(&old).await
         {
@@ -252,11 +254,16 @@ impl Policy {
             policy = %self.core.name, user = %principal.user, session = ?entry.key(), request_id = request.request_id,
             client = %request.client, "logged in"
         );
+        self.audit(AuditEvent::Login, request, Some(&entry), Some(&principal.user), None);
         let mut response = match principal.verdict {
             Ok(()) => {
                 page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?
             }
-            Err(denial) => self.deny(request, denial, &principal.user),
+            Err(denial) => {
+                let user = &principal.user;
+                self.audit(AuditEvent::Denied, request, Some(&entry), Some(user), Some(denial.as_str()));
+                self.deny(request, denial, user)
+            }
         };
         let cookies = [
             self.set_cookie(request, self.cookies.session_name(https), &id.to_text(), age),

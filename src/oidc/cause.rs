@@ -61,6 +61,9 @@ pub enum Cause {
     /// The session store cannot be written or read.
     #[error("session store: {0}")]
     Store(String),
+    /// The provider has ended the session (back-channel logout) while the login was under way.
+    #[error("the provider has logged the user out meanwhile")]
+    LoggedOut,
     /// Too many logins of this client address, or of all; worth another try after this time.
     #[error("too many logins")]
     TooMany(Duration),
@@ -93,6 +96,7 @@ impl Cause {
             Self::AccessToken(_) => "access_token",
             Self::UserInfo(_) => "userinfo",
             Self::Store(_) => "session_store",
+            Self::LoggedOut => "logged_out",
             Self::TooMany(_) => "rate_limited",
             Self::Loop => "loop",
             Self::Internal(_) => "internal",
@@ -103,9 +107,11 @@ impl Cause {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Callback(_) | Self::NoAttempt | Self::AttemptExpired | Self::AlreadyUsed => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Callback(_)
+            | Self::NoAttempt
+            | Self::AttemptExpired
+            | Self::AlreadyUsed
+            | Self::LoggedOut => StatusCode::BAD_REQUEST,
             Self::Provider { .. } | Self::Issuer | Self::IdToken(TokenError::Nonce) => {
                 StatusCode::BAD_REQUEST
             }
@@ -181,6 +187,7 @@ impl Cause {
             Self::Grant(error) | Self::Pushed(error) if error.is_timeout() => "The login service took too long to answer.".to_owned(),
             Self::Grant(_) | Self::Pushed(_) | Self::UserInfo(_) => "The login service gave no usable answer.".to_owned(),
             Self::Store(_) => "Sessions cannot be stored at the moment.".to_owned(),
+            Self::LoggedOut => "You were logged out elsewhere while this login was under way.".to_owned(),
             Self::TooMany(_) => "There are too many logins from your network at the moment. Please try again in a few seconds."
                 .to_owned(),
             Self::Loop => "You were logged in several times within a minute and each time came back logged out. The browser \

@@ -1,4 +1,6 @@
-//! What the engine tells an observer: counters, nothing that names a user or holds a token.
+//! What the engine tells an observer: counters, which name no user, and the audit trail. Nothing holds a token.
+
+use super::audit::AuditRecord;
 
 /// Hooks for metrics. Every method does nothing unless it is overridden.
 ///
@@ -19,12 +21,15 @@ pub trait Events: Send + Sync {
     /// A request with a session was refused by a gate.
     fn denied(&self, _policy: &str) {}
 
-    /// A session was ended by its user.
-    fn logged_out(&self, _policy: &str) {}
+    /// Sessions were ended: `rp_initiated` (by their user here), `back_channel` or `front_channel` (by the provider).
+    fn logged_out(&self, _policy: &str, _how: &'static str) {}
 
     /// A refresh ended: `renewed`, `reused` (another process was faster), `invalid_grant`, `rejected`
     /// (the new tokens are not acceptable) or `unavailable`.
     fn refreshed(&self, _provider: &str, _outcome: &'static str) {}
+
+    /// Something that an audit asks for has happened.
+    fn audit(&self, _record: &AuditRecord<'_>) {}
 
     /// The provider can be used, or cannot.
     fn provider_up(&self, _provider: &str, _up: bool) {}

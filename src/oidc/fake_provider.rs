@@ -215,7 +215,11 @@ async fn token(
     headers: HeaderMap,
     Form(form): Form<HashMap<String, String>>,
 ) -> Response {
-    let delay = script.lock().unwrap().token_delay;
+    let delay = {
+        let mut script = script.lock().unwrap();
+        count(&mut script, "asked");
+        script.token_delay
+    };
     tokio::time::sleep(delay).await;
     let mut script = script.lock().unwrap();
     count(&mut script, "token");

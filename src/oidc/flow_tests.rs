@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod callback;
+mod channels;
 mod client;
+mod endpoints;
 mod limits;
 mod login;
 mod logout;
@@ -96,6 +98,7 @@ impl World {
         let deps = Deps {
             sessions,
             providers: Arc::new(Providers::new(Arc::clone(&events), runtime.clone())),
+            directory: Arc::default(),
             used: Arc::new(UsedStates::default()),
             events,
             runtime,
@@ -112,6 +115,8 @@ impl World {
 #[derive(Default, Clone)]
 pub(super) struct Browser {
     pub(super) cookies: BTreeMap<String, String>,
+    /// The body of what is sent next, and from then on.
+    pub(super) body: Option<Vec<u8>>,
 }
 
 /// What a decision comes to.
@@ -181,6 +186,7 @@ impl Browser {
             path,
             query,
             headers: &map,
+            body: self.body.as_deref(),
             client: "203.0.113.9".parse().unwrap(),
             peer_trusted: false,
             request_id: "request-1",

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use super::audit::{AuditEvent, AuditRecord};
 use super::callback::kept_claims;
 use super::establish::{Context, Established, establish};
 use super::fetch::{FetchError, MAX_TIME};
 use super::policy::Core;
 use super::refresh::{FlightOutcome, GrantResult, RefreshGrant, RenewedTokens};
-use super::session::SessionRecord;
+use super::session::{SessionEntry, SessionRecord};
 use super::token_endpoint::{self, GrantError, Tokens};
 
 /// Time kept for storing the new tokens.
@@ -57,7 +58,17 @@ impl RefreshGrant for Core {
         }
     }
 
-    fn landed(&self, outcome: &FlightOutcome) {
+    fn landed(&self, session: &SessionEntry, outcome: &FlightOutcome) {
+        if let FlightOutcome::Ended(cause) | FlightOutcome::Failed(cause) = outcome {
+            self.events.audit(&AuditRecord {
+                policy: Some(&self.name),
+                provider: Some(self.provider.issuer()),
+                user: Some(&session.profile().identifier),
+                session: Some(session.key()),
+                cause: Some(cause),
+                ..AuditRecord::new(AuditEvent::RefreshFailed)
+            });
+        }
         let outcome = match outcome {
             FlightOutcome::Renewed => "renewed",
             FlightOutcome::Found => "reused",

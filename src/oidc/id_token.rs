@@ -69,6 +69,9 @@ pub enum TokenError {
     /// The nonce is missing or another attempt's.
     #[error("wrong nonce")]
     Nonce,
+    /// A claim that this kind of token must not have.
+    #[error("claim {0} must not be there")]
+    Unwanted(&'static str),
     /// It does not belong to the access token beside it.
     #[error("at_hash does not fit the access token")]
     AccessTokenHash,
@@ -190,7 +193,7 @@ pub(super) fn check_audience(claims: &Claims, client_id: &str) -> Result<(), Tok
     }
 }
 
-fn check_times(claims: &Claims, now: SystemTime) -> Result<SystemTime, TokenError> {
+pub(super) fn check_times(claims: &Claims, now: SystemTime) -> Result<SystemTime, TokenError> {
     let expiry = time(claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
     let issued = time(claims, "iat")?.ok_or(TokenError::Claim("iat"))?;
     let not_before = time(claims, "nbf")?.unwrap_or(UNIX_EPOCH);
@@ -212,7 +215,7 @@ fn time(claims: &Claims, name: &'static str) -> Result<Option<SystemTime>, Token
     Ok(Some(UNIX_EPOCH + Duration::from_secs_f64(seconds)))
 }
 
-fn text<'a>(claims: &'a Claims, name: &'static str) -> Result<&'a str, TokenError> {
+pub(super) fn text<'a>(claims: &'a Claims, name: &'static str) -> Result<&'a str, TokenError> {
     claims.members().get(name).and_then(Value::as_str).ok_or(TokenError::Claim(name))
 }
 
@@ -241,7 +244,7 @@ fn refuse_other_kinds(token: &str) -> Result<(), TokenError> {
     }
 }
 
-fn header_of(encoded: &str) -> Result<Map<String, Value>, TokenError> {
+pub(super) fn header_of(encoded: &str) -> Result<Map<String, Value>, TokenError> {
     if encoded.len() > MAX_HEADER {
         return Err(TokenError::Malformed);
     }
@@ -249,7 +252,7 @@ fn header_of(encoded: &str) -> Result<Map<String, Value>, TokenError> {
     serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
 }
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_graphic()).take(24).collect()
 }
 

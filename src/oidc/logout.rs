@@ -9,12 +9,13 @@ use http::header::{ALLOW, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret;
 
+use super::fetch::MAX_TIME;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::request_kind::{RequestKind, is_cross_site, is_prefetch};
 use super::session::{Lookup, SessionRecord};
 use super::settings::{PostLogout, Settings};
-use super::{RequestParts, page};
+use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest ID token that is sent as a hint: with more, the URL is too long for many servers.
@@ -35,7 +36,7 @@ impl Policy {
             return self.confirm(request);
         }
         let metadata = self.core.provider.metadata();
-        let record = self.end_session(request, metadata.as_ref(), now).await;
+        let record = self.end_session(request, now).await;
         self.leave(request, metadata.as_deref(), record)
     }
 
@@ -61,27 +62,27 @@ impl Policy {
     }
 
     /// Ends the session of the request, if there is one, and revokes its refresh token.
-    async fn end_session(
-        &self,
-        request: &RequestParts<'_>,
-        metadata: Option<&Arc<Metadata>>,
-        now: SystemTime,
-    ) -> Option<SessionRecord> {
+    async fn end_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<SessionRecord> {
         let Lookup::Live(entry) = self.find_session(request, now).await else { return None };
         let record = self.sessions.record(&entry).await.ok().flatten();
         if let Err(error) = self.sessions.end(&entry).await {
             tracing::warn!(session = ?entry.key(), %error, "the session is ended; the store will be told later");
         }
-        self.core.events.logged_out(&self.core.name);
+        self.core.events.logged_out(&self.core.name, "rp_initiated");
+        self.audit(AuditEvent::Logout, request, Some(&entry), None, None);
         tracing::info!(
             policy = %self.core.name, user = %entry.profile().identifier, session = ?entry.key(),
             request_id = request.request_id, client = %request.client, "logged out"
         );
         let refresh_token = record.as_ref().and_then(|record| record.refresh_token.clone());
-        if let (Some(token), Some(metadata)) = (refresh_token, metadata) {
+        if let Some(token) = refresh_token {
             // The browser does not wait for it, and its leaving does not stop it.
-            let (core, metadata) = (Arc::clone(&self.core), Arc::clone(metadata));
-            self.runtime.spawn(async move { core.revoke(&metadata, &token).await });
+            let core = Arc::clone(&self.core);
+            self.runtime.spawn(async move {
+                if let Some(metadata) = core.provider.metadata_within(MAX_TIME).await {
+                    core.revoke(&metadata, &token).await;
+                }
+            });
         }
         record
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
+use tokio::sync::Semaphore;
 
 use super::cause::Cause;
 use super::claims::Claims;
@@ -26,7 +27,7 @@ use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionI
 use super::settings::Settings;
 use super::template::Template;
 use super::used::UsedStates;
-use super::{Decision, Identity, RequestParts, page};
+use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel, page};
 use crate::net::forwarded::{self, Forwarding};
 use crate::net::{LocalResponse, Scheme};
 
@@ -37,6 +38,8 @@ pub struct Deps {
     pub sessions: Sessions,
     /// Providers in use.
     pub providers: Arc<Providers>,
+    /// The policies that live.
+    pub directory: Arc<Directory>,
     /// Login answers that were used.
     pub used: Arc<UsedStates>,
     /// Observer.
@@ -79,9 +82,11 @@ pub struct Policy {
     templates_need_tokens: bool,
     strip: Arc<[HeaderName]>,
     no_headers: Arc<[(HeaderName, HeaderValue)]>,
+    pub(super) refresh: RefreshSettings,
+    pub(super) grant: Arc<dyn RefreshGrant>,
+    pub(super) backchannel_turns: Semaphore,
+    _member: Arc<Member>,
     pub(super) rate: LoginRate,
-    refresh: RefreshSettings,
-    grant: Arc<dyn RefreshGrant>,
 }
 
 /// The part of a policy that a refresh needs, which outlives requests and reloads.
@@ -124,6 +129,12 @@ impl Policy {
             clock: Arc::clone(sessions.clock()),
             settings,
         });
+        let member = Member {
+            name: Arc::clone(&core.name),
+            issuer: core.provider.issuer().to_owned(),
+            scope: core.scope,
+            sessions: sessions.clone(),
+        };
         let settings = &core.settings;
         let names = &settings.cookies;
         let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?
@@ -142,6 +153,8 @@ impl Policy {
             rate: LoginRate::new(settings.login_rate),
             refresh,
             grant: Arc::clone(&core) as Arc<dyn RefreshGrant>,
+            _member: deps.directory.enter(member),
+            backchannel_turns: Semaphore::new(backchannel::MOST_AT_ONCE),
             sessions,
             core,
         })
@@ -162,6 +175,15 @@ impl Policy {
         if request.path == settings.callback_path {
             return Decision::Respond(self.callback(request, now).await);
         }
+        if self.is_backchannel(request.path) {
+            return Decision::Respond(self.backchannel_logout(request, now).await);
+        }
+        if self.is_frontchannel(request.path) {
+            return Decision::Respond(self.frontchannel_logout(request, now).await);
+        }
+        if let Some(endpoint) = self.session_endpoint(request.path) {
+            return Decision::Respond(self.answer_endpoint(endpoint, request, now).await);
+        }
         if let Some(answer) = self.returned_from_logout(request) {
             return Decision::Respond(answer);
         }
@@ -169,7 +191,7 @@ impl Policy {
             return Decision::Forward(self.anonymous(request));
         }
         match self.session_of(request, now).await {
-            Found::Session(entry) => self.authorise(request, &entry).await,
+            Found::Session(entry) => self.authorise(request, entry).await,
             Found::None => Decision::Respond(self.unauthenticated(request, now).await),
             Found::Wait(retry_after) => Decision::Respond(self.unavailable(request, retry_after)),
         }
@@ -214,19 +236,22 @@ impl Policy {
         }
     }
 
-    async fn authorise(&self, request: &RequestParts<'_>, entry: &SessionEntry) -> Decision {
-        let principal = match self.principal(entry).await {
+    async fn authorise(&self, request: &RequestParts<'_>, entry: Arc<SessionEntry>) -> Decision {
+        let principal = match self.principal(&entry).await {
             Ok(principal) => principal,
             Err(cause) => return Decision::Respond(self.refuse(request, &cause, "/", SmallVec::new())),
         };
         if let Err(denial) = principal.verdict {
-            return Decision::Respond(self.deny(request, denial, &principal.user));
+            let user = &principal.user;
+            self.audit(AuditEvent::Denied, request, Some(&entry), Some(user), Some(denial.as_str()));
+            return Decision::Respond(self.deny(request, denial, user));
         }
         Decision::Forward(Identity {
             headers: Arc::clone(&principal.headers),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),
+            session: Some(entry),
             set_cookies: SmallVec::new(),
             cookie: self.stripped(request),
             strip_authorization: !self.core.settings.forward_authorization,
@@ -292,6 +317,7 @@ impl Policy {
             request_target: None,
             strip: Arc::clone(&self.strip),
             user: None,
+            session: None,
             set_cookies: SmallVec::new(),
             cookie: self.stripped(request),
             strip_authorization: false,
@@ -316,7 +342,7 @@ impl Policy {
         page::json(StatusCode::UNAUTHORIZED, "unauthorized", "a login is required")
     }
 
-    fn unavailable(&self, request: &RequestParts<'_>, retry_after: Duration) -> LocalResponse {
+    pub(super) fn unavailable(&self, request: &RequestParts<'_>, retry_after: Duration) -> LocalResponse {
         let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0)).max(1);
         tracing::warn!(
             policy = %self.core.name, request_id = request.request_id, client = %request.client, retry_after = seconds,
@@ -405,11 +431,12 @@ impl Policy {
         format!("{}://{}", scheme.as_str(), request.authority)
     }
 
-    /// Whether `path` is one that the policy itself answers: callback or logout. Their queries hold
-    /// codes and states, which must not be written down.
+    /// Whether `path` is one that the policy itself answers: callback or a logout. Their queries hold
+    /// codes, states and session ids, which must not be written down.
     pub fn owns(&self, path: &str) -> bool {
         let settings = &self.core.settings;
-        path == settings.callback_path || path == settings.logout_path
+        let paths = [&settings.callback_path, &settings.logout_path];
+        paths.into_iter().any(|own| own == path) || self.is_backchannel(path) || self.is_frontchannel(path)
     }
 
     /// Its cookies.

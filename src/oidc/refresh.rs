@@ -41,8 +41,8 @@ pub trait RefreshGrant: Send + Sync {
     /// Tokens that were granted to a session which ended meanwhile: to be revoked where that is possible.
     async fn discard(&self, _tokens: RenewedTokens) {}
 
-    /// Called once for each flight, for metrics.
-    fn landed(&self, _outcome: &FlightOutcome) {}
+    /// Called once for each flight, for metrics and the audit trail.
+    fn landed(&self, _session: &SessionEntry, _outcome: &FlightOutcome) {}
 }
 
 /// What came of a refresh grant.
@@ -146,9 +146,7 @@ enum Standing {
 }
 
 fn standing(timing: &Timing, now: u64, settings: &RefreshSettings) -> Standing {
-    let age = now.saturating_sub(timing.refresh_token);
-    let usable =
-        timing.refresh_token != Timing::NEVER && settings.max_token_age.is_none_or(|max| age <= millis(max));
+    let usable = is_usable(timing, now, settings);
     let both = timing.id.min(timing.access);
     if now >= timing.absolute {
         Standing::Over
@@ -163,6 +161,12 @@ fn standing(timing: &Timing, now: u64, settings: &RefreshSettings) -> Standing {
         let half = issued.saturating_add(end.saturating_sub(issued) / 2);
         stand(now, end.saturating_sub(millis(settings.grace)).max(half), end)
     }
+}
+
+/// Whether there is a refresh token that may be used.
+fn is_usable(timing: &Timing, now: u64, settings: &RefreshSettings) -> bool {
+    let age = now.saturating_sub(timing.refresh_token);
+    timing.refresh_token != Timing::NEVER && settings.max_token_age.is_none_or(|max| age <= millis(max))
 }
 
 /// When tokens that can be refreshed end.
@@ -232,6 +236,46 @@ pub async fn ensure_fresh(
             flight::wait(sessions, entry, settings, landed).await
         }
     }
+}
+
+/// What is ahead of a session, for those who ask about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// Its tokens have expired and cannot be renewed.
+    pub over: bool,
+    /// Its tokens can be renewed.
+    pub refreshable: bool,
+    /// When its tokens end, in milliseconds since 1970; [`Timing::NEVER`] if nobody said so.
+    pub tokens_end: u64,
+}
+
+/// Looks ahead, and starts nothing.
+pub fn outlook(entry: &SessionEntry, now: SystemTime, settings: &RefreshSettings) -> Outlook {
+    let (timing, now) = (entry.profile().timing, unix_millis(now));
+    Outlook {
+        over: standing(&timing, now, settings) == Standing::Over,
+        refreshable: is_usable(&timing, now, settings),
+        tokens_end: timing.id.min(timing.access),
+    }
+}
+
+/// Renews tokens that are good, because somebody asks, and waits for it. At most once in half of their life, and
+/// not in the pause after a failure.
+pub async fn renew(
+    sessions: &Sessions,
+    entry: &Arc<SessionEntry>,
+    now: SystemTime,
+    settings: &RefreshSettings,
+    grant: &Arc<dyn RefreshGrant>,
+) -> Freshness {
+    let eager = RefreshSettings { grace: Duration::MAX, ..settings.clone() };
+    let millis = unix_millis(now);
+    let rests = millis < entry.refresh.not_before() && !entry.refresh.is_busy();
+    if standing(&entry.profile().timing, millis, &eager) != Standing::Due || rests {
+        return ensure_fresh(sessions, entry, now, settings, grant).await;
+    }
+    let landed = flight::join(sessions, entry, &eager, grant);
+    flight::wait(sessions, entry, &eager, landed).await
 }
 
 /// What a flight tells those who wait: none until it has landed.

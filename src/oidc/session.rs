@@ -18,12 +18,15 @@ mod hearing;
 mod id;
 mod keys;
 mod lookup;
+mod marks;
 mod memory;
+mod operator;
 mod record;
 mod redis;
 mod settings;
 mod sqlite;
 mod store;
+mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -45,7 +48,9 @@ pub use entry::{PolicyId, SessionEntry};
 pub use id::{IndexKey, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes};
 pub use keys::{KeyError, MIN_SECRET, SessionKeys};
 pub use lookup::Lookup;
+pub(in crate::oidc) use marks::Mark;
 pub use memory::MemoryStore;
+pub use operator::SessionView;
 pub use record::{SessionProfile, SessionRecord, Timing};
 pub use redis::RedisStore;
 pub use settings::{RedisSettings, RedisTls, StoreId, StoreSettings, Topology};
@@ -122,6 +127,12 @@ impl Sessions {
         Arc::strong_count(&self.used) > 1
     }
 
+    /// Whether both are sessions of one store.
+    #[must_use]
+    pub fn is_same_store(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// The clock that refreshes and upkeep go by.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -174,7 +185,7 @@ impl Inner {
     /// disk. Only [`Sessions::check_store`] tells that it is over.
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
-            Ok(_) | Err(StoreError::Refused(_) | StoreError::Crypto) => {}
+            Ok(_) | Err(StoreError::Refused(_) | StoreError::Unsupported(_) | StoreError::Crypto) => {}
             Err(error) => {
                 let known = self.failure.swap(Some(Arc::new(error.clone())));
                 if known.as_deref() != Some(error) {

@@ -2,6 +2,7 @@
 //!
 //! Independent of how it was written; [`decode()`] makes it from a configuration block.
 
+mod channels;
 mod check;
 mod decode;
 
@@ -21,6 +22,7 @@ use super::security_headers::SecurityHeaders;
 use super::session::StoreSettings;
 use super::template::Template;
 
+pub use channels::{LogoutChannels, SessionEndpoints};
 pub use decode::{Dialect, decode};
 
 /// Options of one OIDC middleware.
@@ -42,6 +44,10 @@ pub struct Settings {
     pub logout_path: String,
     /// Where the browser lands after logout; `None`: our signed-out page, at `/`.
     pub post_logout: Option<PostLogout>,
+    /// Where logouts of the provider arrive.
+    pub channels: LogoutChannels,
+    /// Where a single-page application asks about its session; none: nowhere.
+    pub session_endpoints: Option<SessionEndpoints>,
     /// Scopes to ask for, in order, without duplicates, `openid` first.
     pub scopes: Vec<String>,
     /// What the provider does in its own way.

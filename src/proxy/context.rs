@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
@@ -41,6 +42,8 @@ pub struct Ctx {
     pub(super) origin: Origin,
     /// Only for transports with a `responseHeaderTimeout`.
     pub(super) deadline: Option<Box<HeaderDeadline>>,
+    /// Set once the request was ended from outside; there only where that may happen.
+    pub(super) cut: Option<Arc<AtomicBool>>,
     /// Holds back the answer to an upgrade until the request is over.
     pub(super) gate: Option<Arc<Gate>>,
     /// Status for the log when it is not that of the response written.
@@ -92,6 +95,7 @@ impl Ctx {
             chain_ran: false,
             origin: Origin::default(),
             deadline: None,
+            cut: None,
             gate: None,
             status: None,
             grpc_status: None,

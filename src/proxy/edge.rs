@@ -20,7 +20,7 @@ use pingora::{Error, Result};
 
 use super::context::Ctx;
 use super::snapshot::Snapshot;
-use super::{body, early, failure, logging, request, response, upstream};
+use super::{body, early, failure, logging, request, response, session_end, upstream};
 use crate::net::ConnInfo;
 use crate::observe::AccessLog;
 
@@ -126,6 +126,7 @@ impl ProxyHttp for Edge {
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        session_end::request_chunk(ctx)?;
         body::request_chunk(ctx, chunk, end);
         Ok(())
     }
@@ -142,10 +143,11 @@ impl ProxyHttp for Edge {
     fn response_body_filter(
         &self,
         _: &mut Session,
-        _: &mut Option<Bytes>,
+        chunk: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
+        session_end::response_chunk(ctx, chunk, end);
         body::response_chunk(ctx, end);
         Ok(None)
     }

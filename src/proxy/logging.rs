@@ -1,5 +1,6 @@
 //! Last phase: one record per request, for the access log and the metrics.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderMap, Version};
@@ -48,7 +49,12 @@ pub(super) fn abandoned(ctx: &mut Ctx) {
     ctx.logged = true;
     let panicking = std::thread::panicking();
     let headers = HeaderMap::new();
-    let status = if panicking { 500 } else { CLIENT_CLOSED_REQUEST };
+    let cut = ctx.cut.as_ref().is_some_and(|cut| cut.load(Ordering::Acquire));
+    let status = match ctx.origin.status {
+        _ if panicking => 500,
+        Some(sent) if cut => sent,
+        _ => CLIENT_CLOSED_REQUEST,
+    };
     emit(
         ctx,
         &End {

@@ -8,6 +8,7 @@ use http::StatusCode;
 use pingora::Result;
 use pingora::proxy::Session;
 
+use super::body;
 use super::context::Ctx;
 use super::early::not_found;
 use super::respond::{linger, respond};
@@ -15,7 +16,7 @@ use super::sanity::{self, refuse, text};
 use super::snapshot::{Route, RouteService};
 use crate::middleware::{Exchange, Flow};
 use crate::net::LocalResponse;
-use crate::net::internal::InternalRequest;
+use crate::net::internal::{InternalAnswer, InternalRequest};
 
 /// Runs the chain. True when the answer is written and the request goes no further.
 pub(super) async fn run(session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
@@ -55,12 +56,16 @@ async fn decide(session: &mut Session, ctx: &mut Ctx) -> Option<LocalResponse> {
     match &route.service {
         RouteService::Internal(service) => {
             let request = session.req_header();
-            Some(service(&InternalRequest {
+            let answer = service(&InternalRequest {
                 method: &request.method,
                 path: request.uri.path(),
                 query: request.uri.query(),
                 headers: &request.headers,
-            }))
+            });
+            Some(match answer {
+                InternalAnswer::Now(answer) => answer,
+                InternalAnswer::Later(answer) => answer.await,
+            })
         }
         RouteService::Balanced(service) => match service.pick() {
             Some(endpoint) => {
@@ -75,6 +80,11 @@ async fn decide(session: &mut Session, ctx: &mut Ctx) -> Option<LocalResponse> {
 async fn run_chain(session: &mut Session, ctx: &mut Ctx, route: &Route) -> Flow {
     let Ctx { facts: Some(facts), state, chain_ran, .. } = ctx else { return Flow::Continue };
     *chain_ran = true;
-    let mut exchange = Exchange { request: session.req_header_mut(), facts, state };
-    route.chain.on_request(&mut exchange).await
+    loop {
+        let mut exchange = Exchange { request: session.req_header_mut(), facts, state };
+        match route.chain.on_request(&mut exchange).await {
+            Flow::ReadBody(limit) => state.body = Some(body::read(session, limit).await),
+            flow => return flow,
+        }
+    }
 }

@@ -14,6 +14,7 @@ use pingora::proxy::Session;
 use smallvec::SmallVec;
 
 use super::context::Ctx;
+use super::session_end;
 use crate::middleware::ResponseFacts;
 use crate::net::headers::{connection_members, is_hop_by_hop};
 
@@ -40,6 +41,7 @@ pub(super) fn from_service(
         let trailers = response.version == Version::HTTP_2 && session.is_http2();
         strip_hop_by_hop(response, trailers);
     }
+    session_end::header(response, ctx);
     if ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_origin_headers()) {
         ctx.origin.headers = Some(Box::new(response.headers.clone()));
     }

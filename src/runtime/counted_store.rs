@@ -61,6 +61,14 @@ impl SessionStore for CountedStore {
         self.told("by_sub", self.store.by_sub(sub).await)
     }
 
+    async fn list(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        self.told("list", self.store.list(after, limit).await)
+    }
+
     async fn count(&self) -> Result<u64, StoreError> {
         self.told("count", self.store.count().await)
     }
@@ -82,6 +90,10 @@ impl SessionStore for CountedStore {
 
     async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError> {
         self.told("purge_expired", self.store.purge_expired(now).await)
+    }
+
+    fn outage_tolerance(&self) -> Option<Duration> {
+        self.store.outage_tolerance()
     }
 
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError> {

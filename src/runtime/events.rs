@@ -1,30 +1,49 @@
-//! What the OIDC engine reports, as metrics.
+//! What the OIDC engine reports, as metrics and audit log.
 
 use std::sync::Arc;
 
-use crate::observe::Metrics;
 use crate::observe::metrics::{LoginOutcome, RefreshOutcome};
-use crate::oidc::Events;
+use crate::observe::{AuditLog, Metrics};
+use crate::oidc::{AuditRecord, Events};
 
-/// Counts what happens.
-pub struct Counted(pub Arc<Metrics>);
+/// Counts what happens, and writes the audit log where there is one.
+pub struct Told {
+    pub metrics: Arc<Metrics>,
+    pub audit: Option<Arc<AuditLog>>,
+}
 
-impl Events for Counted {
+impl Events for Told {
+    fn audit(&self, record: &AuditRecord<'_>) {
+        let Some(log) = &self.audit else { return };
+        let session = record.session.map(|key| format!("{key:?}"));
+        let client = record.client.map(|client| client.to_string());
+        log.write(&[
+            ("event", Some(record.event.as_str())),
+            ("policy", record.policy),
+            ("provider", record.provider),
+            ("user", record.user),
+            ("session", session.as_deref()),
+            ("client", client.as_deref()),
+            ("requestId", record.request_id),
+            ("cause", record.cause),
+        ]);
+    }
+
     fn login_succeeded(&self, middleware: &str) {
-        self.0.oidc().login(middleware, LoginOutcome::Success);
+        self.metrics.oidc().login(middleware, LoginOutcome::Success);
     }
 
     fn callback_failed(&self, middleware: &str, reason: &'static str) {
-        self.0.oidc().login(middleware, LoginOutcome::Failed);
-        self.0.oidc().callback_failed(reason);
+        self.metrics.oidc().login(middleware, LoginOutcome::Failed);
+        self.metrics.oidc().callback_failed(reason);
     }
 
     fn login_denied(&self, middleware: &str) {
-        self.0.oidc().login(middleware, LoginOutcome::Denied);
+        self.metrics.oidc().login(middleware, LoginOutcome::Denied);
     }
 
-    fn logged_out(&self, _: &str) {
-        self.0.oidc().logged_out("rp_initiated");
+    fn logged_out(&self, _: &str, how: &'static str) {
+        self.metrics.oidc().logged_out(how);
     }
 
     fn refreshed(&self, issuer: &str, outcome: &'static str) {
@@ -35,10 +54,10 @@ impl Events for Counted {
             "rejected" => RefreshOutcome::Rejected,
             _ => RefreshOutcome::Unavailable,
         };
-        self.0.oidc().refresh(issuer, outcome);
+        self.metrics.oidc().refresh(issuer, outcome);
     }
 
     fn provider_up(&self, issuer: &str, up: bool) {
-        self.0.oidc().provider_up(issuer, up);
+        self.metrics.oidc().provider_up(issuer, up);
     }
 }

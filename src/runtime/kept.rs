@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::events::Counted;
+use super::events::Told;
 use super::stores::Stores;
 use crate::admin::{Admin, Health};
 use crate::config::StaticConfig;
-use crate::observe::Metrics;
+use crate::observe::{AuditLog, Metrics};
 use crate::oidc::session::StoreSettings;
-use crate::oidc::{self, Events, Providers, UsedStates};
+use crate::oidc::{self, Directory, Events, Providers, SessionDesk, UsedStates};
 use crate::service;
 use crate::tls;
 
@@ -28,6 +28,7 @@ pub struct Kept {
     pub runtime: tokio::runtime::Handle,
     oidc: OnceLock<Shared>,
     stores: Stores,
+    audit: Option<Arc<AuditLog>>,
 }
 
 /// What all OIDC middlewares share, whatever their stores are.
@@ -35,6 +36,7 @@ struct Shared {
     events: Arc<dyn Events>,
     providers: Arc<Providers>,
     used: Arc<UsedStates>,
+    directory: Arc<Directory>,
 }
 
 impl Kept {
@@ -56,6 +58,7 @@ impl Kept {
             runtime,
             oidc: OnceLock::new(),
             stores,
+            audit: None,
         }
     }
 
@@ -75,6 +78,12 @@ impl Kept {
         self
     }
 
+    /// Writes what happens to users to this log, too.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<Arc<AuditLog>>) -> Self {
+        Self { audit, ..self }
+    }
+
     /// Sessions, OpenID providers and events for a middleware whose sessions live in `store`, or where those of all
     /// others do. A store is opened when the first middleware asks for it; whoever uses none gets no file.
     ///
@@ -87,6 +96,7 @@ impl Kept {
             sessions,
             providers: Arc::clone(&shared.providers),
             used: Arc::clone(&shared.used),
+            directory: Arc::clone(&shared.directory),
             events: Arc::clone(&shared.events),
             runtime: self.runtime.clone(),
         })
@@ -98,10 +108,14 @@ impl Kept {
     }
 
     fn share(&self) -> Shared {
-        let events: Arc<dyn Events> = Arc::new(Counted(Arc::clone(&self.metrics)));
+        let events: Arc<dyn Events> =
+            Arc::new(Told { metrics: Arc::clone(&self.metrics), audit: self.audit.clone() });
+        let directory: Arc<Directory> = Arc::default();
+        self.admin.attach(SessionDesk { directory: Arc::clone(&directory), events: Arc::clone(&events) });
         Shared {
             providers: Arc::new(Providers::new(Arc::clone(&events), self.runtime.clone())),
             used: Arc::default(),
+            directory,
             events,
         }
     }

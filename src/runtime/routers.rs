@@ -215,5 +215,5 @@ fn service(name: &str, context: &Context<'_>) -> Result<RouteService, String> {
 
 /// What a broken router answers, should anybody ask its service.
 fn not_found() -> InternalService {
-    Arc::new(|_| crate::net::LocalResponse::text(http::StatusCode::NOT_FOUND, "404 page not found\n"))
+    Arc::new(|_| crate::net::LocalResponse::text(http::StatusCode::NOT_FOUND, "404 page not found\n").into())
 }

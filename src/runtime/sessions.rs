@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::StaticConfig;
 use crate::oidc::clock::SystemClock;
 use crate::oidc::session::{
     DEFAULT_CACHED, MemoryStore, RedisStore, SessionKeys, SessionStore, Sessions, SqliteStore, StoreError,
@@ -30,6 +31,18 @@ pub fn store(settings: &StoreSettings) -> Result<Arc<dyn SessionStore>, String> 
 /// The file of this machine: a second process shares the sessions by it.
 fn file_in(folder: &Path) -> Result<SqliteStore, String> {
     SqliteStore::open(folder.join(FILE)).map_err(|error| error.to_string())
+}
+
+/// The file that sessions lie in unless their middleware says otherwise; none if that is no file.
+///
+/// # Errors
+/// The environment names no folder.
+pub fn file(config: &StaticConfig) -> Result<Option<PathBuf>, String> {
+    Ok(match config.oidc.session.store.as_ref().map(StoreSettings::of) {
+        None | Some(StoreSettings::Sqlite(None)) => Some(state_folder()?.join(FILE)),
+        Some(StoreSettings::Sqlite(path)) => path,
+        Some(StoreSettings::Memory | StoreSettings::Redis(_)) => None,
+    })
 }
 
 /// The sessions of a store.

@@ -23,6 +23,8 @@ pub struct OpenStore {
     pub name: String,
     /// Its sessions.
     pub sessions: Sessions,
+    /// Whether another process can open it beside this one without a network.
+    pub is_file: bool,
     unused_since: Option<Instant>,
 }
 
@@ -74,7 +76,8 @@ impl Stores {
                 let store = CountedStore::new(sessions::store(settings)?, self.metrics.clone());
                 let sessions = sessions::over(Arc::new(store))?;
                 drop(sessions.spawn_upkeep());
-                let open = OpenStore { name: settings.name(), sessions, unused_since: None };
+                let is_file = matches!(settings, StoreSettings::Sqlite(_));
+                let open = OpenStore { name: settings.name(), sessions, is_file, unused_since: None };
                 Ok(free.insert(open).sessions.clone())
             }
         }

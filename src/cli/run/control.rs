@@ -72,11 +72,12 @@ impl Control {
     }
 
     fn runtime(&self) -> Result<Arc<Runtime>, String> {
-        let Observed { metrics, health, log, .. } = &self.observed;
+        let Observed { metrics, health, log, audit, .. } = &self.observed;
         let admin = Admin::new(&self.config, Arc::clone(health), Arc::clone(metrics), Arc::clone(log));
         let services = Registries::new(Names::system()?);
         let kept = Kept::new(Arc::clone(metrics), Arc::clone(health), admin, services, Handle::current())
-            .default_store(&self.config);
+            .default_store(&self.config)
+            .with_audit(audit.clone());
         Ok(Arc::new(Runtime::new(self.config.clone(), kept)))
     }
 
@@ -108,7 +109,7 @@ impl Control {
     }
 
     fn actions(&self, runtime: &Arc<Runtime>, reread: &Arc<Notify>) -> Actions {
-        let Observed { log, access_log, .. } = self.observed.clone();
+        let Observed { log, access_log, audit, .. } = self.observed.clone();
         let arguments = self.arguments.clone();
         let (runtime, reread, level_log) = (Arc::clone(runtime), Arc::clone(reread), Arc::clone(&log));
         let from_file = self.config.providers.file.is_some();
@@ -117,6 +118,9 @@ impl Control {
                 log.reopen();
                 if let Some(access_log) = &access_log {
                     access_log.reopen();
+                }
+                if let Some(audit) = &audit {
+                    audit.reopen();
                 }
             }),
             reload: Box::new(move || {

@@ -48,6 +48,20 @@ async fn the_refresh_token_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_revocation_that_hangs_delays_nobody() {
+    let world = World::new().await;
+    // Takes connections and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/revoke", silent.local_addr().unwrap());
+    let policy = world.policy(&[("revocationURL", &endpoint)]);
+    let mut browser = logged_in(&world, &policy).await;
+    assert_eq!(browser.get(&world, &policy, "/logout").await.status(), 302);
+    let (stream, _) = silent.accept().await.unwrap();
+    assert_eq!(world.provider.count("revoke"), 0, "the configured endpoint is asked");
+    drop(stream);
+}
+
+#[tokio::test]
 async fn without_session_discovery_or_endpoint() {
     let world = World::new().await;
     world.provider.script().metadata.insert("end_session_endpoint".into(), json!(null));

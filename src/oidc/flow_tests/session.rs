@@ -302,6 +302,7 @@ async fn cost_of_a_session_check() {
         path: "/a/page",
         query: Some("x=1"),
         headers: &headers,
+        body: None,
         client: "203.0.113.9".parse().unwrap(),
         peer_trusted: false,
         request_id: "request-1",

@@ -125,7 +125,7 @@ impl Flight {
             }
             FlightOutcome::Failed(reason) => tracing::warn!(session = ?entry.key(), reason, "refresh failed"),
         }
-        self.grant.landed(&outcome);
+        self.grant.landed(entry, &outcome);
         let Self { seat, landed, .. } = self;
         drop(seat);
         landed.send_replace(Some(outcome));

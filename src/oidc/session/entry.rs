@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use smallvec::SmallVec;
@@ -14,6 +15,8 @@ use super::lookup::open;
 use super::lookup::seal;
 use super::record::{SessionProfile, SessionRecord};
 use super::store::Stored;
+use super::stream::Streams;
+use crate::oidc::clock::from_unix_millis;
 use crate::oidc::refresh::RefreshSeat;
 
 /// A policy as memos know it. A policy that is compiled anew is another one, so that its new rules count at once.
@@ -58,6 +61,7 @@ pub struct SessionEntry {
     /// The newest record while the store could not take it: sealed, which takes half the memory of a parsed one.
     unsaved: Mutex<Option<Box<Stored>>>,
     pub(in crate::oidc) refresh: RefreshSeat,
+    pub(super) streams: Streams,
 }
 
 impl SessionEntry {
@@ -73,6 +77,7 @@ impl SessionEntry {
             memos: ArcSwapOption::empty(),
             unsaved: Mutex::default(),
             refresh: RefreshSeat::default(),
+            streams: Streams::default(),
         }
     }
 
@@ -99,6 +104,13 @@ impl SessionEntry {
     /// Whether the session was logged out or revoked.
     pub fn is_ended(&self) -> bool {
         self.state() == State::Ended
+    }
+
+    /// When a request last brought it here.
+    pub fn last_seen(&self) -> Option<SystemTime> {
+        Some(self.seen())
+            .filter(|second| *second > 0)
+            .map(|second| from_unix_millis(second.saturating_mul(1000)))
     }
 
     /// What [`SessionEntry::set_memo`] kept for this policy and generation. No allocation.
@@ -129,6 +141,7 @@ impl SessionEntry {
     pub(super) fn end(&self) -> bool {
         let was = self.state.swap(State::Ended as u8, Ordering::AcqRel);
         self.set_unsaved(None);
+        self.streams.end();
         was != State::Ended as u8
     }
 
@@ -185,9 +198,9 @@ impl SessionEntry {
     }
 
     /// Whether memory is the only place for something of it: an end that the store has not heard of, tokens that
-    /// it could not take, a refresh under way.
+    /// it could not take, a refresh under way. Or a stream waits for news of it.
     pub(super) fn is_pinned(&self) -> bool {
-        self.is_ended() || self.refresh.is_busy() || self.unsaved().is_some()
+        self.is_ended() || self.refresh.is_busy() || self.streams.any() || self.unsaved().is_some()
     }
 }
 

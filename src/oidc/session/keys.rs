@@ -133,6 +133,11 @@ impl RingKey {
         IndexKey(self.hash(b"sub\0", scope, sub.as_bytes()))
     }
 
+    /// The store key of a mark: a row that is no session.
+    pub(super) fn mark_key(&self, purpose: &[u8; 4], scope: &ScopeId, name: &str) -> SessionKey {
+        SessionKey(self.hash(purpose, scope, name.as_bytes()))
+    }
+
     /// Purpose and scope have a fixed length, so the parts cannot run together.
     fn hash(&self, purpose: &[u8; 4], scope: &ScopeId, value: &[u8]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.lookup);

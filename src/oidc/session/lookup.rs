@@ -152,7 +152,7 @@ impl Sessions {
         Ok(ended)
     }
 
-    async fn end_all(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
+    pub(super) async fn end_all(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
         let mut ended = 0;
         for key in keys {
             match self.inner.cache.get_by_key(&key) {

@@ -92,6 +92,22 @@ impl SessionStore for MemoryStore {
         Ok(self.keys(|row| row.sub == *sub))
     }
 
+    async fn list(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        let mut listed: Vec<_> = {
+            let rows = self.rows();
+            let sessions = rows.iter().filter(|(_, row)| !row.stored.sealed.is_empty());
+            sessions.map(|(key, row)| (*key, row.stored.expires)).collect()
+        };
+        listed.retain(|(key, _)| after.is_none_or(|after| key > after));
+        listed.sort_unstable();
+        listed.truncate(limit);
+        Ok(listed)
+    }
+
     async fn count(&self) -> Result<u64, StoreError> {
         Ok(u64::try_from(self.rows().len()).unwrap_or(u64::MAX))
     }

@@ -103,7 +103,7 @@ impl RedisStore {
     }
 
     /// Lists the session under its `sid` and `sub`. Before it is written: it must never be there and not be found.
-    async fn list(&self, key: &SessionKey, row: &Stored) -> Result<(), StoreError> {
+    async fn enlist(&self, key: &SessionKey, row: &Stored) -> Result<(), StoreError> {
         let expires = self.server(row.expires);
         let now = self.now();
         let indexes = row.sid.iter().chain([&row.sub]).map(async |index| {
@@ -146,7 +146,7 @@ impl RedisStore {
     }
 
     async fn swap(&self, key: &SessionKey, expected: u64, row: &Stored) -> Result<CasOutcome, StoreError> {
-        self.list(key, row).await?;
+        self.enlist(key, row).await?;
         let written = self.row(key, row);
         let expected = expected.to_string();
         let mut arguments: Vec<&[u8]> = written.iter().map(Vec::as_slice).collect();
@@ -196,6 +196,29 @@ impl RedisStore {
         }
     }
 
+    /// All rows of a bucket that have not expired, in the order of their keys, with their ends.
+    async fn rows_of(&self, bucket: Bucket) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(self.names.all(bucket)).arg(self.now()).arg("+inf").arg("WITHSCORES");
+        let members: Vec<(Vec<u8>, f64)> = self.link.ask(bucket, &command).await?;
+        let mut rows: Vec<_> = members
+            .into_iter()
+            // Milliseconds since 1970 are whole numbers far below what a double holds exactly.
+            .filter_map(|(member, end)| {
+                Some((key_of(&member)?, from_unix_millis(self.link.our_millis(end as u64))))
+            })
+            .collect();
+        rows.sort_unstable();
+        Ok(rows)
+    }
+
+    /// Whether it is a session: a row with a sealed value.
+    async fn is_session(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("HSTRLEN");
+        command.arg(self.names.session(key)).arg("v");
+        self.link.ask::<u64>(Bucket::of(key.bytes()), &command).await.map(|length| length > 0)
+    }
+
     async fn purge_bucket(&self, bucket: Bucket, now: SystemTime) -> Result<u64, StoreError> {
         let all = self.names.all(bucket);
         let mut command = redis::cmd("ZRANGEBYSCORE");
@@ -226,7 +249,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError> {
-        self.list(key, &row).await?;
+        self.enlist(key, &row).await?;
         let bucket = Bucket::of(key.bytes());
         let (name, all) = (self.names.session(key), self.names.all(bucket));
         let written = self.row(key, &row);
@@ -263,6 +286,29 @@ impl SessionStore for RedisStore {
 
     async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError> {
         self.listed(sub, "u").await
+    }
+
+    /// Buckets are in the order of their keys, so a page mostly needs one of them.
+    async fn list(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        let first = after.map_or(0, |after| Bucket::of(after.bytes()).index());
+        let mut listed = Vec::new();
+        for bucket in Bucket::all().skip(first) {
+            let mut rows = self.rows_of(bucket).await?;
+            rows.retain(|(key, _)| after.is_none_or(|after| key > after));
+            for some in rows.chunks(CHECKED_AT_ONCE) {
+                let checks = try_join_all(some.iter().map(|(key, _)| self.is_session(key))).await?;
+                let sessions = some.iter().zip(checks).filter(|(_, is)| *is).map(|(row, _)| *row);
+                listed.extend(sessions.take(limit - listed.len()));
+                if listed.len() == limit {
+                    return Ok(listed);
+                }
+            }
+        }
+        Ok(listed)
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

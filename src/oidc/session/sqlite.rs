@@ -92,6 +92,15 @@ impl SessionStore for SqliteStore {
         self.reader.call(move |db| rows::by_sub(db, &sub)).await
     }
 
+    async fn list(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        let after = after.copied();
+        self.reader.call(move |db| rows::list(db, after.as_ref(), limit)).await
+    }
+
     async fn count(&self) -> Result<u64, StoreError> {
         self.reader.call(rows::count).await
     }

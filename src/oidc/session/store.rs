@@ -87,6 +87,9 @@ pub enum StoreError {
     /// A row of that key exists, or the store holds as many as it may.
     #[error("the session store takes no further session: {0}")]
     Refused(&'static str),
+    /// This store cannot do that.
+    #[error("the session store cannot {0}")]
+    Unsupported(&'static str),
     /// Sealing or random numbers failed.
     #[error("the session could not be sealed")]
     Crypto,
@@ -140,6 +143,16 @@ pub trait SessionStore: Send + Sync {
 
     /// The sessions of this subject.
     async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError>;
+
+    /// Sessions after `after`, in the order of their keys, at most `limit`, with the end of each: for the operator.
+    /// Rows without a sealed value are no sessions and are left out.
+    async fn list(
+        &self,
+        _after: Option<&SessionKey>,
+        _limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        Err(StoreError::Unsupported("list its sessions"))
+    }
 
     /// How many rows there are.
     async fn count(&self) -> Result<u64, StoreError>;

@@ -68,6 +68,12 @@ impl Sessions {
         // What happened before the first look is not known.
         changes.lost |= cursor.is_none();
         self.inner.apply(&changes);
+        if changes.lost {
+            // No request will ask on behalf of a stream.
+            for entry in self.inner.cache.select(|entry| entry.streams.any()) {
+                let _ = self.recheck(entry).await;
+            }
+        }
         *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes.cursor);
         // Last: what was missed counts before anybody goes on.
         self.inner.hearing.heard(asked);

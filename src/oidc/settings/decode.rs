@@ -1,6 +1,8 @@
 //! From a configuration block to [`Settings`].
 
+mod channels;
 mod client;
+mod endpoints;
 mod identity;
 mod notices;
 mod provider;
@@ -113,6 +115,9 @@ impl Builder<'_> {
         let gate = self.gate();
         let credentials = client?;
         let (callback_path, logout_path) = paths?;
+        let own = [callback_path.as_str(), logout_path.as_str()];
+        let channels = self.channels(own);
+        let session_endpoints = self.session_endpoints(&callback_path, own, channels.as_ref());
         tokens?;
         let mut auth_params: Vec<_> = block.extra_auth_params.clone().into_iter().collect();
         auth_params.extend(block.auth_params.clone());
@@ -130,6 +135,8 @@ impl Builder<'_> {
             callback_path,
             logout_path,
             post_logout: post_logout?,
+            channels: channels?,
+            session_endpoints: session_endpoints?,
             scopes,
             offline_access,
             profile: profile?,

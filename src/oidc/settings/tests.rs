@@ -142,8 +142,6 @@ fn what_comes_later_is_named() {
     let later = [
         ("dynamicClientRegistration.enabled", "true"),
         ("enableBearerAuth", "true"),
-        ("enableBackchannelLogout", "true"),
-        ("enableFrontchannelLogout", "true"),
         ("requireTokenIntrospection", "true"),
         ("introspectionURL", "https://x/"),
         ("claims", "Equals(`a`, `b`)"),
@@ -368,4 +366,41 @@ fn a_template_fault_names_header_and_place() {
     let settings = decode(&node, Dialect::Plugin, &mut decoder);
     let errors = decoder.finish(settings).unwrap_err().to_string();
     assert!(errors.contains("headers: X-Token: template, character 10: the refresh token"), "{errors}");
+}
+
+#[test]
+fn the_providers_logouts_need_what_their_dialect_needs() {
+    let both = [("enableBackchannelLogout", "true"), ("backchannelLogoutURL", "/bc")];
+    assert_eq!(plugin(&both).unwrap().0.channels.back.as_deref(), Some("/bc"));
+    let (settings, warnings) = plugin(&both[..1]).unwrap();
+    assert_eq!(
+        (settings.channels, warnings),
+        (LogoutChannels::default(), vec!["enableBackchannelLogout".to_owned()])
+    );
+    let (settings, warnings) = plugin(&[("frontchannelLogoutURL", "/fc")]).unwrap();
+    assert_eq!((settings.channels.front, warnings), (None, vec!["frontchannelLogoutURL".to_owned()]));
+    let (settings, _) =
+        plugin(&[("enableFrontchannelLogout", "true"), ("frontchannelLogoutURL", "fc")]).unwrap();
+    assert_eq!(settings.channels.front.as_deref(), Some("/fc"), "the plugin puts the slash at the beginning");
+
+    let native = |more: &[(&str, &str)]| {
+        let mut lines = PLUGIN.to_vec();
+        lines.extend(more);
+        read(Dialect::Native, &lines)
+    };
+    let (settings, warnings) =
+        native(&[("backchannelLogoutUrl", "/bc"), ("backchannelLogoutSessionsRequired", "true")]).unwrap();
+    assert_eq!((settings.channels.back.as_deref(), settings.channels.sid_required), (Some("/bc"), true));
+    assert!(warnings.is_empty(), "{warnings:?}");
+    for (key, value) in [
+        ("backchannelLogoutURL", "/cb"),
+        ("backchannelLogoutURL", "/cb/logout"),
+        ("backchannelLogoutURL", "https://app.example.com/bc"),
+        ("backchannelLogoutURL", "/../bc"),
+        ("frontchannelLogoutURL", "/cb"),
+    ] {
+        assert_eq!(native(&[(key, value)]).unwrap_err()[0].0, key, "{value}");
+    }
+    let same = native(&[("backchannelLogoutURL", "/x"), ("frontchannelLogoutURL", "/x")]).unwrap_err();
+    assert_eq!(same[0].0, "frontchannelLogoutURL");
 }

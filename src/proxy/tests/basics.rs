@@ -176,7 +176,7 @@ async fn a_broken_router_answers_404() {
 #[tokio::test]
 async fn an_internal_service_answers_by_itself() {
     let service =
-        |request: &InternalRequest<'_>| LocalResponse::text(StatusCode::OK, request.path.to_owned());
+        |request: &InternalRequest<'_>| LocalResponse::text(StatusCode::OK, request.path.to_owned()).into();
     let answer = Setup::internal(Arc::new(service)).start().await.get("/ping").await;
     assert_eq!((answer.status(), answer.body.as_str()), (200, "/ping"));
 }

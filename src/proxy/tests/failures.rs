@@ -193,9 +193,9 @@ async fn a_client_that_leaves_is_counted_as_499() {
 
 #[tokio::test]
 async fn a_panic_costs_one_request_and_is_500() {
-    let panics = |request: &InternalRequest<'_>| -> LocalResponse {
+    let panics = |request: &InternalRequest<'_>| {
         assert_ne!(request.path, "/panic", "on purpose");
-        LocalResponse::new(http::StatusCode::OK)
+        LocalResponse::new(http::StatusCode::OK).into()
     };
     let proxy = Setup::internal(Arc::new(panics)).start().await;
     let mut client = proxy.connect().await;

@@ -54,6 +54,12 @@ impl Plan {
         self
     }
 
+    /// Puts the service that is protected in place of the usual one.
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
     pub fn fixed(mut self, text: &str) -> Self {
         self.setup = self.setup.fixed(text);
         self

@@ -103,6 +103,22 @@ fn keys(db: &mut Connection, query: &str, index: &IndexKey) -> Result<Vec<Sessio
         .collect()
 }
 
+/// Every key is after the empty one.
+pub(super) fn list(
+    db: &mut Connection,
+    after: Option<&SessionKey>,
+    limit: usize,
+) -> Result<Vec<(SessionKey, SystemTime)>> {
+    let after: &[u8] = after.map_or(&[], |key| key.bytes());
+    db.prepare_cached(
+        "SELECT key, expires FROM sessions WHERE key > ?1 AND length(sealed) > 0 ORDER BY key LIMIT ?2",
+    )?
+    .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok((SessionKey::from_bytes(row.get(0)?), time(row.get(1)?)))
+    })?
+    .collect()
+}
+
 pub(super) fn count(db: &mut Connection) -> Result<u64> {
     db.query_row("SELECT count(*) FROM sessions", [], |row| row.get(0).map(unsigned))
 }

@@ -1,6 +1,6 @@
 //! Options that are refused for now, and those that mean something else here.
 
-use super::{Builder, Dialect};
+use super::Builder;
 
 const UNVERIFIED: &str = "the provider's certificate is not verified: for tests only";
 const ALWAYS_PKCE: &str = "PKCE S256 is always used";
@@ -11,16 +11,10 @@ const SECURE: &str = "has no effect: Secure follows the scheme outside";
 impl Builder<'_> {
     pub(super) fn refuse_later(&mut self) {
         let block = self.block;
-        let native = self.dialect == Dialect::Native;
         let registration = block.dynamic_client_registration.as_ref();
         let later = [
             (registration.is_some_and(|r| r.enabled), "dynamicClientRegistration.enabled"),
             (block.enable_bearer_auth, "enableBearerAuth"),
-            (block.enable_backchannel_logout, "enableBackchannelLogout"),
-            (block.enable_frontchannel_logout, "enableFrontchannelLogout"),
-            // The plugin needs its switch beside the path; Hub has only the path.
-            (native && block.backchannel_logout_url.is_some(), "backchannelLogoutURL"),
-            (native && block.frontchannel_logout_url.is_some(), "frontchannelLogoutURL"),
             (block.require_token_introspection, "requireTokenIntrospection"),
         ];
         for (_, key) in later.into_iter().filter(|(used, _)| *used) {

@@ -1,0 +1,142 @@
+//! `/api/portcullis/sessions`: the sessions of the store, listed and revoked.
+
+use std::sync::{Arc, OnceLock};
+
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Access, json as json_answer, refuse_method};
+use crate::net::LocalResponse;
+use crate::net::internal::{InternalAnswer, InternalRequest};
+use crate::oidc::SessionDesk;
+use crate::oidc::session::{SessionKey, SessionView, StoreError};
+
+/// Where the API serves it.
+pub(super) const PATH: &str = "/api/portcullis/sessions";
+
+/// Sessions of one answer, unless told otherwise, and at most.
+const PAGE: usize = 100;
+const LARGEST_PAGE: usize = 1000;
+
+/// The desk, once an OIDC middleware has opened the session store.
+pub type Desk = Arc<OnceLock<SessionDesk>>;
+
+/// What is asked, taken from the request before it is waited for.
+enum Asked {
+    List { after: Option<SessionKey>, limit: usize },
+    ListUser(String),
+    Revoke(SessionKey),
+    RevokeUser(String),
+    RevokeAll,
+}
+
+/// Answers below [`PATH`]; `rest` is what follows it.
+pub(super) fn answer(
+    desk: &Desk,
+    access: Access,
+    rest: &str,
+    request: &InternalRequest<'_>,
+) -> InternalAnswer {
+    let allowed: &[Method] = if rest.is_empty() { &[Method::GET, Method::DELETE] } else { &[Method::DELETE] };
+    if let Some(refusal) = refuse_method(request, allowed) {
+        return refusal.into();
+    }
+    if access != Access::Full {
+        // Who is logged in is nobody's business who was not asked for a name; and nothing is ended for them.
+        return fault(StatusCode::FORBIDDEN, "only where a router of the operator's leads to api@internal")
+            .into();
+    }
+    let asked = match asked(rest, request) {
+        Ok(asked) => asked,
+        Err(message) => return fault(StatusCode::BAD_REQUEST, message).into(),
+    };
+    match desk.get().cloned() {
+        Some(desk) => InternalAnswer::Later(Box::pin(async move {
+            carry_out(&desk, asked).await.unwrap_or_else(|error| {
+                let status = match error {
+                    StoreError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                fault(status, &error.to_string())
+            })
+        })),
+        None => fault(StatusCode::NOT_FOUND, "no OIDC middleware is configured").into(),
+    }
+}
+
+fn asked(rest: &str, request: &InternalRequest<'_>) -> Result<Asked, &'static str> {
+    let parameter = |name: &str| {
+        let query = request.query.unwrap_or_default();
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    };
+    let key = |text: &str| SessionKey::parse(text).ok_or("a session's id has 64 hexadecimal digits");
+    if let Some(id) = rest.strip_prefix('/') {
+        return key(id).map(Asked::Revoke);
+    }
+    let user = parameter("user").filter(|user| !user.is_empty());
+    if *request.method == Method::DELETE {
+        return match (user, parameter("all").as_deref()) {
+            (Some(user), None) => Ok(Asked::RevokeUser(user)),
+            (None, Some("true")) => Ok(Asked::RevokeAll),
+            _ => Err("say which: `/<id>`, `?user=` or `?all=true`"),
+        };
+    }
+    if let Some(user) = user {
+        return Ok(Asked::ListUser(user));
+    }
+    let limit = match parameter("limit") {
+        None => PAGE,
+        Some(text) => {
+            text.parse().ok().filter(|limit| (1..=LARGEST_PAGE).contains(limit)).ok_or("limit: 1 to 1000")?
+        }
+    };
+    Ok(Asked::List { after: parameter("after").map(|text| key(&text)).transpose()?, limit })
+}
+
+async fn carry_out(desk: &SessionDesk, asked: Asked) -> Result<LocalResponse, StoreError> {
+    Ok(match asked {
+        Asked::List { after, limit } => {
+            let views = desk.list(after.as_ref(), limit).await?;
+            let next = views.last().filter(|_| views.len() == limit).map(|view| view.key.to_text());
+            listing(desk, &views, next)
+        }
+        Asked::ListUser(user) => listing(desk, &desk.directory.of_user(&user).await?, None),
+        Asked::Revoke(key) => match desk.revoke(&key).await? {
+            true => revoked(1),
+            false => fault(StatusCode::NOT_FOUND, "there is no such session"),
+        },
+        Asked::RevokeUser(user) => revoked(desk.revoke_user(&user).await?),
+        Asked::RevokeAll => revoked(desk.revoke_all().await?),
+    })
+}
+
+fn listing(desk: &SessionDesk, views: &[SessionView], next: Option<String>) -> LocalResponse {
+    let sessions: Vec<Value> = views.iter().map(|view| describe(desk, view)).collect();
+    json_answer(StatusCode::OK, &json!({ "sessions": sessions, "next": next }))
+}
+
+/// Names without a value are unknown: no request has brought the session here since the start.
+fn describe(desk: &SessionDesk, view: &SessionView) -> Value {
+    let known = view.known.as_ref();
+    let profile = known.map(|entry| entry.profile());
+    json!({
+        "id": view.key.to_text(),
+        "expires": Timestamp::try_from(view.expires).map(|time| time.to_string()).ok(),
+        "provider": known.and_then(|entry| desk.directory.issuer(entry.scope())),
+        "user": profile.as_ref().map(|profile| &*profile.identifier),
+        "subject": profile.as_ref().map(|profile| &*profile.subject),
+        "lastSeen": known.and_then(|entry| entry.last_seen()).and_then(|time| Timestamp::try_from(time).ok())
+            .map(|time| time.to_string()),
+    })
+}
+
+fn revoked(count: usize) -> LocalResponse {
+    json_answer(StatusCode::OK, &json!({ "revoked": count }))
+}
+
+fn fault(status: StatusCode, message: &str) -> LocalResponse {
+    json_answer(status, &json!({ "error": message }))
+}

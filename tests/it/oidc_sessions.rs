@@ -1,0 +1,162 @@
+//! Sessions as the operator sees them: the API, the command line and the audit log.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use url::Url;
+
+use crate::harness::client::{Browser, send};
+use crate::harness::eventually;
+use crate::harness::idp::{LOGOUT, Plan, World};
+use crate::harness::proxy::BINARY;
+
+const API: &str = "    api:\n      rule: PathPrefix(`/api/`)\n      service: api@internal";
+const SESSIONS: &str = "/api/portcullis/sessions";
+
+async fn world(fixed: &str) -> World {
+    let mut plan =
+        Plan::new().plugin("allowedUsers: [alice@example.test]").fixed("api:\n  insecure: true").fixed(fixed);
+    plan.routers = API.to_owned();
+    plan.start().await
+}
+
+async fn call(world: &World, method: &str, target: &str) -> (u16, Value) {
+    let answer = send(world.proxy.web(), method, "localhost", &format!("{SESSIONS}{target}"), &[]).await;
+    let text = answer.text();
+    (answer.status(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+async fn status(world: &World, browser: &Browser) -> u16 {
+    browser.fetch(&world.at("/x")).await.status
+}
+
+#[tokio::test]
+async fn the_api_lists_and_revokes() {
+    let world = world("").await;
+    assert_eq!(call(&world, "GET", "").await.1["sessions"].as_array().map(Vec::len), Some(0));
+    let (alice, bob) = (world.browser_of("alice").await, Browser::new());
+    assert_eq!(bob.log_in(&world.at("/"), "bob").await.status, 403);
+    let other = world.browser_of("alice").await;
+    let (code, list) = call(&world, "GET", "").await;
+    let sessions = list["sessions"].as_array().unwrap();
+    assert_eq!((code, sessions.len(), &list["next"]), (200, 3, &Value::Null));
+    let of_alice: Vec<_> = sessions.iter().filter(|one| one["user"] == "alice@example.test").collect();
+    assert_eq!(of_alice.len(), 2, "{list}");
+    assert_eq!(
+        (&of_alice[0]["subject"], &of_alice[0]["provider"]),
+        (&"alice".into(), &world.idp.issuer().into())
+    );
+    assert!(of_alice[0]["expires"].as_str().unwrap().ends_with('Z'));
+    assert!(!list.to_string().contains("eyJ"));
+
+    let (_, page) = call(&world, "GET", "?limit=2").await;
+    let next = page["next"].as_str().unwrap();
+    let (_, rest) = call(&world, "GET", &format!("?limit=2&after={next}")).await;
+    assert_eq!(
+        (page["sessions"].as_array().unwrap().len(), rest["sessions"].as_array().unwrap().len()),
+        (2, 1)
+    );
+    for user in ["alice", "alice@example.test"] {
+        let (_, found) = call(&world, "GET", &format!("?user={user}")).await;
+        assert_eq!(found["sessions"].as_array().unwrap().len(), 2, "{user}");
+    }
+
+    let one = sessions.iter().find(|one| one["user"] == "bob@example.test").unwrap()["id"].as_str().unwrap();
+    assert_eq!(call(&world, "DELETE", &format!("/{one}")).await.1["revoked"], 1);
+    assert_eq!(call(&world, "DELETE", &format!("/{one}")).await.0, 404);
+    assert_eq!(status(&world, &bob).await, 401);
+    assert_eq!(status(&world, &alice).await, 200);
+    assert_eq!(call(&world, "DELETE", "?user=alice@example.test").await.1["revoked"], 2);
+    assert_eq!((status(&world, &alice).await, status(&world, &other).await), (401, 401));
+
+    let alice = world.browser_of("alice").await;
+    for target in ["", "?all=false", "?user=", "?user=alice&all=true", "/xyz"] {
+        assert_eq!(call(&world, "DELETE", target).await.0, 400, "{target}");
+    }
+    assert_eq!(call(&world, "GET", "?limit=0").await.0, 400);
+    assert_eq!(call(&world, "POST", "").await.0, 405);
+    let (code, text) = world.proxy.admin(SESSIONS).await.unwrap();
+    assert_eq!(code, 403, "nobody was asked for a name there: {text}");
+    assert_eq!(status(&world, &alice).await, 200);
+    assert_eq!(call(&world, "DELETE", "?all=true").await.1["revoked"], 1);
+    assert_eq!(status(&world, &alice).await, 401);
+}
+
+/// Runs `portcullis sessions` beside the running process.
+fn command(world: &World, arguments: &[&str]) -> (bool, String) {
+    let folder = world.proxy.folder();
+    let output = Command::new(BINARY)
+        .arg("sessions")
+        .args(arguments)
+        .arg(format!("--configFile={}", folder.join("static.yml").display()))
+        .env_clear()
+        .env("STATE_DIRECTORY", folder.join("state"))
+        .output()
+        .unwrap();
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (output.status.success(), text)
+}
+
+#[tokio::test]
+async fn the_command_line_lists_and_revokes_and_the_process_learns_of_it() {
+    let world = world("").await;
+    let (one, two) = (world.browser_of("alice").await, world.browser_of("alice").await);
+    let (listed, text) = command(&world, &["list"]);
+    assert!(listed, "{text}");
+    let ids: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!((ids.len(), ids[0].len()), (2, 64), "{text}");
+    assert_eq!(command(&world, &["list", "--user=alice"]).1.lines().count(), 2);
+    assert_eq!(command(&world, &["list", "--user=nobody"]), (true, String::new()));
+    assert_eq!(command(&world, &["revoke", ids[0]]), (true, "1 session revoked\n".to_owned()));
+    assert!(!command(&world, &["revoke", ids[0]]).0);
+    let (world, one, two) = (&world, &one, &two);
+    let gone = |count: usize| async move {
+        let codes = [status(world, one).await, status(world, two).await];
+        codes.iter().filter(|code| **code == 401).count() == count
+    };
+    eventually("one of two is out", || gone(1)).await;
+    assert_eq!(command(world, &["revoke", "--user=alice"]), (true, "1 session revoked\n".to_owned()));
+    eventually("both are out", || gone(2)).await;
+    assert!(!command(world, &["revoke"]).0);
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+#[tokio::test]
+async fn the_audit_log_says_who_did_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    let world = world(&format!("oidc:\n  audit:\n    filePath: {}", path.display())).await;
+    let alice = world.browser_of("alice").await;
+    let bob = Browser::new();
+    bob.log_in(&world.at("/"), "bob").await;
+    alice.step(&Url::parse(&world.at("/oauth2/callback?state=nonsense")).unwrap()).await;
+    alice.step(&Url::parse(&world.at(LOGOUT)).unwrap()).await;
+    call(&world, "DELETE", "?user=bob").await;
+    eventually("every line", || async { lines(&path).len() >= 6 }).await;
+    let log = lines(&path);
+    let events: Vec<&str> = log.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["login", "login", "denied", "login_failed", "logout", "revoked"]);
+    let (login, denied, logout) = (&log[0], &log[2], &log[4]);
+    assert_eq!((&login["user"], &login["client"]), (&"alice@example.test".into(), &"127.0.0.1".into()));
+    assert_eq!((&login["policy"], &login["provider"]), (&"login@file".into(), &world.idp.issuer().into()));
+    assert_eq!((login["session"].as_str().unwrap().len(), &login["session"]), (8, &logout["session"]));
+    assert_eq!((&denied["user"], &denied["cause"]), (&"bob@example.test".into(), &"user not allowed".into()));
+    assert_eq!((&log[3]["cause"], &log[5]["user"]), (&"state".into(), &"bob".into()));
+    assert!(log.iter().all(|line| line["time"].is_string()));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("eyJ") && !text.contains("nonsense"), "{text}");
+
+    std::fs::rename(&path, path.with_extension("1")).unwrap();
+    world.proxy.signal("USR1");
+    eventually("a new file", || async {
+        world.browser_of("alice").await;
+        !lines(&path).is_empty()
+    })
+    .await;
+}
