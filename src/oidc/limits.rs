@@ -4,11 +4,12 @@
 //! address: behind a balancer that is not trusted every client has one of them.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::clock::unix_millis;
 
@@ -24,8 +25,11 @@ const EXCHANGES: usize = 64;
 /// Callbacks that wait for a seat.
 const QUEUE: usize = 256;
 
+/// Seats of one address. Behind it may be an office whose people all log in at nine.
+const SEATS_OF_ONE_ADDRESS: usize = 16;
+
 /// Callbacks of one address that wait or have a seat.
-const OF_ONE_ADDRESS: usize = 16;
+const OF_ONE_ADDRESS: usize = SEATS_OF_ONE_ADDRESS + QUEUE / 4;
 
 /// The longest that a callback waits for a seat.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -89,7 +93,20 @@ impl LoginRate {
 pub struct Exchanges {
     seats: Semaphore,
     waiting: AtomicUsize,
-    by_address: DashMap<IpAddr, usize>,
+    by_address: DashMap<IpAddr, Source>,
+}
+
+/// One address.
+struct Source {
+    seats: Arc<Semaphore>,
+    /// Those that wait or have a seat.
+    callbacks: usize,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self { seats: Arc::new(Semaphore::new(SEATS_OF_ONE_ADDRESS)), callbacks: 0 }
+    }
 }
 
 impl Default for Exchanges {
@@ -106,49 +123,59 @@ impl Exchanges {
     pub async fn enter(&self, client: IpAddr) -> Result<Seat<'_>, Duration> {
         const SOON: Duration = Duration::from_secs(1);
         let share = self.share(client).ok_or(SOON)?;
-        if let Ok(permit) = self.seats.try_acquire() {
-            return Ok(Seat { _permit: permit, _share: share });
-        }
         let waiting = Waiting::join(&self.waiting).ok_or(PATIENCE)?;
-        let permit = tokio::time::timeout(PATIENCE, self.seats.acquire()).await;
+        let permits = tokio::time::timeout(PATIENCE, self.permits(&share)).await;
         drop(waiting);
-        match permit {
-            Ok(Ok(permit)) => Ok(Seat { _permit: permit, _share: share }),
-            Ok(Err(_)) | Err(_) => Err(PATIENCE),
+        match permits {
+            Ok(Some((own, permit))) => Ok(Seat { _permit: permit, _own: own, _share: share }),
+            Ok(None) | Err(_) => Err(PATIENCE),
         }
+    }
+
+    /// The address' own seat first: who waits for that keeps nobody else waiting.
+    async fn permits(
+        &self,
+        share: &Share<'_>,
+    ) -> Option<(Option<OwnedSemaphorePermit>, SemaphorePermit<'_>)> {
+        let own = match &share.source {
+            Some((_, seats)) => Some(Arc::clone(seats).acquire_owned().await.ok()?),
+            None => None,
+        };
+        Some((own, self.seats.acquire().await.ok()?))
     }
 
     fn share(&self, client: IpAddr) -> Option<Share<'_>> {
         let Some(address) = limited(client) else {
-            return Some(Share { exchanges: self, address: None });
+            return Some(Share { exchanges: self, source: None });
         };
-        let mut count = self.by_address.entry(address).or_insert(0);
-        if *count >= OF_ONE_ADDRESS {
+        let mut source = self.by_address.entry(address).or_default();
+        if source.callbacks >= OF_ONE_ADDRESS {
             return None;
         }
-        *count += 1;
-        Some(Share { exchanges: self, address: Some(address) })
+        source.callbacks += 1;
+        Some(Share { exchanges: self, source: Some((address, Arc::clone(&source.seats))) })
     }
 }
 
 /// The right to exchange one code.
 pub struct Seat<'a> {
     _permit: SemaphorePermit<'a>,
+    _own: Option<OwnedSemaphorePermit>,
     _share: Share<'a>,
 }
 
 /// One of those that an address may have.
 struct Share<'a> {
     exchanges: &'a Exchanges,
-    address: Option<IpAddr>,
+    source: Option<(IpAddr, Arc<Semaphore>)>,
 }
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        let Some(address) = self.address else { return };
-        self.exchanges.by_address.remove_if_mut(&address, |_, count| {
-            *count = count.saturating_sub(1);
-            *count == 0
+        let Some((address, _)) = &self.source else { return };
+        self.exchanges.by_address.remove_if_mut(address, |_, source| {
+            source.callbacks = source.callbacks.saturating_sub(1);
+            source.callbacks == 0
         });
     }
 }
@@ -247,11 +274,14 @@ mod tests {
         let exchanges = Exchanges::default();
         let client = address("203.0.113.9");
         let mut seats = Vec::new();
-        for _ in 0..OF_ONE_ADDRESS {
+        for _ in 0..SEATS_OF_ONE_ADDRESS {
             seats.push(exchanges.enter(client).await.unwrap());
         }
-        assert!(exchanges.enter(client).await.is_err(), "one address does not take them all");
-        for n in seats.len()..EXCHANGES {
+        assert_eq!(exchanges.enter(client).await.err(), Some(PATIENCE), "one address does not take them all");
+        let rest = (0..=OF_ONE_ADDRESS - SEATS_OF_ONE_ADDRESS).map(|_| exchanges.enter(client));
+        let refused = futures_util::future::join_all(rest).await.into_iter().map(|rest| rest.err().unwrap());
+        assert_eq!(refused.filter(|wait| *wait < PATIENCE).count(), 1, "nor the whole queue");
+        for n in SEATS_OF_ONE_ADDRESS..EXCHANGES {
             let other = IpAddr::from([203, 0, 114, u8::try_from(n).unwrap()]);
             seats.push(exchanges.enter(other).await.unwrap());
         }
