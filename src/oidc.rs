@@ -3,6 +3,7 @@
 //! The engine knows no proxy. A request comes in as [`RequestParts`] and `now`, a [`Decision`]
 //! goes out: forward with an identity, or answer. Start at [`Policy::decide`].
 
+mod answers;
 pub mod attempt;
 mod audit;
 mod backchannel;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
@@ -15,21 +15,19 @@ use super::clock::Clock;
 use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
-use super::gate::Denial;
 use super::limits::LoginRate;
 use super::principal::{Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, ensure_fresh, fresh_now};
-use super::request_kind::RequestKind;
 use super::seal::{Seal, SealError};
 use super::security_headers::SecurityHeaders;
 use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
 use super::template::Template;
 use super::used::UsedStates;
-use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel, page};
+use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel};
+use crate::net::Scheme;
 use crate::net::forwarded::{self, Forwarding};
-use crate::net::{LocalResponse, Scheme};
 
 /// What all policies share, and what survives a reload.
 #[derive(Clone)]
@@ -332,92 +330,6 @@ impl Policy {
             None => HeaderValue::from_str(request.path).ok(),
             Some(query) => HeaderValue::try_from([request.path, query].join("?")).ok(),
         }
-    }
-
-    async fn unauthenticated(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
-        let navigates = RequestKind::of(request.method, request.headers) == RequestKind::Navigation;
-        if navigates && !self.core.settings.disable_login {
-            return self.start_login(request, now).await;
-        }
-        page::json(StatusCode::UNAUTHORIZED, "unauthorized", "a login is required")
-    }
-
-    pub(super) fn unavailable(&self, request: &RequestParts<'_>, retry_after: Duration) -> LocalResponse {
-        let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0)).max(1);
-        tracing::warn!(
-            policy = %self.core.name, request_id = request.request_id, client = %request.client, retry_after = seconds,
-            "a session cannot be used now: its tokens have expired and cannot be renewed, or the store is away"
-        );
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let response = if RequestKind::wants_page(request.headers) {
-            let paragraphs = [
-                "Your login cannot be renewed at the moment. You are still logged in; please try again shortly.",
-            ];
-            let title = "Temporarily unavailable";
-            page::Page { status, title, paragraphs: &paragraphs, link: None, request_id: request.request_id }
-                .response()
-        } else {
-            page::json(status, "temporarily_unavailable", "the session cannot be renewed at the moment")
-        };
-        response.with_header(RETRY_AFTER, HeaderValue::from(seconds))
-    }
-
-    /// 403: logged in, but not allowed here.
-    pub(super) fn deny(&self, request: &RequestParts<'_>, denial: Denial, user: &str) -> LocalResponse {
-        self.core.events.denied(&self.core.name);
-        tracing::warn!(
-            policy = %self.core.name, user, cause = denial.as_str(), request_id = request.request_id, client = %request.client,
-            "access denied"
-        );
-        let status = StatusCode::FORBIDDEN;
-        if !RequestKind::wants_page(request.headers) {
-            return page::json(status, "forbidden", "you are logged in, but may not use this");
-        }
-        let who = format!("You are logged in as {user}, and that account may not open this page.");
-        page::Page {
-            status,
-            title: "Access denied",
-            paragraphs: &[&who, "If you have another account, log out first."],
-            link: Some(("Log out", &self.core.settings.logout_path)),
-            request_id: request.request_id,
-        }
-        .response()
-    }
-
-    /// The answer to a failure, with its log line; `again` is where another try starts.
-    pub(super) fn refuse(
-        &self,
-        request: &RequestParts<'_>,
-        cause: &Cause,
-        again: &str,
-        cookies: SmallVec<[HeaderValue; 2]>,
-    ) -> LocalResponse {
-        tracing::warn!(
-            policy = %self.core.name, issuer = self.core.provider.issuer(), %cause, reason = cause.label(),
-            request_id = request.request_id, client = %request.client, "OIDC request refused"
-        );
-        let explanation = cause.explanation();
-        let mut response = if RequestKind::wants_page(request.headers) {
-            let link = cause.can_retry().then_some(("Try again", again));
-            let paragraphs = [explanation.as_str()];
-            page::Page {
-                status: cause.status(),
-                title: cause.title(),
-                paragraphs: &paragraphs,
-                link,
-                request_id: request.request_id,
-            }
-            .response()
-        } else {
-            page::json(cause.status(), cause.code(), &explanation)
-        };
-        if let Some(seconds) = cause.retry_after() {
-            response = response.with_header(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        for cookie in cookies {
-            response = response.with_header(SET_COOKIE, cookie);
-        }
-        response
     }
 
     /// Whether the outside is https.
