@@ -46,6 +46,7 @@ mod session_endpoints;
 pub mod settings;
 pub mod template;
 pub mod token_endpoint;
+mod unique;
 mod used;
 pub mod userinfo;
 

@@ -11,6 +11,7 @@ use super::claims::Claims;
 use super::jwks::KeySet;
 use super::profile;
 use super::provider::{NoKeys, Provider};
+use super::unique::Members;
 
 /// How far clocks may differ.
 pub const SKEW: Duration = Duration::from_secs(60);
@@ -72,6 +73,9 @@ pub enum TokenError {
     /// A claim that this kind of token must not have.
     #[error("claim {0} must not be there")]
     Unwanted(&'static str),
+    /// Not good any more, says the provider.
+    #[error("inactive by introspection")]
+    Inactive,
     /// It does not belong to the access token beside it.
     #[error("at_hash does not fit the access token")]
     AccessTokenHash,
@@ -193,6 +197,7 @@ pub(super) fn check_audience(claims: &Claims, client_id: &str) -> Result<(), Tok
     }
 }
 
+/// Checks `exp`, `iat` and `nbf`, and gives the end.
 pub(super) fn check_times(claims: &Claims, now: SystemTime) -> Result<SystemTime, TokenError> {
     let expiry = time(claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
     let issued = time(claims, "iat")?.ok_or(TokenError::Claim("iat"))?;
@@ -207,7 +212,7 @@ pub(super) fn check_times(claims: &Claims, now: SystemTime) -> Result<SystemTime
 }
 
 /// A NumericDate (RFC 7519, section 2): seconds, perhaps with a fraction.
-fn time(claims: &Claims, name: &'static str) -> Result<Option<SystemTime>, TokenError> {
+pub(super) fn time(claims: &Claims, name: &'static str) -> Result<Option<SystemTime>, TokenError> {
     /// The year 9999.
     const LATEST: f64 = 253_402_300_799.0;
     let Some(value) = claims.members().get(name) else { return Ok(None) };
@@ -244,12 +249,18 @@ fn refuse_other_kinds(token: &str) -> Result<(), TokenError> {
     }
 }
 
+/// The members of a token's header, which nobody has verified.
 pub(super) fn header_of(encoded: &str) -> Result<Map<String, Value>, TokenError> {
     if encoded.len() > MAX_HEADER {
         return Err(TokenError::Malformed);
     }
+    members(encoded)
+}
+
+fn members(encoded: &str) -> Result<Map<String, Value>, TokenError> {
     let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenError::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
+    let members: Members = serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)?;
+    Ok(members.0)
 }
 
 pub(super) fn shorten(text: &str) -> String {
@@ -305,7 +316,6 @@ impl<'a> Parsed<'a> {
     }
 
     fn payload(&self) -> Result<Map<String, Value>, TokenError> {
-        let bytes = URL_SAFE_NO_PAD.decode(self.payload).map_err(|_| TokenError::Malformed)?;
-        serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
+        members(self.payload)
     }
 }
