@@ -6,7 +6,9 @@
 mod answers;
 pub mod attempt;
 mod audit;
+pub mod authorize;
 mod backchannel;
+mod bearer;
 mod callback;
 mod cause;
 pub mod claims;
@@ -23,6 +25,8 @@ pub mod gate;
 mod grant;
 pub mod id_token;
 pub mod identity_headers;
+mod introspected;
+mod introspection;
 pub mod jwks;
 mod limits;
 mod login;

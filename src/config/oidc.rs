@@ -102,6 +102,12 @@ schema! {
         "userIdentifierClaim" => user_identifier_claim: Option<String>,
         /// Claim that names the user (native).
         "usernameClaim" => username_claim: Option<String>,
+        /// Expression over claims that must be true (native).
+        "claims" => claims: Option<String>,
+        /// Authentication contexts, one of which the login must have (native).
+        "acrValues" => acr_values: Vec<String>,
+        /// Oldest login that is enough, in seconds (native).
+        "maxAge" => max_age: Option<i64>,
         /// Claims that header templates may name beside the listed ones.
         "allowedClaims" => allowed_claims: Vec<String>,
 
@@ -168,10 +174,14 @@ schema! {
         "sessionEndpoints" => session_endpoints: Option<String>,
         /// Token introspection of opaque access tokens.
         "requireTokenIntrospection" => require_token_introspection: bool = false,
+        /// Overrides the discovered introspection endpoint.
+        "introspectionURL" => introspection_url: Option<String>,
         /// Accept access tokens that are not JWTs.
         "allowOpaqueTokens" => allow_opaque_tokens: Option<bool>,
         /// Bearer tokens of machine clients.
         "enableBearerAuth" => enable_bearer_auth: bool = false,
+        /// Only tokens with `typ: at+jwt` are access tokens (native).
+        "bearerRequireAtJwt" => bearer_require_at_jwt: bool = false,
         /// Claim that names a bearer token's subject.
         "bearerIdentifierClaim" => bearer_identifier_claim: Option<String>,
         /// Remove Authorization after a bearer check.
@@ -198,7 +208,7 @@ schema! {
         "logLevel" => log_level: Option<String>,
     }
     not supported yet: [
-        "claims", "loginUrl", "postLoginRedirectUrl", "csrf", "introspectionURL",
+        "loginUrl", "postLoginRedirectUrl", "csrf",
     ],
     without effect: {
         "disableReplayDetection" => "the ID token is accepted once, at login, and is not listed afterwards",

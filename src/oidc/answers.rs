@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::header::{RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
+use super::authorize::StepUp;
 use super::cause::Cause;
 use super::gate::Denial;
 use super::policy::Policy;
@@ -20,7 +21,36 @@ impl Policy {
         if navigates && !self.core.settings.disable_login {
             return self.start_login(request, now).await;
         }
-        page::json(StatusCode::UNAUTHORIZED, "unauthorized", "a login is required")
+        let response = page::json(StatusCode::UNAUTHORIZED, "unauthorized", "a login is required");
+        match self.challenges() {
+            // Without a credential there is no error to name (RFC 6750, section 3.1).
+            true => response.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            false => response,
+        }
+    }
+
+    /// There is a session, but its login is not strong or recent enough: another one for a person at
+    /// a browser, else the challenge of RFC 9470.
+    pub(super) async fn stronger_login(
+        &self,
+        request: &RequestParts<'_>,
+        step_up: &StepUp,
+        now: SystemTime,
+    ) -> LocalResponse {
+        let navigates = RequestKind::of(request.method, request.headers) == RequestKind::Navigation;
+        if navigates && !self.core.settings.disable_login {
+            return self.start_login(request, now).await;
+        }
+        let status = StatusCode::UNAUTHORIZED;
+        let response = page::json(
+            status,
+            "insufficient_user_authentication",
+            "a stronger or more recent login is required",
+        );
+        match step_up.challenge() {
+            Some(challenge) => response.with_header(WWW_AUTHENTICATE, challenge),
+            None => response,
+        }
     }
 
     /// 503: there is a session, but it cannot be used now.
@@ -51,16 +81,23 @@ impl Policy {
             policy = %self.core.name, user, cause = denial.as_str(), request_id = request.request_id, client = %request.client,
             "access denied"
         );
-        let status = StatusCode::FORBIDDEN;
+        let (status, logout) = (StatusCode::FORBIDDEN, &self.core.settings.logout_path);
         if !RequestKind::wants_page(request.headers) {
-            return page::json(status, "forbidden", "you are logged in, but may not use this");
+            let description = "you are logged in, but may not use this";
+            return page::json_with(status, "forbidden", description, &[("logout_url", logout)]);
         }
-        let who = format!("You are logged in as {user}, and that account may not open this page.");
+        let who = match denial {
+            Denial::Login => format!(
+                "You are logged in as {user}, but the login service did not confirm a login as strong or as recent \
+                 as this page needs."
+            ),
+            _ => format!("You are logged in as {user}, and that account may not open this page."),
+        };
         page::Page {
             status,
             title: "Access denied",
             paragraphs: &[&who, "If you have another account, log out first."],
-            link: Some(("Log out", &self.core.settings.logout_path)),
+            link: Some(("Log out", logout)),
             request_id: request.request_id,
         }
         .response()

@@ -10,6 +10,7 @@ use aws_lc_rs::{constant_time, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::authorize::StepUp;
 use super::seal::{Seal, SealError};
 
 /// Random bytes of an attempt.
@@ -28,6 +29,8 @@ pub struct Attempt {
     plain: bool,
     /// Where the browser goes afterwards.
     target: String,
+    /// What was asked of the login.
+    step_up: Option<StepUp>,
 }
 
 impl Attempt {
@@ -38,7 +41,7 @@ impl Attempt {
     pub fn new(target: String, now: SystemTime) -> Result<Self, SealError> {
         let mut seed = [0; SEED];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| SealError)?;
-        Ok(Self { seed, started: seconds(now), plain: false, target })
+        Ok(Self { seed, started: seconds(now), plain: false, target, step_up: None })
     }
 
     /// `state` of the authorization request: 192 bits.
@@ -77,6 +80,16 @@ impl Attempt {
         self.plain
     }
 
+    /// The same attempt, asking for a strong or recent login.
+    pub fn with_step_up(self, step_up: Option<StepUp>) -> Self {
+        Self { step_up, ..self }
+    }
+
+    /// What was asked of the login.
+    pub fn step_up(&self) -> Option<&StepUp> {
+        self.step_up.as_ref()
+    }
+
     /// When it started, in seconds since 1970.
     pub fn started(&self) -> u64 {
         self.started
@@ -109,6 +122,11 @@ impl Attempt {
         plain.extend_from_slice(&self.started.to_be_bytes());
         plain.push(u8::from(self.plain));
         plain.extend_from_slice(self.target.as_bytes());
+        if let Some(step_up) = &self.step_up {
+            // No target holds a NUL.
+            plain.push(0);
+            plain.extend_from_slice(step_up.to_text().as_bytes());
+        }
         seal.seal(&plain, cookie_name)
     }
 
@@ -117,9 +135,12 @@ impl Attempt {
         let plain = seal.open(value, cookie_name)?;
         let (seed, rest) = plain.split_first_chunk::<SEED>()?;
         let (started, rest) = rest.split_first_chunk::<8>()?;
-        let (plain, target) = rest.split_first()?;
-        let target = String::from_utf8(target.to_vec()).ok()?;
-        Some(Self { seed: *seed, started: u64::from_be_bytes(*started), plain: *plain != 0, target })
+        let (plain, rest) = rest.split_first()?;
+        let rest = std::str::from_utf8(rest).ok()?;
+        let (target, step_up) = rest.split_once('\0').map_or((rest, None), |(t, s)| (t, Some(s)));
+        let step_up = step_up.map(|text| StepUp::from_text(text).ok_or(())).transpose().ok()?;
+        let (started, target) = (u64::from_be_bytes(*started), target.to_owned());
+        Some(Self { seed: *seed, started, plain: *plain != 0, target, step_up })
     }
 
     fn derive(&self, purpose: &[u8], bytes: usize) -> String {
@@ -157,6 +178,9 @@ mod tests {
         let value = attempt.seal(&seal, "name").unwrap();
         assert_eq!(Attempt::open(&seal, "name", &value), Some(attempt.clone()));
         assert_eq!(Attempt::open(&seal, "other", &value), None);
+        let strong = attempt.clone().with_step_up(StepUp::new(vec!["mfa".into()], None));
+        let sealed = strong.seal(&seal, "name").unwrap();
+        assert_eq!(Attempt::open(&seal, "name", &sealed), Some(strong));
         assert!(attempt.has_state(&attempt.state()));
         assert!(!attempt.has_state(&attempt.nonce()));
         assert_eq!(Attempt::cookie_id(&attempt.state()), attempt.state().get(..8));

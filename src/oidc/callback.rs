@@ -13,6 +13,7 @@ use super::cause::Cause;
 use super::claims::Claims;
 use super::establish::{Context, establish};
 use super::fetch::MAX_TIME;
+use super::gate::Denial;
 use super::login::adds_offline_access;
 use super::metadata::Metadata;
 use super::policy::Policy;
@@ -246,7 +247,14 @@ impl Policy {
         let https = self.is_https(request);
         let age = self.core.settings.session.max_age;
         let principal = self.principal(&entry).await?;
-        match principal.verdict {
+        // One try for each request: a provider that does not give what was asked for is not asked again.
+        let verdict = match attempt.step_up() {
+            Some(step_up) if !step_up.is_met(&principal.level, now) => {
+                principal.verdict.and(Err(Denial::Login))
+            }
+            _ => principal.verdict,
+        };
+        match verdict {
             Ok(()) => self.core.events.login_succeeded(&self.core.name),
             Err(_) => self.core.events.login_denied(&self.core.name),
         }
@@ -255,7 +263,7 @@ impl Policy {
             client = %request.client, "logged in"
         );
         self.audit(AuditEvent::Login, request, Some(&entry), Some(&principal.user), None);
-        let mut response = match principal.verdict {
+        let mut response = match verdict {
             Ok(()) => {
                 page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?
             }

@@ -39,7 +39,18 @@ impl Claims {
     /// The claim whose name is `name` literally (names may be URLs), else the one at the dotted
     /// path `name`. A JSON null counts as missing.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).or_else(|| self.at(name.split('.'))).filter(|value| !value.is_null())
+        let literal = self.0.get(name);
+        let value = match literal {
+            None if name.contains('.') => resolve(&self.0, &name.split('.').collect::<Vec<_>>()),
+            _ => literal,
+        };
+        value.filter(|value| !value.is_null())
+    }
+
+    /// The claim at a compiled path. A JSON null counts as missing.
+    pub fn find(&self, path: &ClaimPath) -> Option<&Value> {
+        let segments: Vec<&str> = path.segments.iter().map(String::as_str).collect();
+        resolve(&self.0, &segments).filter(|value| !value.is_null())
     }
 
     /// The claim at `path`, one member name at a time.
@@ -77,6 +88,15 @@ impl Claims {
         self.text(name).or_else(|| self.subject())
     }
 
+    /// Takes over how strong another token's login was, and when.
+    pub fn set_level(&mut self, from: &Map<String, Value>) {
+        for name in ["acr", "amr", "auth_time"] {
+            if let Some(value) = from.get(name) {
+                self.0.insert(name.to_owned(), value.clone());
+            }
+        }
+    }
+
     /// Adds what `other` has and this lacks; protocol claims are never taken over.
     pub fn fill_from(&mut self, other: &Self) {
         for (name, value) in &other.0 {
@@ -86,6 +106,45 @@ impl Claims {
             }
         }
     }
+}
+
+/// A claim's name as written in an expression: a dot leads into an object, `\.` is a dot of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimPath {
+    name: String,
+    segments: Vec<String>,
+}
+
+impl ClaimPath {
+    /// Reads a name; every text is one.
+    pub fn parse(name: &str) -> Self {
+        let (mut segments, mut segment) = (Vec::new(), String::new());
+        let mut chars = name.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' if matches!(chars.peek(), Some('.' | '\\')) => segment.extend(chars.next()),
+                '.' => segments.push(std::mem::take(&mut segment)),
+                _ => segment.push(c),
+            }
+        }
+        segments.push(segment);
+        Self { name: name.to_owned(), segments }
+    }
+
+    /// The name as written.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The longest member name that fits wins at each level, so that `https://x.example/access.roles`
+/// is found although its host has dots too.
+fn resolve<'a>(members: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
+    (1..=path.len()).rev().find_map(|length| {
+        let (name, rest) = path.split_at_checked(length)?;
+        let value = members.get(&name.join("."))?;
+        if rest.is_empty() { Some(value) } else { resolve(value.as_object()?, rest) }
+    })
 }
 
 #[cfg(test)]
@@ -108,6 +167,20 @@ mod tests {
         assert_eq!(claims.strings("a.b"), ["literal"]);
         assert!(claims.strings("a").is_empty());
         assert!(claims.get("realm_access.none.deeper").is_none());
+    }
+
+    #[test]
+    fn paths_through_names_with_dots() {
+        let claims = claims(json!({
+            "https://x.example/access": {"roles": ["a"], "b.c": {"d": "e"}}, "a\\": {"b": "slash"}, "x.y": "dotted"
+        }));
+        assert_eq!(claims.strings("https://x.example/access.roles"), ["a"]);
+        assert_eq!(claims.strings("https://x.example/access.b.c.d"), ["e"]);
+        let find = |name: &str| claims.find(&ClaimPath::parse(name)).and_then(Value::as_str);
+        assert_eq!(find("x\\.y"), Some("dotted"));
+        assert_eq!(find("a\\\\.b"), Some("slash"));
+        assert_eq!(find("a\\.b"), None);
+        assert_eq!(find("x.y."), None);
     }
 
     #[test]

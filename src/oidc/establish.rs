@@ -8,6 +8,7 @@ use super::cause::Cause;
 use super::claims::Claims;
 use super::fetch::FetchError;
 use super::id_token::{self, Expected, TokenError};
+use super::introspection::{Verdict, introspect};
 use super::metadata::Metadata;
 use super::profile;
 use super::provider::Provider;
@@ -70,6 +71,9 @@ pub(super) async fn establish(
         (None, Some(previous)) => (stored_claims(previous), None),
         (None, None) => return Err(Cause::NoIdToken),
     };
+    if let Some(previous) = previous {
+        keep_level(&mut claims, previous);
+    }
     if previous.is_some_and(|previous| claims.subject() != Some(&*previous.subject)) {
         return Err(TokenError::Claim("sub").into());
     }
@@ -77,19 +81,40 @@ pub(super) async fn establish(
     if settings.strict_audience {
         check_access_token(settings, provider, &tokens.access_token).await?;
     }
+    // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
+    if settings.require_introspection && previous.is_none() {
+        match introspect(settings, provider, &tokens.access_token, now).await.verdict {
+            Verdict::Active(_) => {}
+            Verdict::Inactive => return Err(Cause::AccessToken(TokenError::Inactive)),
+            Verdict::Unknown(_) => return Err(Cause::Unavailable),
+        }
+    }
     complete(context, &mut claims, &tokens.access_token, previous).await?;
     Ok(Established { claims, id_expiry })
 }
 
 /// Whether the user's tenant may log in where the metadata are those of many.
-fn check_tenant(settings: &Settings, metadata: &Metadata, claims: &Claims) -> Result<(), Cause> {
+pub(super) fn check_tenant(
+    settings: &Settings,
+    metadata: &Metadata,
+    claims: &Claims,
+) -> Result<(), TokenError> {
     let allowed = &settings.allowed_tenants;
     if !profile::is_shared(&metadata.issuer) && allowed.is_empty() {
         return Ok(());
     }
     let tenant = claims.text("tid").unwrap_or_default();
     let fits = |entry: &String| entry == "*" || entry.eq_ignore_ascii_case(tenant);
-    if allowed.iter().any(fits) { Ok(()) } else { Err(TokenError::Tenant.into()) }
+    if allowed.iter().any(fits) { Ok(()) } else { Err(TokenError::Tenant) }
+}
+
+/// A refresh is no new login: how strong that was, and when, stays true where the new ID token does
+/// not repeat it (Core, section 12.2).
+fn keep_level(claims: &mut Claims, previous: &SessionRecord) {
+    let repeats = ["acr", "auth_time"].iter().any(|name| claims.get(name).is_some());
+    if !repeats {
+        claims.set_level(&previous.claims);
+    }
 }
 
 /// Asks userinfo for what the ID token lacks.

@@ -36,11 +36,16 @@ impl SigningKey {
     }
 
     pub(crate) fn sign(&self, header: Value, claims: &Map<String, Value>) -> String {
+        self.sign_text(header, &Value::Object(claims.clone()).to_string())
+    }
+
+    /// Signs a payload as it is.
+    pub(crate) fn sign_text(&self, header: Value, payload: &str) -> String {
         let mut full = json!({"alg": "ES256", "kid": self.kid});
         full.as_object_mut().unwrap().extend(header.as_object().unwrap().clone());
         full.as_object_mut().unwrap().retain(|_, v| !v.is_null());
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", encode(&full), encode(&Value::Object(claims.clone())));
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let message = format!("{}.{}", encode(&full.to_string()), encode(payload));
         let signature =
             jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, jsonwebtoken::Algorithm::ES256)
                 .unwrap();
@@ -78,6 +83,9 @@ pub(crate) struct Script {
     /// The answer to a pushed authorization request.
     pub(crate) pushed_answer: Option<(u16, Value)>,
     pub(crate) userinfo_jwt: Option<String>,
+    /// What introspection says of every token.
+    pub(crate) introspection: (u16, Value),
+    pub(crate) introspection_delay: Duration,
     pub(crate) counts: HashMap<&'static str, usize>,
     pub(crate) last_form: HashMap<String, String>,
     pub(crate) last_authorization: Option<String>,
@@ -141,6 +149,8 @@ impl FakeProvider {
             userinfo: (200, json!({"sub": "alice"})),
             userinfo_jwt: None,
             pushed_answer: None,
+            introspection: (200, json!({"active": true})),
+            introspection_delay: Duration::ZERO,
             counts: HashMap::new(),
             last_form: HashMap::new(),
             last_authorization: None,
@@ -161,6 +171,7 @@ impl FakeProvider {
             .route("/userinfo", get(userinfo))
             .route("/revoke", post(revoke))
             .route("/par", post(pushed))
+            .route("/introspect", post(introspect))
             .with_state(Arc::clone(&self.script))
     }
 
@@ -196,6 +207,7 @@ async fn discovery(State(script): Shared, RawQuery(query): RawQuery) -> Response
     let mut document = json!({
         "issuer": script.issuer, "authorization_endpoint": at("/authorize?realm=x"), "token_endpoint": at("/token"), "jwks_uri": at("/jwks"),
         "userinfo_endpoint": at("/userinfo"), "end_session_endpoint": at("/end"), "revocation_endpoint": at("/revoke"),
+        "introspection_endpoint": at("/introspect"),
     });
     document.as_object_mut().unwrap().extend(script.metadata.clone());
     document.as_object_mut().unwrap().retain(|_, value| !value.is_null());
@@ -306,6 +318,21 @@ async fn pushed(State(script): Shared, Form(form): Form<HashMap<String, String>>
     script.last_form = form;
     let reference = json!({"request_uri": "urn:example:1", "expires_in": 60});
     let (status, body) = script.pushed_answer.clone().unwrap_or((201, reference));
+    (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
+}
+
+async fn introspect(
+    State(script): Shared,
+    headers: HeaderMap,
+    Form(form): Form<HashMap<String, String>>,
+) -> Response {
+    let delay = script.lock().unwrap().introspection_delay;
+    tokio::time::sleep(delay).await;
+    let mut script = script.lock().unwrap();
+    count(&mut script, "introspect");
+    script.last_authorization = headers.get("authorization").map(|v| v.to_str().unwrap().to_owned());
+    script.last_form = form;
+    let (status, body) = script.introspection.clone();
     (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
 }
 

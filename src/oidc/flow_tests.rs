@@ -1,16 +1,20 @@
 //! The engine against a provider with faults: login, callback, session, refresh, logout.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod authorize;
+mod bearer;
 mod callback;
 mod channels;
 mod client;
 mod endpoints;
+mod introspection;
 mod limits;
 mod login;
 mod logout;
 mod profiles;
 mod provider;
 mod session;
+mod token_attacks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

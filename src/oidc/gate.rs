@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::authorize::Expression;
 use super::claims::Claims;
 
 /// The authorization rules of one policy.
@@ -13,6 +14,8 @@ pub struct Gate {
     identifier_claim: String,
     role_claim: String,
     group_claim: String,
+    claims: Option<Expression>,
+    domains_by_verified_email: bool,
 }
 
 /// Why a user may not pass, in words for the log.
@@ -24,6 +27,10 @@ pub enum Denial {
     EmailNotVerified,
     /// None of the roles and groups is there.
     RolesAndGroups,
+    /// The expression over claims is not true.
+    Claims,
+    /// The provider did not give the login that was asked for: `acr` or `auth_time` are not enough.
+    Login,
 }
 
 impl Denial {
@@ -33,6 +40,8 @@ impl Denial {
             Self::User => "user not allowed",
             Self::EmailNotVerified => "email address not verified",
             Self::RolesAndGroups => "no allowed role or group",
+            Self::Claims => "claims do not fit",
+            Self::Login => "the login is not strong or recent enough",
         }
     }
 }
@@ -52,6 +61,10 @@ pub struct GateSettings {
     pub role_claim: String,
     /// Claim with the groups.
     pub group_claim: String,
+    /// What must be true of the claims.
+    pub claims: Option<Expression>,
+    /// Domains are those of `email`, which must be verified, whatever names the user.
+    pub domains_by_verified_email: bool,
 }
 
 impl Gate {
@@ -68,6 +81,8 @@ impl Gate {
             identifier_claim: settings.identifier_claim.clone(),
             role_claim: settings.role_claim.clone(),
             group_claim: settings.group_claim.clone(),
+            claims: settings.claims.clone(),
+            domains_by_verified_email: settings.domains_by_verified_email,
         }
     }
 
@@ -77,10 +92,12 @@ impl Gate {
     /// The rule that denies. A claim that is missing denies.
     pub fn admit(&self, claims: &Claims) -> Result<(), Denial> {
         self.admit_user(claims)?;
-        if self.roles_and_groups.is_empty() || self.has_role_or_group(claims) {
-            Ok(())
-        } else {
-            Err(Denial::RolesAndGroups)
+        if !self.roles_and_groups.is_empty() && !self.has_role_or_group(claims) {
+            return Err(Denial::RolesAndGroups);
+        }
+        match &self.claims {
+            Some(expression) if !expression.admits(claims) => Err(Denial::Claims),
+            _ => Ok(()),
         }
     }
 
@@ -93,9 +110,16 @@ impl Gate {
         if !identifier.is_empty() && self.users.contains(&identifier) {
             return Ok(());
         }
-        match domain(&identifier) {
+        let (address, unverified) = match self.domains_by_verified_email {
+            false => (identifier, is_unverified(claims)),
+            true => {
+                let unknown = claims.get("email_verified").is_none();
+                (fold_case(claims.text("email").unwrap_or_default()), unknown || is_unverified(claims))
+            }
+        };
+        match domain(&address) {
             Some(domain) if self.domains.iter().any(|allowed| allowed == domain) => {
-                if is_unverified(claims) {
+                if unverified {
                     Err(Denial::EmailNotVerified)
                 } else {
                     Ok(())
@@ -171,6 +195,8 @@ mod tests {
             identifier_claim: "email".into(),
             role_claim: "roles".into(),
             group_claim: "groups".into(),
+            claims: None,
+            domains_by_verified_email: false,
         })
     }
 
@@ -237,6 +263,22 @@ mod tests {
             Err(Denial::RolesAndGroups)
         );
         assert_eq!(gate.admit(&claims(json!({"sub": "1"}))), Err(Denial::RolesAndGroups));
+    }
+
+    #[test]
+    fn an_expression_is_needed_beside_the_lists() {
+        let settings = GateSettings {
+            users: vec!["alice".into()],
+            identifier_claim: "sub".into(),
+            claims: Some(Expression::compile("Contains(`realm_access.roles`, `ops`)").unwrap()),
+            ..GateSettings::default()
+        };
+        let gate = Gate::new(&settings);
+        let with = |sub: &str, roles: Value| gate.admit(&claims(json!({"sub": sub, "realm_access": roles})));
+        assert_eq!(with("alice", json!({"roles": ["ops"]})), Ok(()));
+        assert_eq!(with("alice", json!({"roles": ["dev"]})), Err(Denial::Claims));
+        assert_eq!(with("alice", json!(null)), Err(Denial::Claims));
+        assert_eq!(with("bob", json!({"roles": ["ops"]})), Err(Denial::User));
     }
 
     #[test]

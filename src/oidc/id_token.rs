@@ -155,10 +155,7 @@ pub fn claims_of_stored(token: &str) -> Option<Claims> {
 
 fn check_claims(signed: &Signed, expected: Expected<'_>, now: SystemTime) -> Result<IdToken, TokenError> {
     let claims = &signed.claims;
-    let iss = text(claims, "iss")?;
-    if !profile::is_issued_by(expected.issuer, Some(iss), claims.text("tid")) {
-        return Err(TokenError::Issuer);
-    }
+    check_issuer(claims, expected.issuer)?;
     check_audience(claims, expected.client_id)?;
     let expiry = check_times(claims, now)?;
     if text(claims, "sub")?.is_empty() {
@@ -176,6 +173,13 @@ fn check_claims(signed: &Signed, expected: Expected<'_>, now: SystemTime) -> Res
         return Err(TokenError::AccessTokenHash);
     }
     Ok(IdToken { claims: signed.claims.clone(), expiry })
+}
+
+/// `iss` is the provider's, exactly.
+pub(super) fn check_issuer(claims: &Claims, issuer: &str) -> Result<(), TokenError> {
+    let iss = text(claims, "iss")?;
+    let is_theirs = profile::is_issued_by(issuer, Some(iss), claims.text("tid"));
+    if is_theirs { Ok(()) } else { Err(TokenError::Issuer) }
 }
 
 /// `aud` names us; with others beside us, or an `azp`, the party it was issued to must be us too.

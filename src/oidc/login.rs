@@ -8,6 +8,7 @@ use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, Redir
 use smallvec::SmallVec;
 
 use super::attempt::{self, Attempt, seconds};
+use super::authorize::StepUp;
 use super::cause::Cause;
 use super::metadata::Metadata;
 use super::policy::Policy;
@@ -85,6 +86,7 @@ impl Policy {
         attempt: Attempt,
         now: SystemTime,
     ) -> Result<LocalResponse, Cause> {
+        let attempt = attempt.with_step_up(self.core.settings.step_up.clone());
         let (attempt, cookies) = self.keep_attempt(request, attempt, now)?;
         let settings = &self.core.settings;
         let mut location = authorization_url(settings, metadata, &attempt, &self.redirect_uri(request))?;
@@ -248,6 +250,17 @@ fn authorization_url(
         if let Some(value) = value {
             named.push(name);
             request = request.add_extra_param(name, value.as_str());
+        }
+    }
+    let step_up = attempt.step_up();
+    let asked = [
+        ("acr_values", step_up.and_then(StepUp::acr_values)),
+        ("max_age", step_up.and_then(StepUp::max_age).map(|seconds| seconds.to_string())),
+    ];
+    for (name, value) in asked {
+        if let Some(value) = value {
+            named.push(name);
+            request = request.add_extra_param(name, value);
         }
     }
     for (name, value) in settings.auth_params.iter().filter(|(name, _)| !named.contains(&name.as_str())) {

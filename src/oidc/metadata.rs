@@ -23,6 +23,8 @@ pub struct Metadata {
     pub end_session_endpoint: Option<Url>,
     /// Where tokens are revoked, if anywhere.
     pub revocation_endpoint: Option<Url>,
+    /// Where tokens are introspected, if anywhere (RFC 7662).
+    pub introspection_endpoint: Option<Url>,
     /// The scopes that it lists, if it lists them.
     pub scopes_supported: Option<Vec<String>>,
     /// How clients may authenticate, if it says so.
@@ -45,6 +47,7 @@ struct Document {
     userinfo_endpoint: Option<Url>,
     end_session_endpoint: Option<Url>,
     revocation_endpoint: Option<Url>,
+    introspection_endpoint: Option<Url>,
     scopes_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     #[serde(default)]
@@ -61,6 +64,7 @@ struct Aliases {
     token_endpoint: Option<Url>,
     userinfo_endpoint: Option<Url>,
     revocation_endpoint: Option<Url>,
+    introspection_endpoint: Option<Url>,
     pushed_authorization_request_endpoint: Option<Url>,
 }
 
@@ -135,6 +139,11 @@ impl Metadata {
                 .clone()
                 .or(aliases.revocation_endpoint)
                 .or(document.revocation_endpoint),
+            introspection_endpoint: settings
+                .introspection_url
+                .clone()
+                .or(aliases.introspection_endpoint)
+                .or(document.introspection_endpoint),
             scopes_supported: document.scopes_supported,
             auth_methods: document.token_endpoint_auth_methods_supported,
             iss_in_answers: document.authorization_response_iss_parameter_supported,
@@ -157,6 +166,7 @@ impl Metadata {
             ("userinfo_endpoint", self.userinfo_endpoint.as_ref()),
             ("revocation_endpoint", self.revocation_endpoint.as_ref()),
             ("pushed_authorization_request_endpoint", self.pushed_endpoint.as_ref()),
+            ("introspection_endpoint", self.introspection_endpoint.as_ref()),
         ];
         for (name, url) in back_channel {
             if let Some(url) = url {

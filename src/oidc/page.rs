@@ -71,7 +71,15 @@ impl Page<'_> {
 
 /// The JSON form of an error.
 pub fn json(status: StatusCode, error: &str, description: &str) -> LocalResponse {
-    let body = serde_json::json!({ "error": error, "error_description": description, "status_code": status.as_u16() });
+    json_with(status, error, description, &[])
+}
+
+/// The JSON form of an error, with further members.
+pub fn json_with(status: StatusCode, error: &str, description: &str, more: &[(&str, &str)]) -> LocalResponse {
+    let mut body = serde_json::json!({ "error": error, "error_description": description, "status_code": status.as_u16() });
+    if let Some(members) = body.as_object_mut() {
+        members.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())));
+    }
     guarded(LocalResponse::new(status).with_body("application/json", body.to_string()))
 }
 

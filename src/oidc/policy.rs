@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
+use super::bearer::Bearer;
 use super::cause::Cause;
 use super::claims::Claims;
 use super::client_auth::AssertionError;
@@ -76,9 +77,12 @@ pub struct Policy {
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
     id: PolicyId,
+    /// Names the memos of introspection.
+    pub(super) introspected: PolicyId,
     rules: Rules,
     templates_need_tokens: bool,
-    strip: Arc<[HeaderName]>,
+    pub(super) strip: Arc<[HeaderName]>,
+    pub(super) bearer: Option<Bearer>,
     no_headers: Arc<[(HeaderName, HeaderValue)]>,
     pub(super) refresh: RefreshSettings,
     pub(super) grant: Arc<dyn RefreshGrant>,
@@ -144,7 +148,9 @@ impl Policy {
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
             id: PolicyId::next(),
+            introspected: PolicyId::next(),
             rules: Rules::new(settings),
+            bearer: Bearer::new(settings),
             templates_need_tokens: settings.headers_need_tokens(),
             strip: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
             no_headers: Vec::new().into(),
@@ -188,9 +194,17 @@ impl Policy {
         if settings.excluded.contains(request.path) {
             return Decision::Forward(self.anonymous(request));
         }
-        match self.session_of(request, now).await {
-            Found::Session(entry) => self.authorise(request, entry).await,
-            Found::None => Decision::Respond(self.unauthenticated(request, now).await),
+        if self.token_first()
+            && let Some(decision) = self.bearer(request, now).await
+        {
+            return decision;
+        }
+        match self.usable_session(request, now).await {
+            Found::Session(entry) => self.authorise(request, entry, now).await,
+            Found::None => match self.bearer(request, now).await {
+                Some(decision) => decision,
+                None => Decision::Respond(self.unauthenticated(request, now).await),
+            },
             Found::Wait(retry_after) => Decision::Respond(self.unavailable(request, retry_after)),
         }
     }
@@ -198,6 +212,16 @@ impl Policy {
     /// What every answer of its routes carries.
     pub fn security_headers(&self) -> Option<&SecurityHeaders> {
         self.core.settings.security_headers.as_ref()
+    }
+
+    /// The session of the request, with good tokens, which are active where that is asked for.
+    async fn usable_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
+        match self.session_of(request, now).await {
+            Found::Session(entry) if self.core.settings.require_introspection => {
+                if self.has_active_token(&entry, now).await { Found::Session(entry) } else { Found::None }
+            }
+            found => found,
+        }
     }
 
     /// The session of the request, with good tokens.
@@ -234,7 +258,12 @@ impl Policy {
         }
     }
 
-    async fn authorise(&self, request: &RequestParts<'_>, entry: Arc<SessionEntry>) -> Decision {
+    async fn authorise(
+        &self,
+        request: &RequestParts<'_>,
+        entry: Arc<SessionEntry>,
+        now: SystemTime,
+    ) -> Decision {
         let principal = match self.principal(&entry).await {
             Ok(principal) => principal,
             Err(cause) => return Decision::Respond(self.refuse(request, &cause, "/", SmallVec::new())),
@@ -243,6 +272,11 @@ impl Policy {
             let user = &principal.user;
             self.audit(AuditEvent::Denied, request, Some(&entry), Some(user), Some(denial.as_str()));
             return Decision::Respond(self.deny(request, denial, user));
+        }
+        if let Some(step_up) = &self.core.settings.step_up
+            && !step_up.is_met(&principal.level, now)
+        {
+            return Decision::Respond(self.stronger_login(request, step_up, now).await);
         }
         Decision::Forward(Identity {
             headers: Arc::clone(&principal.headers),
@@ -280,7 +314,7 @@ impl Policy {
     }
 
     /// The cookies for the service: those that are not ours.
-    fn stripped(&self, request: &RequestParts<'_>) -> CookieEdit {
+    pub(super) fn stripped(&self, request: &RequestParts<'_>) -> CookieEdit {
         self.own.edit(request.headers)
     }
 
@@ -322,7 +356,7 @@ impl Policy {
         }
     }
 
-    fn request_target(&self, request: &RequestParts<'_>) -> Option<HeaderValue> {
+    pub(super) fn request_target(&self, request: &RequestParts<'_>) -> Option<HeaderValue> {
         if self.core.settings.minimal_headers {
             return None;
         }

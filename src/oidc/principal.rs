@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::authorize::Level;
 use super::claims::Claims;
 use super::gate::{Denial, Gate};
 use super::identity_headers::{list, rendered, single};
@@ -21,6 +22,8 @@ const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-
 pub struct Principal {
     /// Whether the user may pass.
     pub verdict: Result<(), Denial>,
+    /// How strong the login was, and when.
+    pub level: Level,
     /// Identity headers for the service.
     pub headers: Arc<[(HeaderName, HeaderValue)]>,
     /// Name for the access log.
@@ -77,7 +80,12 @@ impl Rules {
             let text = template.render(Source { claims, access_token: access, id_token: id });
             add(name.clone(), text.as_deref().and_then(rendered).map(|value| sensitive(value, template)));
         }
-        Principal { verdict: self.gate.admit(claims), headers: headers.into(), user }
+        Principal {
+            verdict: self.gate.admit(claims),
+            level: Level::of(claims),
+            headers: headers.into(),
+            user,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::events::Events;
 use super::fetch::{Fetch, FetchError};
+use super::introspection::Introspections;
 use super::jwks::{KeySet, KeySetError};
 use super::limits::Exchanges;
 use super::metadata::{Metadata, MetadataError, discovery_url};
@@ -39,6 +40,7 @@ pub struct Provider {
     grants: Arc<Semaphore>,
     exchanges: Exchanges,
     pushes: Semaphore,
+    introspections: Introspections,
 }
 
 struct Inner {
@@ -106,7 +108,8 @@ impl Provider {
         });
         let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
         let (grants, pushes) = (Arc::new(Semaphore::new(MOST_GRANTS)), Semaphore::new(MOST_PUSHES));
-        Arc::new(Self { inner, task, grants, exchanges: Exchanges::default(), pushes })
+        let (exchanges, introspections) = (Exchanges::default(), Introspections::default());
+        Arc::new(Self { inner, task, grants, exchanges, pushes, introspections })
     }
 
     /// The issuer as configured.
@@ -132,6 +135,11 @@ impl Provider {
     /// The seats of its pushed authorization requests.
     pub fn pushes(&self) -> &Semaphore {
         &self.pushes
+    }
+
+    /// What it has said of tokens.
+    pub fn introspections(&self) -> &Introspections {
+        &self.introspections
     }
 
     /// The metadata, if there is any yet.

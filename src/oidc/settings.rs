@@ -2,6 +2,7 @@
 //!
 //! Independent of how it was written; [`decode()`] makes it from a configuration block.
 
+mod bearer;
 mod channels;
 mod check;
 mod decode;
@@ -13,6 +14,7 @@ use http::HeaderName;
 use secrecy::SecretString;
 use url::Url;
 
+use super::authorize::StepUp;
 use super::client_auth::Credentials;
 use super::excluded::ExcludedPaths;
 use super::gate::GateSettings;
@@ -22,6 +24,7 @@ use super::security_headers::SecurityHeaders;
 use super::session::StoreSettings;
 use super::template::Template;
 
+pub use bearer::{BearerSettings, FailureSettings};
 pub use channels::{LogoutChannels, SessionEndpoints};
 pub use decode::{Dialect, decode};
 
@@ -78,6 +81,12 @@ pub struct Settings {
     pub excluded: ExcludedPaths,
     /// Who may pass.
     pub gate: GateSettings,
+    /// Access tokens of clients that are no browsers; `None`: not accepted.
+    pub bearer: Option<BearerSettings>,
+    /// Every access token, also a session's, must be active by introspection.
+    pub require_introspection: bool,
+    /// How strong and recent a login must be.
+    pub step_up: Option<StepUp>,
     /// Only `X-Forwarded-User`.
     pub minimal_headers: bool,
     /// Headers with templates.
@@ -171,6 +180,8 @@ pub struct ProviderSettings {
     pub end_session_url: Option<Url>,
     /// Overrides the discovered revocation endpoint.
     pub revocation_url: Option<Url>,
+    /// Overrides the discovered introspection endpoint.
+    pub introspection_url: Option<Url>,
 }
 
 /// A proxy towards the outside.
@@ -188,6 +199,9 @@ impl Settings {
         let mut names = vec![self.gate.identifier_claim.clone()];
         if !self.gate.roles_and_groups.is_empty() || !self.minimal_headers {
             names.extend([self.gate.role_claim.clone(), self.gate.group_claim.clone()]);
+        }
+        if let Some(expression) = &self.gate.claims {
+            names.extend(expression.needed_claims().into_iter().map(str::to_owned));
         }
         for (_, template) in &self.headers {
             names.extend(template.needed_claims().into_iter().map(str::to_owned));

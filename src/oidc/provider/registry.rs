@@ -24,6 +24,7 @@ pub struct ProviderKey {
     fingerprint: [u8; 32],
     end_session_url: Option<url::Url>,
     revocation_url: Option<url::Url>,
+    introspection_url: Option<url::Url>,
 }
 
 impl ProviderKey {
@@ -38,6 +39,7 @@ impl ProviderKey {
             fingerprint: fingerprint(settings),
             end_session_url: settings.end_session_url.clone(),
             revocation_url: settings.revocation_url.clone(),
+            introspection_url: settings.introspection_url.clone(),
         }
     }
 }

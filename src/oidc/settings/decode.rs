@@ -1,5 +1,7 @@
 //! From a configuration block to [`Settings`].
 
+mod authorization;
+mod bearer;
 mod channels;
 mod client;
 mod endpoints;
@@ -113,6 +115,8 @@ impl Builder<'_> {
         let provider = self.provider(profile.unwrap_or_default());
         let store = self.store();
         let gate = self.gate();
+        let step_up = self.step_up();
+        let bearer = self.bearer();
         let credentials = client?;
         let (callback_path, logout_path) = paths?;
         let own = [callback_path.as_str(), logout_path.as_str()];
@@ -152,6 +156,9 @@ impl Builder<'_> {
             disable_login: block.disable_login,
             excluded: excluded?,
             gate: gate?,
+            bearer: bearer?,
+            require_introspection: block.require_token_introspection,
+            step_up: step_up?,
             minimal_headers: block.minimal_headers,
             headers: headers?,
             forward_authorization: block.forward_authorization,

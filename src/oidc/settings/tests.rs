@@ -139,14 +139,7 @@ fn the_plugins_redis_is_a_session_store() {
 
 #[test]
 fn what_comes_later_is_named() {
-    let later = [
-        ("dynamicClientRegistration.enabled", "true"),
-        ("enableBearerAuth", "true"),
-        ("requireTokenIntrospection", "true"),
-        ("introspectionURL", "https://x/"),
-        ("claims", "Equals(`a`, `b`)"),
-        ("csrf", "true"),
-    ];
+    let later = [("dynamicClientRegistration.enabled", "true"), ("csrf", "true")];
     for (key, value) in later {
         let faults = plugin(&[(key, value)]).unwrap_err();
         assert!(
@@ -234,6 +227,11 @@ fn single_faults() {
         ("sessionMaxAge", "soon"),
         ("unknownKey", "x"),
         ("session.httpOnly", "false"),
+        ("claims", "Equals(`a`)"),
+        ("acrValues", "[a b]"),
+        ("maxAge", "0"),
+        ("enableBearerAuth", "true"),
+        ("introspectionURL", "http://10.0.0.1/"),
     ];
     for (key, value) in cases {
         assert!(plugin(&[(key, value)]).is_err(), "{key}");

@@ -12,11 +12,7 @@ impl Builder<'_> {
     pub(super) fn refuse_later(&mut self) {
         let block = self.block;
         let registration = block.dynamic_client_registration.as_ref();
-        let later = [
-            (registration.is_some_and(|r| r.enabled), "dynamicClientRegistration.enabled"),
-            (block.enable_bearer_auth, "enableBearerAuth"),
-            (block.require_token_introspection, "requireTokenIntrospection"),
-        ];
+        let later = [(registration.is_some_and(|r| r.enabled), "dynamicClientRegistration.enabled")];
         for (_, key) in later.into_iter().filter(|(used, _)| *used) {
             self.error(key, "not supported yet");
         }
@@ -54,7 +50,7 @@ impl Builder<'_> {
             ),
             (block.log_level.is_some(), "logLevel", "has no effect: the process has one level, `log.level`"),
             (
-                block.allow_opaque_tokens == Some(true),
+                block.allow_opaque_tokens == Some(true) && !block.enable_bearer_auth,
                 "allowOpaqueTokens",
                 "has no effect: access tokens are opaque to us, and the ID token is the proof of login",
             ),

@@ -51,7 +51,8 @@ impl Builder<'_> {
             return None;
         }
         let gates = [&block.allowed_users, &block.allowed_user_domains, &block.allowed_roles_and_groups];
-        if tenants.iter().any(|tenant| tenant == "*") && gates.iter().all(|gate| gate.is_empty()) {
+        let has_gate = gates.iter().any(|gate| !gate.is_empty()) || block.claims.is_some();
+        if tenants.iter().any(|tenant| tenant == "*") && !has_gate {
             self.warn("allowedTenants", "lets in everybody who has a Microsoft account");
         }
         Some(tenants)
@@ -75,6 +76,7 @@ impl Builder<'_> {
         let tls = client.and_then(|client| client.tls.as_ref());
         let end_session_url = self.override_url("oidcEndSessionURL", block.oidc_end_session_url.as_deref());
         let revocation_url = self.override_url("revocationURL", block.revocation_url.as_deref());
+        let introspection_url = self.override_url("introspectionURL", block.introspection_url.as_deref());
         let ca_pem = [block.ca_cert_pem.clone(), tls.and_then(|tls| tls.ca.clone())];
         if block.disable_issuer_check {
             self.error(
@@ -98,6 +100,7 @@ impl Builder<'_> {
             profile,
             end_session_url,
             revocation_url,
+            introspection_url,
         })
     }
 

@@ -6,7 +6,6 @@ use http::HeaderName;
 
 use super::Builder;
 use crate::oidc::cookie::{CookieError, Cookies};
-use crate::oidc::gate::GateSettings;
 use crate::oidc::identity_headers::same_header;
 use crate::oidc::settings::{CookieSettings, SessionSettings, check};
 use crate::oidc::template::Template;
@@ -127,31 +126,5 @@ impl Builder<'_> {
                 Some(age.min(TEN_MINUTES))
             }
         }
-    }
-
-    pub(super) fn gate(&mut self) -> Option<GateSettings> {
-        let block = self.block;
-        let names = ["userIdentifierClaim", "usernameClaim"];
-        let identifier = self.either(names, [&block.user_identifier_claim, &block.username_claim]);
-        let identifier = identifier.map(|(_, claim)| claim).filter(|claim| !claim.is_empty());
-        let identifier_claim = identifier.unwrap_or_else(|| "email".to_owned());
-        if !block.allowed_user_domains.is_empty()
-            && !matches!(identifier_claim.as_str(), "email" | "upn" | "preferred_username")
-        {
-            self.warn(
-                "allowedUserDomains",
-                "compares the part behind `@` of the identifier, which is not an e-mail address here",
-            );
-        }
-        let claim =
-            |name: &str, default: &str| if name.is_empty() { default.to_owned() } else { name.to_owned() };
-        Some(GateSettings {
-            users: block.allowed_users.clone(),
-            domains: block.allowed_user_domains.clone(),
-            roles_and_groups: block.allowed_roles_and_groups.clone(),
-            identifier_claim,
-            role_claim: claim(&block.role_claim_name, "roles"),
-            group_claim: claim(&block.group_claim_name, "groups"),
-        })
     }
 }

@@ -1,0 +1,246 @@
+//! Clients that are no browsers: access tokens in the `Authorization` header (RFC 6750, RFC 9068).
+//!
+//! A token is judged once: signature, rules and gates, or introspection. What came of it is kept
+//! under a hash of the token, so that a hot token costs a hash and a look-up.
+
+mod access_token;
+mod answer;
+mod credential;
+mod failures;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use secrecy::SecretString;
+use smallvec::SmallVec;
+
+use super::claims::Claims;
+use super::clock::unix_millis;
+use super::id_token::TokenError;
+use super::introspection::{Verdict, introspect};
+use super::policy::{Core, Policy};
+use super::principal::{Principal, Rules, TemplateTokens};
+use super::settings::{BearerSettings, Settings};
+use super::{Decision, Identity, RequestParts};
+use access_token::AccessToken;
+use credential::Credential;
+use failures::Failures;
+
+/// Memory of verdicts that are kept, in bytes.
+const MEMORY: u64 = 32 << 20;
+
+/// The longest that a verdict is kept: a key that the provider withdraws stops counting by then.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// What one policy knows of access tokens.
+pub(super) struct Bearer {
+    settings: BearerSettings,
+    rules: Rules,
+    /// Hash of all inputs of a verdict but the token.
+    inputs: Context,
+    known: Cache<[u8; 32], Known, Bytes>,
+    failures: Failures,
+}
+
+/// A token that was accepted.
+#[derive(Clone)]
+struct Known {
+    principal: Arc<Principal>,
+    /// In milliseconds since 1970.
+    until: u64,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<[u8; 32], Known> for Bytes {
+    fn weight(&self, _: &[u8; 32], known: &Known) -> u64 {
+        let headers = known.principal.headers.iter();
+        headers.map(|(name, value)| name.as_str().len() + value.len() + 64).sum::<usize>() as u64 + 256
+    }
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    /// Not one credential of RFC 6750.
+    #[error("malformed Authorization header")]
+    Malformed,
+    /// By its own content.
+    #[error("access token: {0}")]
+    Token(#[from] TokenError),
+    /// An ID token, a logout token, or something else that the provider signs.
+    #[error("{0} is no access token")]
+    Kind(&'static str),
+    /// Older than `maxTokenAgeSeconds`.
+    #[error("older than maxTokenAgeSeconds")]
+    TooOld,
+    /// No name that may be shown to a service.
+    #[error("the claim that names the client is missing, too long or holds unsafe characters")]
+    Identifier,
+    /// Not a JWT, and nobody may be asked what it stands for.
+    #[error("an opaque token, which needs allowOpaqueTokens and requireTokenIntrospection")]
+    Opaque,
+    /// The provider says so.
+    #[error("inactive by introspection")]
+    Inactive,
+    /// Nobody can say.
+    #[error("{0}")]
+    Unavailable(Arc<str>),
+}
+
+impl Refusal {
+    /// Whether the client is to blame.
+    fn is_failure(&self) -> bool {
+        !matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl Bearer {
+    /// Compiles the bearer mode of a policy, if it is on.
+    pub(super) fn new(settings: &Settings) -> Option<Self> {
+        let bearer = settings.bearer.clone()?;
+        let mut own = settings.clone();
+        own.gate.identifier_claim.clone_from(&bearer.identifier_claim);
+        own.gate.domains_by_verified_email = true;
+        let mut inputs = Context::new(&SHA256);
+        let introspected = if settings.require_introspection { "introspected" } else { "" };
+        for part in [settings.issuer.as_str(), &settings.client_id, &bearer.audience, introspected] {
+            inputs.update(&(part.len() as u64).to_be_bytes());
+            inputs.update(part.as_bytes());
+        }
+        Some(Self {
+            rules: Rules::new(&own),
+            inputs,
+            known: Cache::with_weighter(10_000, MEMORY, Bytes),
+            failures: Failures::new(bearer.failures),
+            settings: bearer,
+        })
+    }
+
+    fn key(&self, token: &str) -> [u8; 32] {
+        let mut digest = self.inputs.clone();
+        digest.update(token.as_bytes());
+        let mut key = [0; 32];
+        key.iter_mut().zip(digest.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        key
+    }
+
+    /// Who the token stands for.
+    async fn check(&self, core: &Core, token: &str, now: SystemTime) -> Result<Arc<Principal>, Refusal> {
+        let key = self.key(token);
+        let millis = unix_millis(now);
+        if let Some(known) = self.known.get(&key).filter(|known| millis < known.until) {
+            return Ok(known.principal);
+        }
+        let (claims, until) = self.judge(core, token, now).await?;
+        let identifier = claims.text(&self.settings.identifier_claim).ok_or(Refusal::Identifier)?;
+        if identifier.len() > self.settings.max_identifier || !is_safe(identifier) {
+            return Err(Refusal::Identifier);
+        }
+        let tokens =
+            TemplateTokens { access_token: token.into(), id_token: SecretString::from(String::new()) };
+        let principal = Arc::new(self.rules.judge(&claims, Some(&tokens)));
+        self.known.insert(key, Known { principal: Arc::clone(&principal), until });
+        Ok(principal)
+    }
+
+    /// The claims of a good token, and how long that may be believed.
+    async fn judge(&self, core: &Core, token: &str, now: SystemTime) -> Result<(Claims, u64), Refusal> {
+        let longest = unix_millis(now + LONGEST);
+        let own = match token.bytes().filter(|b| *b == b'.').count() {
+            2 => Some(access_token::verify(token, &self.settings, core, now).await?),
+            _ if self.settings.opaque => None,
+            _ => return Err(Refusal::Opaque),
+        };
+        let until = own.as_ref().map_or(longest, |own| unix_millis(own.until).min(longest));
+        if !core.settings.require_introspection {
+            return own.map(|own| (own.claims, until)).ok_or(Refusal::Opaque);
+        }
+        let answer = introspect(&core.settings, &core.provider, &SecretString::from(token), now).await;
+        let until = until.min(answer.until);
+        match (answer.verdict, own) {
+            (Verdict::Active(_), Some(AccessToken { claims, .. })) => Ok((claims, until)),
+            (Verdict::Active(claims), None) => {
+                access_token::check_introspected(&claims, &self.settings, core, now)?;
+                Ok((Claims::clone(&claims), until))
+            }
+            (Verdict::Inactive, _) => Err(Refusal::Inactive),
+            (Verdict::Unknown(reason), _) => Err(Refusal::Unavailable(reason)),
+        }
+    }
+}
+
+/// Whether a name can be neither a list of names nor something that looks like another one.
+fn is_safe(identifier: &str) -> bool {
+    super::identity_headers::single(identifier).is_some() && !identifier.contains([',', ';', '='])
+}
+
+impl Policy {
+    /// What becomes of a request with a bearer token; `None` if it has none, or the mode is off.
+    pub(super) async fn bearer(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<Decision> {
+        let bearer = self.bearer.as_ref()?;
+        let credential = Credential::of(request.headers)?;
+        let millis = unix_millis(now);
+        if let Some(wait) = bearer.failures.penalty(request.client, millis) {
+            return Some(Decision::Respond(answer::slow_down(wait)));
+        }
+        let result = match credential {
+            Credential::Token(token) => bearer.check(&self.core, token, now).await,
+            Credential::Malformed => Err(Refusal::Malformed),
+        };
+        Some(match result {
+            Ok(principal) => {
+                bearer.failures.forgive(request.client);
+                self.authorise_client(request, bearer, &principal, now)
+            }
+            Err(refusal) => {
+                if refusal.is_failure() {
+                    bearer.failures.count(request.client, millis);
+                }
+                Decision::Respond(self.refuse_token(request, bearer, &refusal))
+            }
+        })
+    }
+
+    /// The gates are those of sessions; the verdict was made with the token.
+    fn authorise_client(
+        &self,
+        request: &RequestParts<'_>,
+        bearer: &Bearer,
+        principal: &Principal,
+        now: SystemTime,
+    ) -> Decision {
+        if let Err(denial) = principal.verdict {
+            return Decision::Respond(self.deny_client(request, bearer, denial, &principal.user));
+        }
+        if let Some(step_up) = &self.core.settings.step_up
+            && !step_up.is_met(&principal.level, now)
+        {
+            return Decision::Respond(answer::stronger(step_up, bearer.settings.challenge));
+        }
+        Decision::Forward(Identity {
+            headers: Arc::clone(&principal.headers),
+            request_target: self.request_target(request),
+            strip: Arc::clone(&self.strip),
+            user: Some(Arc::clone(&principal.user)),
+            session: None,
+            set_cookies: SmallVec::new(),
+            cookie: self.stripped(request),
+            strip_authorization: bearer.settings.strip_authorization,
+        })
+    }
+
+    /// Whether a 401 tells that bearer tokens are accepted here.
+    pub(super) fn challenges(&self) -> bool {
+        self.bearer.as_ref().is_some_and(|bearer| bearer.settings.challenge)
+    }
+
+    /// Whether a token wins over a session.
+    pub(super) fn token_first(&self) -> bool {
+        self.bearer.as_ref().is_some_and(|bearer| bearer.settings.overrides_cookie)
+    }
+}

@@ -1,0 +1,158 @@
+//! JWT access tokens (RFC 9068), and plain ones of providers that do not mark theirs.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use super::Refusal;
+use crate::oidc::claims::Claims;
+use crate::oidc::establish::check_tenant;
+use crate::oidc::id_token::{self, SKEW, TokenError};
+use crate::oidc::policy::Core;
+use crate::oidc::settings::BearerSettings;
+
+/// Longest key id.
+const MAX_KID: usize = 256;
+
+const NEVER_REACHED: &str = "the OpenID provider was never reached";
+
+/// A token whose signature and rules are verified.
+pub(super) struct AccessToken {
+    pub(super) claims: Claims,
+    /// When it ends for us.
+    pub(super) until: SystemTime,
+}
+
+/// Verifies a JWT. Whatever can be judged by its header alone is judged before a key is looked for.
+pub(super) async fn verify(
+    token: &str,
+    settings: &BearerSettings,
+    core: &Core,
+    now: SystemTime,
+) -> Result<AccessToken, Refusal> {
+    let header = id_token::header_of(token.split('.').next().unwrap_or_default())?;
+    let marked = check_header(&header, settings)?;
+    let metadata = core.provider.metadata();
+    let metadata = metadata.ok_or_else(|| Refusal::Unavailable(NEVER_REACHED.into()))?;
+    let signed = id_token::verify_signature(token, &core.provider).await.map_err(|error| match error {
+        TokenError::KeysUnavailable => Refusal::Unavailable(error.to_string().into()),
+        error => Refusal::Token(error),
+    })?;
+    let claims = signed.claims;
+    id_token::check_issuer(&claims, &metadata.issuer)?;
+    check_tenant(&core.settings, &metadata, &claims)?;
+    refuse_other_kinds(&claims, marked, &core.settings.client_id)?;
+    check_audience(&claims, &settings.audience, &core.settings.client_id)?;
+    let expiry = id_token::check_times(&claims, now)?;
+    let until = check_age(&claims, settings, now)?.map_or(expiry + SKEW, |oldest| oldest.min(expiry + SKEW));
+    if id_token::text(&claims, "sub")?.is_empty() {
+        return Err(TokenError::Claim("sub").into());
+    }
+    Ok(AccessToken { claims, until })
+}
+
+/// Whether the header marks an access token; `alg` and `crit` are judged with the signature, before
+/// any key is fetched.
+fn check_header(header: &Map<String, Value>, settings: &BearerSettings) -> Result<bool, Refusal> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'=' | b'-' | b'+' | b':');
+    match header.get("kid") {
+        None => {}
+        Some(Value::String(kid)) if kid.len() <= MAX_KID && kid.bytes().all(legal) => {}
+        Some(_) => return Err(TokenError::Malformed.into()),
+    }
+    if header.contains_key("cty") {
+        return Err(Refusal::Kind("a nested token"));
+    }
+    let typ = match header.get("typ") {
+        None => None,
+        Some(Value::String(typ)) => Some(typ.to_ascii_lowercase()),
+        Some(_) => return Err(TokenError::Malformed.into()),
+    };
+    match typ.as_deref().map(|typ| typ.strip_prefix("application/").unwrap_or(typ)) {
+        Some("at+jwt") => Ok(true),
+        None | Some("jwt") if !settings.require_typ => Ok(false),
+        None | Some("jwt") => Err(Refusal::Kind("a token without typ at+jwt")),
+        Some("logout+jwt") => Err(Refusal::Kind("a logout token")),
+        Some(_) => Err(Refusal::Kind("a token of another typ")),
+    }
+}
+
+/// ID tokens, logout tokens and the like are signed with the same keys, and must not open a door
+/// (RFC 8725, section 3.11; RFC 9068, section 5).
+fn refuse_other_kinds(claims: &Claims, marked: bool, client_id: &str) -> Result<(), Refusal> {
+    let has = |name: &str| claims.members().contains_key(name);
+    if has("events") {
+        return Err(Refusal::Kind("a logout token"));
+    }
+    if ["nonce", "at_hash", "c_hash", "s_hash"].into_iter().any(has) {
+        return Err(Refusal::Kind("an ID token"));
+    }
+    let says = |name: &str| claims.members().get(name).and_then(Value::as_str);
+    // Cognito, and Keycloak, which names the kind in the claims.
+    if says("token_use").is_some_and(|usage| usage != "access") {
+        return Err(Refusal::Kind("a token of another use"));
+    }
+    if says("typ")
+        .is_some_and(|typ| !["bearer", "at+jwt", "jwt"].contains(&typ.to_ascii_lowercase().as_str()))
+    {
+        return Err(Refusal::Kind("a token of another type"));
+    }
+    let for_client_alone = claims.strings("aud") == [client_id];
+    if !marked && !has("scope") && !has("scp") && says("token_use").is_none() && for_client_alone {
+        return Err(Refusal::Kind("what may be an ID token"));
+    }
+    Ok(())
+}
+
+/// The audience must be there and be ours; among several, the token must have been issued to us.
+fn check_audience(claims: &Claims, audience: &str, client_id: &str) -> Result<(), Refusal> {
+    let several = match claims.members().get("aud") {
+        Some(Value::String(_)) => false,
+        Some(Value::Array(list)) if !list.is_empty() && list.iter().all(Value::is_string) => list.len() > 1,
+        _ => return Err(TokenError::Claim("aud").into()),
+    };
+    if !claims.strings("aud").contains(&audience) {
+        return Err(TokenError::Audience.into());
+    }
+    let party = ["azp", "client_id"].iter().find_map(|name| claims.members().get(*name));
+    match party {
+        _ if !several => Ok(()),
+        Some(party) if party.as_str() == Some(client_id) => Ok(()),
+        _ => Err(TokenError::AuthorizedParty.into()),
+    }
+}
+
+/// When the token becomes too old, if it ever does.
+fn check_age(
+    claims: &Claims,
+    settings: &BearerSettings,
+    now: SystemTime,
+) -> Result<Option<SystemTime>, Refusal> {
+    let Some(max_age) = settings.max_age else { return Ok(None) };
+    let issued = id_token::time(claims, "iat")?.ok_or(TokenError::Claim("iat"))?;
+    let oldest = issued + max_age;
+    if oldest < now { Err(Refusal::TooOld) } else { Ok(Some(oldest)) }
+}
+
+/// An opaque token is bound to us by the answer's audience, else by its client.
+pub(super) fn check_introspected(
+    claims: &Claims,
+    settings: &BearerSettings,
+    core: &Core,
+    now: SystemTime,
+) -> Result<(), Refusal> {
+    let metadata = core.provider.metadata();
+    let metadata = metadata.ok_or_else(|| Refusal::Unavailable(NEVER_REACHED.into()))?;
+    check_tenant(&core.settings, &metadata, claims)?;
+    match claims.get("aud") {
+        Some(_) if claims.strings("aud").contains(&settings.audience.as_str()) => {}
+        Some(_) => return Err(TokenError::Audience.into()),
+        None if claims.text("client_id") == Some(&core.settings.client_id) => {}
+        None => return Err(TokenError::AuthorizedParty.into()),
+    }
+    let issued = id_token::time(claims, "iat")?;
+    if issued.is_some_and(|issued| issued > now + SKEW) {
+        return Err(TokenError::NotYet.into());
+    }
+    if issued.is_some() { check_age(claims, settings, now).map(|_| ()) } else { Ok(()) }
+}

@@ -1,0 +1,104 @@
+use super::*;
+use serde_json::{Value, json};
+
+fn says(world: &World, claims: Value) {
+    world.provider.script().claims.extend(claims.as_object().unwrap().clone());
+}
+
+fn auth_time(world: &World, ago: u64) -> u64 {
+    let now = world.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    now.as_secs() - ago
+}
+
+#[tokio::test]
+async fn an_expression_decides_and_a_denial_can_log_out() {
+    let world = World::new().await;
+    says(&world, json!({"realm_access": {"roles": ["ops"]}}));
+    let allowed =
+        world.policy(&[("claims", "Contains(`realm_access.roles`, `ops`) && Prefix(`email`, `alice@`)")]);
+    let denied = world.policy(&[("claims", "Equals(`department`, `research`)")]);
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &allowed, "/page").await.location(), "/page");
+    assert_eq!(
+        browser.get(&world, &allowed, "/page").await.header("x-forwarded-user").unwrap(),
+        "alice@example.com"
+    );
+
+    // The other policy of this client knows the session, and has a gate of its own.
+    let page = browser.get(&world, &denied, "/page").await;
+    assert_eq!(page.status(), 403);
+    assert!(page.body().contains("href=\"/logout\""), "{}", page.body());
+    let script = browser.send(&world, &denied, "GET", "/page", API).await;
+    let body: Value = serde_json::from_str(&script.body()).unwrap();
+    assert_eq!((script.status(), body["logout_url"].as_str()), (403, Some("/logout")));
+}
+
+#[tokio::test]
+async fn claims_that_only_userinfo_has_are_asked_for() {
+    let world = World::new().await;
+    world.provider.script().userinfo = (200, json!({"sub": "alice", "department": "research"}));
+    let policy = world.policy(&[("claims", "Equals(`department`, `research`)")]);
+    assert_eq!(Browser::default().login(&world, &policy, "/page").await.location(), "/page");
+}
+
+#[tokio::test]
+async fn a_weak_session_is_sent_to_a_stronger_login() {
+    let world = World::new().await;
+    let easy = world.policy(&[]);
+    let strict = world.policy(&[
+        ("acrValues", "[gold, urn:mfa]"),
+        ("maxAge", "300"),
+        ("extraAuthParams.acr_values", "bronze"),
+    ]);
+    let mut browser = Browser::default();
+    browser.login(&world, &easy, "/").await;
+
+    let script = browser.send(&world, &strict, "GET", "/admin", API).await;
+    assert_eq!(script.status(), 401);
+    let challenge = script.answer().headers["www-authenticate"].to_str().unwrap();
+    for part in
+        ["error=\"insufficient_user_authentication\"", "acr_values=\"gold urn:mfa\"", "max_age=\"300\""]
+    {
+        assert!(challenge.contains(part), "{challenge}");
+    }
+    assert!(script.set_cookies.is_empty());
+
+    let start = browser.get(&world, &strict, "/admin").await;
+    let asked = parameters(&start.location());
+    assert_eq!((asked["acr_values"].as_str(), asked["max_age"].as_str()), ("gold urn:mfa", "300"));
+    says(&world, json!({"acr": "gold", "auth_time": auth_time(&world, 10)}));
+    // The callback may come to another policy of the same client.
+    let callback = callback_for(&world, &start.location());
+    assert_eq!(browser.get(&world, &easy, &callback).await.location(), "/admin");
+    browser.get(&world, &strict, "/admin").await.identity();
+
+    world.clock.advance(Duration::from_secs(400));
+    assert_eq!(browser.get(&world, &strict, "/admin").await.status(), 302, "the login has become too old");
+    browser.get(&world, &easy, "/").await.identity();
+}
+
+#[tokio::test]
+async fn a_provider_that_ignores_the_wish_causes_no_loop() {
+    let world = World::new().await;
+    let (easy, strict) = (world.policy(&[]), world.policy(&[("acrValues", "[gold]")]));
+    for owner in [&strict, &easy] {
+        let mut browser = Browser::default();
+        let callback = browser.start(&world, &strict, "/admin").await;
+        let answer = browser.get(&world, owner, &callback).await;
+        assert_eq!(answer.status(), 403);
+        assert!(answer.body().contains("did not confirm"), "{}", answer.body());
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_keeps_the_level_of_the_login() {
+    let world = World::new().await;
+    says(&world, json!({"acr": "gold"}));
+    let strict = world.policy(&[("acrValues", "[gold]")]);
+    let mut browser = Browser::default();
+    browser.login(&world, &strict, "/admin").await;
+    world.provider.script().claims.remove("acr");
+    world.clock.advance(Duration::from_secs(301));
+    browser.get(&world, &strict, "/admin").await.identity();
+    assert_eq!(world.provider.count("refreshed"), 1);
+}

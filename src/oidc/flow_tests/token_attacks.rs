@@ -1,0 +1,266 @@
+//! Attacks on bearer tokens, by their number in the list of what must not be possible.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::bearer::{at_jwt, claims, ready, show, sign};
+use super::*;
+
+fn encode(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+async fn is_refused(world: &World, policy: &Policy, token: &str, what: &str) {
+    let outcome = show(world, policy, token).await;
+    assert!(matches!(outcome.status(), 400 | 401), "{what}: {}", outcome.status());
+}
+
+/// A policy that never makes anybody wait.
+async fn patient(world: &World) -> Policy {
+    ready(world, &[("bearerFailureThreshold", "0")]).await
+}
+
+#[tokio::test]
+async fn n47_algorithms() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    let keys = world.provider.count("jwks");
+    let payload = encode(&Value::Object(claims(&world)).to_string());
+    let public_key = world.provider.script().keys[0].jwk.to_string();
+    for header in [
+        json!({"alg": "none"}),
+        json!({"alg": "None", "kid": "key-1"}),
+        json!({"kid": "key-1"}),
+        json!({"alg": "HS256", "kid": "key-1"}),
+        json!({"alg": "HS384", "kid": "unknown"}),
+        json!({"alg": "ES512", "kid": "key-1"}),
+        json!({"alg": ["ES256"], "kid": "key-1"}),
+        json!({"alg": "", "kid": "key-1"}),
+    ] {
+        let message = format!("{}.{payload}", encode(&header.to_string()));
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, public_key.as_bytes());
+        let mac = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, message.as_bytes()));
+        for signature in ["", mac.as_str()] {
+            is_refused(&world, &policy, &format!("{message}.{signature}"), &header.to_string()).await;
+        }
+    }
+    assert_eq!(world.provider.count("jwks"), keys, "no key was fetched for them");
+}
+
+#[tokio::test]
+async fn n48_headers_and_shapes() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    for header in [
+        json!({"crit": ["exp"]}),
+        json!({"crit": [], "b64": false}),
+        json!({"b64": false}),
+        json!({"cty": "JWT"}),
+        json!({"typ": 5}),
+        json!({"kid": 5}),
+        json!({"zip": "DEF", "enc": "A256GCM"}),
+    ] {
+        let token = sign(&world, header.clone(), &claims(&world));
+        let outcome = show(&world, &policy, &token).await;
+        // A `zip` without encryption says nothing, as any unknown member.
+        if header.get("zip").is_none() {
+            assert_eq!(outcome.status(), 401, "{header}");
+        }
+    }
+    let good = at_jwt(&world, |_| {});
+    let (head, rest) = good.split_once('.').unwrap();
+    let (payload, signature) = rest.split_once('.').unwrap();
+    let deep = encode(&format!("{{\"alg\":\"ES256\",\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000)));
+    let started = std::time::Instant::now();
+    for token in [
+        format!("{head}.{payload}"),
+        format!("{head}.{payload}.{signature}.a.b.c"),
+        format!("{head}.{payload}.{signature}.a.b"),
+        format!("{}.{payload}.{signature}", "A".repeat(30_000)),
+        format!("{}.{payload}.{signature}", "A".repeat(1_000_000)),
+        ".".repeat(10_000),
+        "..".to_owned(),
+        format!("{deep}.{payload}.{signature}"),
+        format!("{head}.{payload}.{signature}="),
+        format!("{head}.{payload}."),
+        format!("{head}.{payload}.{}", signature.to_ascii_uppercase()),
+    ] {
+        is_refused(&world, &policy, &token, token.get(..60.min(token.len())).unwrap()).await;
+    }
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn n48_deep_and_double_claims() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    let text = Value::Object(claims(&world)).to_string();
+    let inner = text.trim_start_matches('{');
+    for payload in [
+        format!("{{\"sub\":\"admin\",{inner}"),
+        format!("{{\"\\u0061ud\":\"other\",{inner}"),
+        format!("{{\"deep\":{}{},{inner}", "[".repeat(10_000), "]".repeat(10_000)),
+        "[]".to_owned(),
+        "null".to_owned(),
+    ] {
+        let token = world.provider.script().keys[0].sign_text(json!({"typ": "at+jwt"}), &payload);
+        is_refused(&world, &policy, &token, payload.get(..40).unwrap_or(&payload)).await;
+    }
+}
+
+#[tokio::test]
+async fn n49_types_of_claims() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    let odd = [json!("1"), json!(null), json!(1e300), json!(-1), json!([1]), json!({}), json!(true)];
+    for name in ["exp", "iat", "nbf"] {
+        for value in odd.iter().filter(|value| name != "nbf" || !value.is_null()) {
+            let token = at_jwt(&world, |c| drop(c.insert(name.into(), value.clone())));
+            is_refused(&world, &policy, &token, &format!("{name} {value}")).await;
+        }
+    }
+    let issuer = world.provider.issuer.clone();
+    for (name, value) in [
+        ("iss", json!([issuer])),
+        ("iss", json!(5)),
+        ("aud", json!(5)),
+        ("aud", json!({"https://api": 1})),
+        ("aud", json!([])),
+        ("aud", json!(["https://api", 5])),
+        ("aud", json!([["https://api"]])),
+        ("sub", json!(["machine-1"])),
+        ("sub", json!(5)),
+    ] {
+        let token = at_jwt(&world, |c| drop(c.insert(name.into(), value.clone())));
+        is_refused(&world, &policy, &token, &format!("{name} {value}")).await;
+    }
+    let fraction = at_jwt(&world, |c| c["exp"] = json!(c["exp"].as_f64().unwrap() + 0.5));
+    show(&world, &policy, &fraction).await.identity();
+}
+
+#[tokio::test]
+async fn n50_missing_claims() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    for name in ["exp", "iss", "aud", "iat", "sub"] {
+        is_refused(&world, &policy, &at_jwt(&world, |c| drop(c.remove(name))), name).await;
+    }
+}
+
+#[tokio::test]
+async fn n51_other_audiences_and_parties() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    let with = |aud: Value, azp: Value| {
+        at_jwt(&world, move |c| {
+            c["aud"] = aud;
+            c.insert("azp".into(), azp);
+        })
+    };
+    show(&world, &policy, &with(json!(["https://api"]), json!("machine"))).await.identity();
+    show(&world, &policy, &with(json!(["https://api", "b"]), json!("client"))).await.identity();
+    for (aud, azp) in [
+        (json!("https://api/"), json!("client")),
+        (json!("client"), json!("client")),
+        (json!(["b"]), json!("client")),
+        (json!(["https://api", "b"]), json!("b")),
+        (json!(["https://api", "b"]), json!(["client"])),
+    ] {
+        is_refused(&world, &policy, &with(aud.clone(), azp), &aud.to_string()).await;
+    }
+    for issuer in ["https://evil.example", &format!("{}/", world.provider.issuer)] {
+        is_refused(&world, &policy, &at_jwt(&world, |c| c["iss"] = json!(issuer)), issuer).await;
+    }
+}
+
+#[tokio::test]
+async fn n52_other_kinds_of_token() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    for typ in ["logout+jwt", "application/logout+jwt", "id+jwt", "JOSE", "secevent+jwt", "dpop+jwt"] {
+        let token = sign(&world, json!({"typ": typ}), &claims(&world));
+        is_refused(&world, &policy, &token, typ).await;
+    }
+    for (name, value) in [
+        ("nonce", json!("n")),
+        ("at_hash", json!("h")),
+        ("events", json!({"http://schemas.openid.net/event/backchannel-logout": {}})),
+        ("token_use", json!("id")),
+        ("typ", json!("Refresh")),
+        ("typ", json!("ID")),
+    ] {
+        is_refused(&world, &policy, &at_jwt(&world, |c| drop(c.insert(name.into(), value))), name).await;
+    }
+    let marked = at_jwt(&world, |_| {});
+    let plain = sign(&world, json!({"typ": "JWT"}), &claims(&world));
+    let strict = ready(&world, &[("bearerRequireAtJwt", "true")]).await;
+    is_refused(&world, &strict, &plain, "plain where at+jwt is required").await;
+    show(&world, &strict, &marked).await.identity();
+    // With the client as the audience, an ID token without a nonce looks like an access token.
+    let client = ready(&world, &[("audience", "client")]).await;
+    let mut id_token = claims(&world);
+    id_token["aud"] = json!("client");
+    id_token.remove("scope");
+    is_refused(&world, &client, &sign(&world, json!({"typ": "JWT"}), &id_token), "ID token").await;
+}
+
+#[tokio::test]
+async fn n55_unknown_keys_cost_one_fetch() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    let keys = world.provider.count("jwks");
+    let stranger = crate::oidc::fake_provider::SigningKey::new("key-1");
+    for n in 0..200 {
+        let token = stranger.sign(json!({"typ": "at+jwt", "kid": format!("random-{n}")}), &claims(&world));
+        is_refused(&world, &policy, &token, "random kid").await;
+    }
+    is_refused(&world, &policy, &stranger.sign(json!({"typ": "at+jwt"}), &claims(&world)), "forged").await;
+    assert!(world.provider.count("jwks") - keys <= 1);
+}
+
+#[tokio::test]
+async fn n55_odd_key_ids_cost_none() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    let keys = world.provider.count("jwks");
+    for kid in
+        ["../../etc/passwd", "a b", "a' OR 1=1 --", "", &"k".repeat(257), "key\u{0}", "https://evil/key"]
+    {
+        let kid = if kid.is_empty() { "é" } else { kid };
+        let token = sign(&world, json!({"typ": "at+jwt", "kid": kid}), &claims(&world));
+        is_refused(&world, &policy, &token, kid).await;
+    }
+    assert_eq!(world.provider.count("jwks"), keys);
+}
+
+#[tokio::test]
+async fn n58_the_header_does_not_choose_the_key() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    let evil = World::new().await;
+    let at = format!("{}/jwks", evil.provider.issuer);
+    let stranger = crate::oidc::fake_provider::SigningKey::new("key-1");
+    for header in [
+        json!({"jku": at}),
+        json!({"x5u": at}),
+        json!({"jwk": stranger.jwk}),
+        json!({"x5c": ["MIIB"]}),
+        json!({"jku": at, "kid": null}),
+    ] {
+        is_refused(&world, &policy, &stranger.sign(header.clone(), &claims(&world)), &header.to_string())
+            .await;
+    }
+    assert_eq!(evil.provider.count("jwks"), 0);
+    let harmless = sign(&world, json!({"typ": "at+jwt", "jku": at}), &claims(&world));
+    show(&world, &policy, &harmless).await.identity();
+    assert_eq!(evil.provider.count("jwks"), 0);
+}
+
+#[tokio::test]
+async fn n59_encrypted_and_compressed() {
+    let world = World::new().await;
+    let policy = patient(&world).await;
+    let header = encode("{\"alg\":\"RSA-OAEP\",\"enc\":\"A256GCM\",\"zip\":\"DEF\"}");
+    is_refused(&world, &policy, &format!("{header}.AA.AA.AA.AA"), "JWE").await;
+}

@@ -1,0 +1,180 @@
+//! Token introspection (RFC 7662): is this token good, and what does it stand for?
+//!
+//! Answers are kept with the provider, so that all policies of a client share them and a reload
+//! forgets none: while the token lives, but no longer than five minutes; a "no" for seconds only.
+//! Whoever asks about a token that is being asked about waits for that answer.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use quick_cache::sync::Cache;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use super::claims::Claims;
+use super::clock::unix_millis;
+use super::fetch::FetchError;
+use super::id_token;
+use super::provider::Provider;
+use super::settings::Settings;
+use super::token_endpoint::GrantError;
+
+/// Answers that are kept.
+const MOST: usize = 10_000;
+
+/// The longest that a "yes" is believed.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// How long a "no" is believed.
+const NEGATIVE: Duration = Duration::from_secs(10);
+
+/// The pause after a call that failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest wait for an answer, one's own or another's.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// What is known of a token.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is good, and stands for these claims.
+    Active(Arc<Claims>),
+    /// It is not: expired, revoked, never issued, or not for us.
+    Inactive,
+    /// The provider gave no answer; for the log.
+    Unknown(Arc<str>),
+}
+
+/// A verdict and its end.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What is known.
+    pub verdict: Verdict,
+    /// How long, in milliseconds since 1970.
+    pub until: u64,
+}
+
+/// The answers of one provider.
+pub struct Introspections(Cache<[u8; 32], Answer>);
+
+impl Default for Introspections {
+    fn default() -> Self {
+        Self(Cache::new(MOST))
+    }
+}
+
+impl std::fmt::Debug for Introspections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Introspections").field("len", &self.0.len()).finish()
+    }
+}
+
+/// What the provider knows of `token`, asked as the client of `settings`.
+pub async fn introspect(
+    settings: &Settings,
+    provider: &Provider,
+    token: &SecretString,
+    now: SystemTime,
+) -> Answer {
+    let cache = &provider.introspections().0;
+    let (key, millis) = (key(settings, token), unix_millis(now));
+    cache.remove_if(&key, |answer| answer.until <= millis);
+    let answer = async {
+        match cache.get_value_or_guard_async(&key).await {
+            Ok(answer) => answer,
+            Err(seat) => {
+                let answer = ask(settings, provider, token, now).await;
+                // It fails only if the entry was removed meanwhile: then the next one asks again.
+                let _ = seat.insert(answer.clone());
+                answer
+            }
+        }
+    };
+    let late = || Answer { verdict: Verdict::Unknown("no answer in time".into()), until: millis };
+    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| late())
+}
+
+/// Every input of an answer that is not the provider's own: who asks, and about what.
+fn key(settings: &Settings, token: &SecretString) -> [u8; 32] {
+    let mut digest = Context::new(&SHA256);
+    for part in [settings.client_id.as_str(), token.expose_secret()] {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let mut key = [0; 32];
+    key.iter_mut().zip(digest.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    key
+}
+
+async fn ask(settings: &Settings, provider: &Provider, token: &SecretString, now: SystemTime) -> Answer {
+    let answer = match call(settings, provider, token).await {
+        Ok(members) => judge(Claims::new(members), provider, now),
+        Err(error) => {
+            tracing::warn!(issuer = provider.issuer(), cause = %error, "a token was not introspected");
+            (Verdict::Unknown(error.to_string().into()), now + PAUSE)
+        }
+    };
+    Answer { verdict: answer.0, until: unix_millis(answer.1) }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the OpenID provider was never reached")]
+    NeverReached,
+    #[error("the OpenID provider names no introspection endpoint; set introspectionURL")]
+    NoEndpoint,
+    #[error("introspection: {0}")]
+    Request(#[from] GrantError),
+    #[error("introspection: {0}")]
+    Fetch(#[from] FetchError),
+    #[error("introspection: HTTP status {0}")]
+    Status(u16),
+    #[error("introspection: the answer is none of RFC 7662")]
+    Malformed,
+}
+
+async fn call(
+    settings: &Settings,
+    provider: &Provider,
+    token: &SecretString,
+) -> Result<Map<String, Value>, Failure> {
+    let metadata = provider.metadata().ok_or(Failure::NeverReached)?;
+    let endpoint = metadata.introspection_endpoint.as_ref().ok_or(Failure::NoEndpoint)?;
+    let form = [("token", token.expose_secret()), ("token_type_hint", "access_token")];
+    let proof = settings.credentials.proof(&metadata).await.map_err(GrantError::from)?;
+    let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
+    let answer = provider.fetch().call(request).await?;
+    if answer.status.as_u16() != 200 {
+        return Err(Failure::Status(answer.status.as_u16()));
+    }
+    let members: super::unique::Members =
+        serde_json::from_slice(&answer.body).map_err(|_| Failure::Malformed)?;
+    if members.0.get("active").is_some_and(Value::is_boolean) {
+        Ok(members.0)
+    } else {
+        Err(Failure::Malformed)
+    }
+}
+
+/// Whether an answer stands for a token of this issuer that lives now, and for how long it counts.
+fn judge(claims: Claims, provider: &Provider, now: SystemTime) -> (Verdict, SystemTime) {
+    let no = (Verdict::Inactive, now + NEGATIVE);
+    let active = claims.members().get("active").and_then(Value::as_bool) == Some(true);
+    let metadata = provider.metadata();
+    let ours = |issuer: &str| id_token::check_issuer(&claims, issuer).is_ok();
+    let foreign = claims.get("iss").is_some() && !metadata.is_some_and(|metadata| ours(&metadata.issuer));
+    let (Ok(expiry), Ok(not_before)) = (id_token::time(&claims, "exp"), id_token::time(&claims, "nbf"))
+    else {
+        return no;
+    };
+    let early = not_before.is_some_and(|start| start > now + id_token::SKEW);
+    if !active || foreign || early || expiry.is_some_and(|end| end <= now) {
+        tracing::debug!(issuer = provider.issuer(), active, foreign, early, "inactive token");
+        return no;
+    }
+    let longest = now + LONGEST;
+    let until = expiry.map_or(longest, |end| end.min(longest));
+    (Verdict::Active(Arc::new(claims)), until)
+}
