@@ -85,7 +85,9 @@ fn version_1(input: &[u8]) -> Result<Parsed, ProxyError> {
         return if input.len() < V1_MAX { Ok(Parsed::Incomplete) } else { Err(ProxyError::TooLong) };
     };
     let len = end.saturating_add(2);
-    let line = input.get(..len).and_then(|line| std::str::from_utf8(line).ok());
+    // `ppp` cuts behind a CR, also in the middle of a character.
+    let line =
+        input.get(..len).filter(|line| line.is_ascii()).and_then(|line| std::str::from_utf8(line).ok());
     let header = line.and_then(|line| ppp::v1::Header::try_from(line).ok()).ok_or(ProxyError::Malformed)?;
     let origin = match header.addresses {
         ppp::v1::Addresses::Unknown => Origin::Unchanged,
@@ -211,6 +213,7 @@ mod tests {
             b"PROXY TCP4 ::1 ::1 1 1\r\n",
             b"PROXY / HTTP/1.1\r\n",
             b"PROXY TCP4 \xff 10.0.0.1 1 1\r\n",
+            "PROXY UNKNOWN \r\u{39e}\r\n".as_bytes(),
         ] {
             assert_eq!(parse(bad), Err(ProxyError::Malformed), "{}", bad.escape_ascii());
         }
