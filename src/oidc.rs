@@ -31,7 +31,7 @@ pub mod jwks;
 mod limits;
 mod login;
 mod logout;
-mod logout_token;
+pub mod logout_token;
 pub mod metadata;
 pub mod page;
 mod policy;

@@ -98,7 +98,7 @@ impl Attempt {
     /// Whether it has ended by `now`, or claims to come from the future.
     pub fn is_over(&self, now: SystemTime, max_age: Duration) -> bool {
         let now = seconds(now);
-        now >= self.started + max_age.as_secs() || self.started > now + 60
+        now >= self.started.saturating_add(max_age.as_secs()) || self.started > now.saturating_add(60)
     }
 
     /// Whether `state` is this attempt's.

@@ -120,15 +120,14 @@ pub struct IdToken {
 pub async fn verify_signature(token: &str, provider: &Provider) -> Result<Signed, TokenError> {
     let parsed = Parsed::new(token)?;
     let keys = provider.keys();
-    match parsed.verify(keys.as_deref()) {
+    match parsed.signed(keys.as_deref()) {
         Err(TokenError::NoKey | TokenError::Signature) => {
             let fresh =
                 provider.refetch_keys(keys.as_ref()).await.map_err(|NoKeys| TokenError::KeysUnavailable)?;
-            parsed.verify(Some(&fresh))
+            parsed.signed(Some(&fresh))
         }
         result => result,
-    }?;
-    Ok(Signed { claims: Claims::new(parsed.payload()?), algorithm: parsed.algorithm })
+    }
 }
 
 /// Validates an ID token in full.
@@ -144,6 +143,25 @@ pub async fn validate(
     refuse_other_kinds(token)?;
     let signed = verify_signature(token, provider).await?;
     check_claims(&signed, expected, now)
+}
+
+/// As [`validate`], with the keys that are at hand: none is fetched.
+///
+/// # Errors
+/// [`TokenError`].
+pub fn validate_with(
+    token: &str,
+    keys: &KeySet,
+    expected: Expected<'_>,
+    now: SystemTime,
+) -> Result<IdToken, TokenError> {
+    refuse_other_kinds(token)?;
+    check_claims(&verify_with(token, keys)?, expected, now)
+}
+
+/// As [`verify_signature`], with the keys that are at hand.
+pub(super) fn verify_with(token: &str, keys: &KeySet) -> Result<Signed, TokenError> {
+    Parsed::new(token)?.signed(Some(keys))
 }
 
 /// The claims of a token of ours that was validated before: its signature is not looked at again.
@@ -306,6 +324,11 @@ impl<'a> Parsed<'a> {
             Some(_) => return Err(TokenError::Malformed),
         };
         Ok(Self { message, payload, signature, algorithm, kid })
+    }
+
+    fn signed(&self, keys: Option<&KeySet>) -> Result<Signed, TokenError> {
+        self.verify(keys)?;
+        Ok(Signed { claims: Claims::new(self.payload()?), algorithm: self.algorithm })
     }
 
     fn verify(&self, keys: Option<&KeySet>) -> Result<(), TokenError> {

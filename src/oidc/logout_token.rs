@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::claims::Claims;
 use super::id_token::{self, TokenError};
+use super::jwks::KeySet;
 use super::provider::Provider;
 
 /// The member of `events` that makes a token a logout token.
@@ -13,18 +14,18 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// An accepted logout token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LogoutToken {
+pub struct LogoutToken {
     /// Whose sessions end.
-    pub(super) target: Target,
+    pub target: Target,
     /// Names the token.
-    pub(super) jti: String,
+    pub jti: String,
     /// When it ends; it is not accepted later than [`id_token::SKEW`] after it.
-    pub(super) expiry: SystemTime,
+    pub expiry: SystemTime,
 }
 
 /// What a logout token is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub enum Target {
     /// One session at the provider. Named also where there is a `sub` beside it.
     Session(String),
     /// All sessions of a subject.
@@ -35,7 +36,7 @@ pub(super) enum Target {
 ///
 /// # Errors
 /// [`TokenError`], the first rule that it breaks.
-pub(super) async fn validate(
+pub async fn validate(
     token: &str,
     provider: &Provider,
     issuer: &str,
@@ -45,6 +46,21 @@ pub(super) async fn validate(
     refuse_other_kinds(token)?;
     let signed = id_token::verify_signature(token, provider).await?;
     judge(&signed.claims, issuer, client_id, now)
+}
+
+/// As [`validate`], with the keys that are at hand: none is fetched.
+///
+/// # Errors
+/// [`TokenError`].
+pub fn validate_with(
+    token: &str,
+    keys: &KeySet,
+    issuer: &str,
+    client_id: &str,
+    now: SystemTime,
+) -> Result<LogoutToken, TokenError> {
+    refuse_other_kinds(token)?;
+    judge(&id_token::verify_with(token, keys)?.claims, issuer, client_id, now)
 }
 
 /// Many providers write `JWT`. What tells the token from others then is its event, which they lack, and the nonce,

@@ -112,6 +112,16 @@ impl Metadata {
         settings: &ProviderSettings,
         reach: &Reach,
     ) -> Result<Self, MetadataError> {
+        let metadata = Self::parse(json, issuer, settings)?;
+        metadata.check(reach).await?;
+        Ok(metadata)
+    }
+
+    /// Reads a discovery document of `issuer`; whether its endpoints may be called is left open.
+    ///
+    /// # Errors
+    /// [`MetadataError`].
+    pub fn parse(json: &[u8], issuer: &str, settings: &ProviderSettings) -> Result<Self, MetadataError> {
         let document: Document =
             serde_json::from_slice(json).map_err(|error| MetadataError::Malformed(error.to_string()))?;
         let expected = settings.trusted_issuer.as_deref().unwrap_or(issuer);
@@ -119,9 +129,7 @@ impl Metadata {
         if !same_issuer(expected, &document.issuer) && !shared() {
             return Err(MetadataError::Issuer { expected: expected.to_owned(), found: document.issuer });
         }
-        let metadata = Self::from_document(document, settings);
-        metadata.check(reach).await?;
-        Ok(metadata)
+        Ok(Self::from_document(document, settings))
     }
 
     fn from_document(document: Document, settings: &ProviderSettings) -> Self {
