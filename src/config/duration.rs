@@ -42,6 +42,7 @@ fn unit_in_seconds(unit: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn reads_what_go_reads() {
@@ -61,6 +62,22 @@ mod tests {
     fn refuses_the_rest() {
         for text in ["", "0.5", "-3s", "3 s", "s", "3d", "1..5s", "9999999999999999999999s", "1h-"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_add_up(hours in 0_u64..10_000, minutes in 0_u64..600, millis in 0_u64..1_000_000) {
+            let text = format!("{hours}h{minutes}m{millis}ms");
+            let expected = Duration::from_millis(hours * 3_600_000 + minutes * 60_000 + millis);
+            prop_assert_eq!(parse(&text), Some(expected));
+        }
+
+        #[test]
+        fn any_text_is_judged(text in "[+-]?([0-9.]{0,24}(ns|us|µs|ms|[smhd])?){0,4}") {
+            if let Some(duration) = parse(&text) {
+                prop_assert_eq!(parse(&format!(" {text} ")), Some(duration));
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ fn without_port(authority: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn canonical_forms() {
@@ -63,6 +64,24 @@ mod tests {
     fn usual_hosts_are_borrowed() {
         for authority in ["example.com", "example.com:8080", "[::1]:80"] {
             assert!(matches!(canonical_host(authority), Cow::Borrowed(_)), "{authority}");
+        }
+    }
+
+    proptest! {
+        /// For an authority that a URL may have, it is the host that a URL parser finds.
+        #[test]
+        fn as_a_url_parser_reads_it(host in "[a-zA-Z][a-zA-Z0-9-]{0,8}(\\.[a-zA-Z][a-zA-Z0-9]{0,8}){0,2}\\.?", port in any::<Option<u16>>()) {
+            let authority = port.map_or(host.clone(), |port| format!("{host}:{port}"));
+            if let Ok(url) = url::Url::parse(&format!("http://{authority}/")) {
+                let found = url.host_str().unwrap_or_default();
+                prop_assert_eq!(canonical_host(&authority), found.strip_suffix('.').unwrap_or(found));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read(authority in "[\\[\\]:.aA1 é]{0,16}") {
+            let host = canonical_host(&authority);
+            prop_assert!(host.len() <= authority.len() && !host.bytes().any(|byte| byte.is_ascii_uppercase()));
         }
     }
 }

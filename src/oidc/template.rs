@@ -307,6 +307,7 @@ fn print(item: Item<'_>, out: &mut String) -> Option<()> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn render(template: &str) -> Option<String> {
@@ -379,5 +380,43 @@ mod tests {
         let template =
             Template::compile("{{range .Claims.groups}}{{.}}{{end}}{{.Claims.email}}", &[]).unwrap();
         assert_eq!(template.needed_claims(), ["groups", "email"]);
+    }
+
+    const PIECES: &[&str] = &[
+        "{{.Claims.email}}",
+        "{{- .IdToken -}}",
+        "{{get .Claims \"exp\" | default \"x\"}}",
+        "{{default `é` .Claims.name}}",
+        "{{if .Claims.sub}}",
+        "{{else if .Claims.groups}}",
+        "{{with .Claims.realm_access.roles}}",
+        "{{range $i, $g := .Claims.groups}}",
+        "{{$g}}",
+        "{{.}}",
+        "{{else}}",
+        "{{end}}",
+        "{{",
+        "}} é",
+    ];
+
+    proptest! {
+        /// Whatever compiles renders, and needs no claim but those that it names.
+        #[test]
+        fn named_claims_suffice(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..8)) {
+            let text = pieces.concat();
+            let template = match Template::compile(&text, &[]) {
+                Ok(template) => template,
+                Err(error) => {
+                    prop_assert!(text.is_char_boundary(error.offset), "{}", error);
+                    return Ok(());
+                }
+            };
+            let all = json!({"email": "a@x", "groups": ["one"], "realm_access": {"roles": ["r"]}, "exp": 12, "sub": "s"});
+            let all = all.as_object().unwrap().clone();
+            let mut kept = all.clone();
+            kept.retain(|name, _| template.needed_claims().contains(&name.as_str()));
+            let render = |claims: &Claims| template.render(Source { claims, access_token: "AT", id_token: "IT" });
+            prop_assert_eq!(render(&Claims::new(all)), render(&Claims::new(kept)));
+        }
     }
 }

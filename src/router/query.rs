@@ -63,6 +63,7 @@ fn unescape(raw: &str) -> Option<Cow<'_, [u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{prop_assert_eq, proptest};
 
     #[test]
     fn as_go_parses() {
@@ -88,5 +89,20 @@ mod tests {
         assert!(has(Some("a=%zz&a=1"), "a", "1"));
         assert!(!any(Some("a=%4"), "a", |_| true));
         assert!(any(Some("a=%41"), "a", |value| value == b"A"));
+    }
+
+    proptest! {
+        /// Where no pair is skipped, it is what a form parser finds.
+        #[test]
+        fn as_a_form_parser_reads_it(query in "([ab=&+]|%6[1-3]|%3d|%26){0,24}", key in "[ab]{0,2}", value in "[ab=& ]{0,3}") {
+            let found = url::form_urlencoded::parse(query.as_bytes()).any(|pair| pair == (key.as_str().into(), value.as_str().into()));
+            prop_assert_eq!(has(Some(&query), &key, &value), found);
+            prop_assert_eq!(any(Some(&query), &key, |text| text == value.as_bytes()), found);
+        }
+
+        #[test]
+        fn any_query_is_read(query in "[%a-g0-9=&;+é]{0,24}", key in "[a-g%]{0,2}") {
+            let _ = any(Some(&query), &key, |_| false);
+        }
     }
 }
