@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo build test lint tools bench test-keycloak test-traefik fmt
+.PHONY: help demo build test lint tools bench fuzz test-keycloak test-traefik fmt
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ tools: ## cargo-deny, which `make test` skips when it is not there
 
 bench: ## criterion benches; benches/README.md has the load figures
 	$(CARGO) bench
+
+fuzz: ## run the fuzz targets, six minutes each at most (FUZZ names some; fuzz/README.md)
+	@scripts/fuzz.sh $(FUZZ)
 
 test-keycloak: ## log in at a real Keycloak (fetches 180 MB; needs Java 17)
 	@scripts/need.sh build test java

@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let request = HeaderMap::from_iter([(COOKIE, value)]);
     let cookies = Cookies::new("pc_", None, None).unwrap();
-    let own = OwnCookies::new([cookies.prefix()]).unwrap();
+    let own = OwnCookies::of([&cookies]);
     assert!(cookies.session_ids(&request, true).count() <= MAX_SAME_NAME);
     for (id, value) in cookies.logins(&request, false) {
         let _ = cookies.set(&cookies.login_name(false, id), value, None, false);

@@ -6,6 +6,8 @@
 //! HTTP/2 it watches the client's frames from outside ([`h2`]).
 
 mod body;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod h1;
 mod h2;
 mod head;

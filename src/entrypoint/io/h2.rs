@@ -16,6 +16,8 @@ use tokio::time::Instant;
 use super::timer::Timer;
 use super::wire::Wire;
 use crate::entrypoint::settings::Timeouts;
+#[cfg(feature = "fuzzing")]
+pub use frames::follow_frames;
 use frames::{Received, Sent, Windows};
 
 /// The client's connection preface (RFC 9113, section 3.4).

@@ -166,6 +166,19 @@ impl Sent {
     }
 }
 
+/// Follows the frames of both sides of a connection, each in pieces: whether the client is in the
+/// middle of a header, and whether it is waited for.
+#[cfg(feature = "fuzzing")]
+pub fn follow_frames<'a>(
+    received: impl IntoIterator<Item = &'a [u8]>,
+    sent: impl IntoIterator<Item = &'a [u8]>,
+) -> (bool, bool) {
+    let (mut theirs, mut ours, mut windows) = (Received::default(), Sent::default(), Windows::new(100));
+    received.into_iter().for_each(|piece| theirs.follow(piece, &mut windows));
+    sent.into_iter().for_each(|piece| ours.follow(piece, &mut windows));
+    (theirs.is_in_header(), windows.await_client())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
