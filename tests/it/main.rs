@@ -10,6 +10,7 @@ mod harness;
 mod access_log;
 mod conf;
 mod forwarding;
+mod h2spec;
 mod harness_check;
 mod layers;
 mod oidc_login;
