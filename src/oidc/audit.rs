@@ -88,7 +88,7 @@ impl Policy {
             event,
             policy: Some(&self.core.name),
             provider: Some(self.core.provider.issuer()),
-            user: who.or(profile.as_ref().map(|profile| &*profile.identifier)),
+            user: who.or(profile.as_ref().map(|profile| profile.identifier())),
             session: session.map(SessionEntry::key),
             client: Some(request.client),
             request_id: Some(request.request_id),

@@ -159,11 +159,11 @@ impl Policy {
         if self.core.settings.channels.back.is_none() {
             return Ok(());
         }
-        let (sid, subject) = (entry.profile().sid.clone(), Arc::clone(&entry.profile().subject));
-        let mut ended = self.sessions.mark(Mark::Subject, entry.scope(), &subject).await;
-        if let (Ok(by_subject), Some(sid)) = (&ended, sid) {
+        let profile = Arc::clone(&entry.profile());
+        let mut ended = self.sessions.mark(Mark::Subject, entry.scope(), profile.subject()).await;
+        if let (Ok(by_subject), Some(sid)) = (&ended, profile.sid()) {
             let by_subject = *by_subject;
-            let of_session = self.sessions.mark(Mark::Session, entry.scope(), &sid).await;
+            let of_session = self.sessions.mark(Mark::Session, entry.scope(), sid).await;
             ended = of_session.map(|by_session| by_session.max(by_subject));
         }
         let cause = match ended {

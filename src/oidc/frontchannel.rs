@@ -61,7 +61,7 @@ impl Policy {
         let Lookup::Live(entry) = self.find_session(request, now).await else {
             return Err("this browser has no session");
         };
-        if entry.profile().sid.as_deref() != Some(sid.as_str()) {
+        if entry.profile().sid() != Some(sid.as_str()) {
             return Err("this browser has another session");
         }
         if let Err(error) = self.sessions.end(&entry).await {
@@ -70,7 +70,7 @@ impl Policy {
         self.core.events.logged_out(&self.core.name, "front_channel");
         self.audit(AuditEvent::FrontchannelLogout, request, Some(&entry), None, None);
         tracing::info!(
-            policy = %self.core.name, user = %entry.profile().identifier, session = ?entry.key(),
+            policy = %self.core.name, user = %entry.profile().identifier(), session = ?entry.key(),
             request_id = request.request_id, client = %request.client, "front-channel logout"
         );
         Ok(())

@@ -71,7 +71,7 @@ impl Policy {
         self.core.events.logged_out(&self.core.name, "rp_initiated");
         self.audit(AuditEvent::Logout, request, Some(&entry), None, None);
         tracing::info!(
-            policy = %self.core.name, user = %entry.profile().identifier, session = ?entry.key(),
+            policy = %self.core.name, user = %entry.profile().identifier(), session = ?entry.key(),
             request_id = request.request_id, client = %request.client, "logged out"
         );
         let refresh_token = record.as_ref().and_then(|record| record.refresh_token.clone());

@@ -11,6 +11,7 @@
 
 mod cache;
 mod commit;
+mod compact;
 #[cfg(test)]
 pub(crate) mod contract;
 mod entry;

@@ -284,7 +284,7 @@ mod tests {
         record.generation = 4;
         record.identifier = "new".into();
         entry.install(&record);
-        assert_eq!(&*entry.profile().identifier, "new");
+        assert_eq!(entry.profile().identifier(), "new");
         assert!(entry.memos.load().is_none());
     }
 

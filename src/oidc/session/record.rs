@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::compact::Compact;
 use super::id::ScopeId;
 use crate::oidc::clock::{from_unix_millis, unix_millis};
 
@@ -95,35 +96,37 @@ impl std::fmt::Debug for SessionRecord {
 /// The part of a record that requests need; one immutable value for each generation.
 ///
 /// Of the tokens only the refresh token is here, the largest two stay in the store: with it a session goes on while the
-/// store is down ([`SessionProfile::recall`]). Claims are kept as JSON text: parsed claims take three times as much, and
-/// they are read once for each generation and policy, to make the headers and the verdict.
+/// store is down ([`SessionProfile::recall`]). Times are at hand, as each request looks at them; the texts are kept in
+/// little memory (`compact`), for they are read once for each generation and policy, to make the headers and the verdict.
 pub struct SessionProfile {
-    /// `sub` of the ID token.
-    pub subject: Arc<str>,
-    /// The user's name for gates, headers and the access log.
-    pub identifier: Arc<str>,
-    /// The provider's session id.
-    pub sid: Option<Arc<str>>,
     /// The record's generation.
     pub generation: u64,
     /// When what ends.
     pub timing: Timing,
-    claims: Box<[u8]>,
-    refresh_token: Option<SecretString>,
+    texts: Compact,
 }
 
 impl SessionProfile {
     pub(super) fn of(record: &SessionRecord) -> Self {
-        let same = record.subject == record.identifier;
-        Self {
-            subject: Arc::clone(&record.subject),
-            identifier: Arc::clone(if same { &record.subject } else { &record.identifier }),
-            sid: record.sid.clone(),
-            generation: record.generation,
-            timing: Timing::of(record),
-            claims: serde_json::to_vec(&record.claims).unwrap_or_default().into_boxed_slice(),
-            refresh_token: record.refresh_token.clone(),
-        }
+        Self { generation: record.generation, timing: Timing::of(record), texts: Compact::of(record) }
+    }
+
+    /// `sub` of the ID token.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.texts.subject()
+    }
+
+    /// The user's name for gates, headers and the access log.
+    #[must_use]
+    pub fn identifier(&self) -> &str {
+        self.texts.identifier()
+    }
+
+    /// The provider's session id.
+    #[must_use]
+    pub fn sid(&self) -> Option<&str> {
+        self.texts.sid()
     }
 
     /// The record as far as memory has it: without access token and ID token. Enough for a refresh, which brings new
@@ -133,28 +136,28 @@ impl SessionProfile {
         let time = |millis: u64| (millis != Timing::NEVER).then(|| from_unix_millis(millis));
         SessionRecord {
             scope,
-            subject: Arc::clone(&self.subject),
-            identifier: Arc::clone(&self.identifier),
+            subject: self.subject().into(),
+            identifier: self.identifier().into(),
             claims: self.claims(),
             id_token: SecretString::default(),
             access_token: SecretString::default(),
-            refresh_token: self.refresh_token.clone(),
+            refresh_token: self.texts.refresh_token(),
             id_expiry: time(id),
             access_expiry: time(access),
             created: from_unix_millis(created),
             refreshed_at: (refreshed != 0).then(|| from_unix_millis(refreshed)),
             refresh_token_issued: time(refresh_token),
             absolute_expiry: from_unix_millis(absolute),
-            sid: self.sid.clone(),
+            sid: self.sid().map(Into::into),
             generation: self.generation,
         }
     }
 
-    /// The claims. Parses them: ask once for each generation, and keep what is made of them in a memo
+    /// The claims. Decompresses and parses them: ask once for each generation, and keep what is made of them in a memo
     /// ([`SessionEntry::memo`](super::SessionEntry::memo)).
     #[must_use]
     pub fn claims(&self) -> Map<String, Value> {
-        serde_json::from_slice(&self.claims).unwrap_or_default()
+        self.texts.claims()
     }
 }
 
