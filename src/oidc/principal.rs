@@ -1,7 +1,9 @@
 //! What one policy makes of one generation of a session: a verdict and ready-made headers.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -83,13 +85,63 @@ impl Rules {
         Principal {
             verdict: self.gate.admit(claims),
             level: Level::of(claims),
-            headers: headers.into(),
+            headers: together(headers),
             user,
         }
     }
 }
 
+/// The headers with all their values in one piece of memory: there are as many of these as sessions in use. Equal values
+/// are there once.
+fn together(mut headers: Vec<(HeaderName, HeaderValue)>) -> Arc<[(HeaderName, HeaderValue)]> {
+    let mut text = Vec::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
+    let mut places: Vec<Range<usize>> = Vec::with_capacity(headers.len());
+    for (_, value) in &headers {
+        let value = value.as_bytes();
+        let known = places.iter().find(|place| text.get(place.start..place.end) == Some(value)).cloned();
+        places.push(known.unwrap_or_else(|| {
+            text.extend_from_slice(value);
+            text.len() - value.len()..text.len()
+        }));
+    }
+    text.shrink_to_fit();
+    let text = Bytes::from(text);
+    for ((_, value), place) in headers.iter_mut().zip(places) {
+        let sensitive = value.is_sensitive();
+        // It was a value before.
+        if let Ok(same) = HeaderValue::from_maybe_shared(text.slice(place)) {
+            *value = same;
+            value.set_sensitive(sensitive);
+        }
+    }
+    headers.into()
+}
+
 fn sensitive(mut value: HeaderValue, template: &Template) -> HeaderValue {
     value.set_sensitive(template.needs_tokens());
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_share_one_piece_of_memory() {
+        let mut secret = HeaderValue::from_static("token");
+        secret.set_sensitive(true);
+        let headers = vec![
+            (X_FORWARDED_USER, HeaderValue::from_static("alice")),
+            (X_USER_GROUPS, HeaderValue::from_static("a,b")),
+            (HeaderName::from_static("x-empty"), HeaderValue::from_static("")),
+            (X_AUTH_REQUEST_USER, HeaderValue::from_static("alice")),
+            (HeaderName::from_static("x-token"), secret),
+        ];
+        let ready = together(headers.clone());
+        assert_eq!(*ready, *headers);
+        assert!(ready.iter().all(|(name, value)| value.is_sensitive() == (name == "x-token")));
+        let start = |at: usize| ready.get(at).map(|(_, value)| value.as_bytes().as_ptr().addr());
+        assert_eq!(start(3), start(0));
+        assert_eq!(start(1), start(0).map(|first| first + "alice".len()));
+    }
 }
