@@ -2,17 +2,20 @@
 //!
 //! Sessions as in `benches/support`, in a real sqlite store, each used once by a policy, so that it is in memory with
 //! its verdict and its ready headers. First in the process that made them (as after so many logins), then in a second
-//! process that finds them in the store (as after a restart).
+//! process that finds them in the store (as after a restart). Each time also when all have been idle for a minute and
+//! the upkeep has come by.
 
 #![allow(missing_docs, clippy::expect_used)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -76,15 +79,26 @@ async fn make(folder: &Path, count: usize) {
     std::fs::write(folder.join("ids"), ids.join("\n")).expect("a file");
     drop(ids);
     report("after the logins", &sessions, started);
+    idle(&sessions, started).await;
+}
+
+/// The upkeep as it comes by each minute, two minutes on.
+async fn idle(sessions: &Sessions, since: Instant) {
+    sessions.purge(SystemTime::now() + Duration::from_secs(120)).await;
+    // Time for the allocator to give back what is free, if it will.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    report("idle", sessions, since);
 }
 
 async fn read(folder: &Path) {
-    let ids = std::fs::read_to_string(folder.join("ids")).expect("a file");
+    let ids = BufReader::new(File::open(folder.join("ids")).expect("a file")).lines();
     let started = Instant::now();
     let (policy, sessions) = open(folder);
     report("empty", &sessions, started);
-    stream::iter(ids.lines()).for_each_concurrent(AT_ONCE, |id| visit(&policy, id)).await;
+    let visit = async |id: std::io::Result<String>| visit(&policy, &id.expect("a line")).await;
+    stream::iter(ids).for_each_concurrent(AT_ONCE, visit).await;
     report("after a restart", &sessions, started);
+    idle(&sessions, started).await;
 }
 
 #[tokio::main(worker_threads = 2)]

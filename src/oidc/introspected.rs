@@ -25,7 +25,7 @@ impl Policy {
         let answer = introspect(&self.core.settings, &self.core.provider, &record.access_token, now).await;
         match answer.verdict {
             Verdict::Active(_) => {
-                entry.set_memo(self.introspected, generation, Arc::new(ActiveUntil(answer.until)));
+                entry.set_lasting_memo(self.introspected, generation, Arc::new(ActiveUntil(answer.until)));
                 true
             }
             Verdict::Inactive => {

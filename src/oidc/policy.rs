@@ -299,16 +299,17 @@ impl Policy {
         if let Some(principal) = entry.memo::<Principal>(self.id, generation) {
             return Ok(principal);
         }
-        let principal = Arc::new(if self.templates_need_tokens {
+        if self.templates_need_tokens {
             let record =
                 self.sessions.record(entry).await.map_err(|error| Cause::Store(error.to_string()))?;
             let record = record.ok_or_else(|| Cause::Store("the session has just ended".to_owned()))?;
             let tokens = TemplateTokens { access_token: record.access_token, id_token: record.id_token };
-            self.rules.judge(&Claims::new(record.claims), Some(&tokens))
-        } else {
-            let claims = Claims::new(entry.profile().claims());
-            self.rules.judge(&claims, None)
-        });
+            let principal = Arc::new(self.rules.judge(&Claims::new(record.claims), Some(&tokens)));
+            entry.set_lasting_memo(self.id, generation, Arc::clone(&principal));
+            return Ok(principal);
+        }
+        let claims = Claims::new(entry.profile().claims());
+        let principal = Arc::new(self.rules.judge(&claims, None));
         entry.set_memo(self.id, generation, Arc::clone(&principal));
         Ok(principal)
     }

@@ -46,7 +46,7 @@ pub(super) enum State {
 
 /// One live session. Shared by all requests that carry its cookie; there is one for each session and process.
 ///
-/// Reading takes no lock. About 300 bytes and the profile (see `Sessions`' test of resident memory).
+/// Reading takes no lock. What it takes: `benches/README.md`.
 pub struct SessionEntry {
     pub(super) id: SessionId,
     pub(super) key: SessionKey,
@@ -123,10 +123,29 @@ impl SessionEntry {
         Arc::clone(&memo.value).downcast().ok()
     }
 
-    /// Keeps what a policy made of one generation: its verdict and the ready identity headers.
+    /// Keeps what a policy made of one generation: its verdict and the ready identity headers. Until the session is idle
+    /// for a while ([`SessionEntry::rest`]): then it is made again of the claims.
     pub fn set_memo<T: Any + Send + Sync>(&self, policy: PolicyId, generation: u64, value: Arc<T>) {
-        let memo = Memo { policy, generation, value };
+        self.keep(Memo { policy, generation, lasting: false, value });
+    }
+
+    /// As [`SessionEntry::set_memo`], but for as long as the generation lasts: what only the store could make again.
+    pub fn set_lasting_memo<T: Any + Send + Sync>(&self, policy: PolicyId, generation: u64, value: Arc<T>) {
+        self.keep(Memo { policy, generation, lasting: true, value });
+    }
+
+    fn keep(&self, memo: Memo) {
         self.memos.rcu(|memos| Some(Arc::new(Memos::with(memos.as_deref(), &memo))));
+    }
+
+    /// Drops what can be made again without the store, so that an idle session takes little memory.
+    pub(super) fn rest(&self) {
+        self.memos.rcu(|memos| memos.as_deref().and_then(Memos::lasting).map(Arc::new));
+    }
+
+    /// Whether [`SessionEntry::rest`] would free anything.
+    pub(super) fn can_rest(&self) -> bool {
+        self.memos.load().as_ref().is_some_and(|memos| memos.0.iter().any(|memo| !memo.lasting))
     }
 
     pub(super) fn state(&self) -> State {
@@ -220,6 +239,7 @@ struct Memos(SmallVec<[Memo; 1]>);
 struct Memo {
     policy: PolicyId,
     generation: u64,
+    lasting: bool,
     value: Arc<dyn Any + Send + Sync>,
 }
 
@@ -240,6 +260,11 @@ impl Memos {
         }
         kept.push(memo.clone());
         Self(kept)
+    }
+
+    fn lasting(&self) -> Option<Self> {
+        let kept: SmallVec<_> = self.0.iter().filter(|memo| memo.lasting).cloned().collect();
+        (!kept.is_empty()).then_some(Self(kept))
     }
 }
 
@@ -286,6 +311,21 @@ mod tests {
         entry.install(&record);
         assert_eq!(entry.profile().identifier(), "new");
         assert!(entry.memos.load().is_none());
+    }
+
+    #[test]
+    fn an_idle_session_keeps_only_what_memory_cannot_make_again() {
+        let (entry, a, b) = (entry(), PolicyId::next(), PolicyId::next());
+        entry.set_memo(a, 3, Arc::new(1_u8));
+        assert!(entry.can_rest());
+        entry.rest();
+        assert!(entry.memos.load().is_none());
+        entry.set_memo(a, 3, Arc::new(1_u8));
+        entry.set_lasting_memo(b, 3, Arc::new(2_u8));
+        entry.rest();
+        assert!(!entry.can_rest());
+        assert!(entry.memo::<u8>(a, 3).is_none());
+        assert_eq!(entry.memo::<u8>(b, 3).as_deref(), Some(&2));
     }
 
     #[test]

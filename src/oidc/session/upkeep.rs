@@ -16,6 +16,12 @@ const HEALTH_EVERY: u32 = 20;
 const HEALTH_EVERY_FAILING: u32 = 4;
 const PURGE_EVERY: u32 = 240;
 
+/// Of a session that nobody asked for in this time only the record stays in memory, not what policies made of it.
+const RESTING: Duration = Duration::from_secs(60);
+
+/// Sessions that are put to rest before other tasks have a turn.
+const RESTING_AT_ONCE: usize = 500;
+
 /// A session that nobody asked for in this time leaves the memory.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
@@ -92,12 +98,22 @@ impl Sessions {
         }
     }
 
-    /// Deletes expired sessions from the store, and idle ones from memory.
+    /// Deletes expired sessions from the store, and from memory those that are idle for long; others that are idle
+    /// rest.
     pub async fn purge(&self, now: SystemTime) {
         let now_millis = unix_millis(now);
-        let idle_before = (now_millis / 1000).saturating_sub(IDLE.as_secs());
-        self.inner.cache.sweep(now_millis, idle_before);
+        let before = |idle: Duration| (now_millis / 1000).saturating_sub(idle.as_secs());
+        self.inner.cache.sweep(now_millis, before(IDLE));
+        self.rest(before(RESTING)).await;
         let _ = self.inner.note(self.inner.store.purge_expired(now).await);
+    }
+
+    async fn rest(&self, idle_before: u64) {
+        let idle = self.inner.cache.select(|entry| entry.seen() < idle_before && entry.can_rest());
+        for entries in idle.chunks(RESTING_AT_ONCE) {
+            entries.iter().for_each(|entry| entry.rest());
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Before the process ends: waits at most `limit` for refreshes under way, so that no rotated token is lost, and
