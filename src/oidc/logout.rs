@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use super::fetch::MAX_TIME;
 use super::metadata::Metadata;
 use super::policy::Policy;
-use super::request_kind::{RequestKind, is_cross_site, is_prefetch};
+use super::request_kind::{RequestKind, is_cross_site, is_embedded, is_prefetch};
 use super::session::{Lookup, SessionRecord};
 use super::settings::{PostLogout, Settings};
 use super::{AuditEvent, RequestParts, page};
@@ -32,7 +32,8 @@ impl Policy {
                 page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "log out by GET or POST");
             return refusal.with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
         }
-        if is_cross_site(request.headers, request.authority) || is_prefetch(request.headers) {
+        let headers = request.headers;
+        if is_cross_site(headers, request.authority) || is_embedded(headers) || is_prefetch(headers) {
             return self.confirm(request);
         }
         let metadata = self.core.provider.metadata();
@@ -40,7 +41,7 @@ impl Policy {
         self.leave(request, metadata.as_deref(), record)
     }
 
-    /// Another site's page asks, or the browser looks ahead: an image gets nothing, a person is asked.
+    /// Another site's page asks, a part of a page, or the browser looks ahead: an image gets nothing, a person is asked.
     fn confirm(&self, request: &RequestParts<'_>) -> LocalResponse {
         if is_prefetch(request.headers)
             || RequestKind::of(request.method, request.headers) == RequestKind::Api

@@ -59,6 +59,15 @@ pub fn is_cross_site(headers: &HeaderMap, authority: &str) -> bool {
     }
 }
 
+/// Whether a part of a page asks, and nobody who clicked: an image or a frame, wherever the page is from, or a script
+/// of a sibling host (`same-site`), for which cookies with `SameSite=Lax` come along.
+pub fn is_embedded(headers: &HeaderMap) -> bool {
+    let part = text(headers, &SEC_FETCH_DEST).is_some_and(|dest| !matches!(dest, "document" | "empty"));
+    let sibling = text(headers, &SEC_FETCH_SITE) == Some("same-site")
+        && text(headers, &SEC_FETCH_MODE).is_some_and(|mode| mode != "navigate");
+    part || sibling
+}
+
 /// Whether the browser only looks ahead: nobody has asked for the page yet.
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
     const NAMES: [HeaderName; 2] =

@@ -8,6 +8,7 @@
 mod harness;
 
 mod access_log;
+mod attacks;
 mod conf;
 mod forwarding;
 mod h2spec;
