@@ -26,4 +26,8 @@ mod protocol_faults;
 mod proxy_protocol;
 mod reload;
 mod routing;
+// `make storm` runs the rest of them.
+#[allow(dead_code)]
+mod scenarios;
+mod storm;
 mod tls;
