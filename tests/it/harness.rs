@@ -6,6 +6,8 @@ pub mod certificates;
 pub mod client;
 pub mod http1;
 pub mod idp;
+#[allow(dead_code)] // Measurements are taken by `make storm` only.
+pub mod load;
 pub mod origin;
 pub mod ports;
 pub mod proxy;

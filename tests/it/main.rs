@@ -27,4 +27,8 @@ mod protocol_faults;
 mod proxy_protocol;
 mod reload;
 mod routing;
+// `make storm` runs the rest of them.
+#[allow(dead_code)]
+mod scenarios;
+mod storm;
 mod tls;

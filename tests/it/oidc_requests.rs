@@ -134,31 +134,6 @@ async fn a_route_without_oidc_takes_no_identity_and_gives_no_session() {
     }
 }
 
-/// The provider is away when the proxy starts; everything that needs no login works, and logins work soon after
-/// it is back, without traffic to wake them.
-#[tokio::test]
-async fn a_provider_that_is_down_stops_logins_only() {
-    let mut plan = Plan::new();
-    plan.provider_down = true;
-    let world = plan.start().await;
-    assert_eq!(get(world.proxy.web(), "localhost", "/public/x", &[]).await.status(), 200);
-    crate::harness::eventually("logins are unavailable", || async {
-        let answer = get(world.proxy.web(), "localhost", "/private", &[]).await;
-        answer.status() == 503 && answer.get("retry-after").is_some()
-    })
-    .await;
-    let since = std::time::Instant::now();
-    assert_eq!(get(world.proxy.web(), "localhost", "/private", &[]).await.status(), 503);
-    assert!(since.elapsed() < std::time::Duration::from_secs(1), "{:?}", since.elapsed());
-    world.idp.go_online().await.unwrap();
-    // Without traffic: its own retry finds the provider.
-    let found = world.idp.counted(|counters| counters.get("GET /jwks") > 0);
-    tokio::time::timeout(std::time::Duration::from_secs(8), found).await.expect("it does not look again");
-    world.login_works().await;
-    let browser = world.browser_of("alice").await;
-    assert!(World::is_from_service(&browser.open(&world.at("/private")).await));
-}
-
 #[tokio::test]
 async fn an_outage_after_the_login_disturbs_no_session() {
     let world = World::start().await;

@@ -115,9 +115,19 @@ impl Browser {
         copy
     }
 
+    /// Another browser without cookies that shares the connections of this one, where there are to be many.
+    pub fn stranger(&self) -> Self {
+        Self { http: self.http.clone(), jar: Arc::default() }
+    }
+
     /// Names and values of the cookies of a host.
     pub fn cookies(&self, host: &str) -> BTreeMap<String, String> {
         self.jar.lock().unwrap().0.get(host).cloned().unwrap_or_default()
+    }
+
+    /// The `Cookie` line for a host.
+    pub fn cookie_line(&self, host: &str) -> String {
+        self.jar.lock().unwrap().line(host).unwrap_or_default()
     }
 
     /// Puts a cookie in.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use portcullis::demo::provider::{Client, Provider, ProviderOptions};
+use portcullis::demo::provider::{Client, Fault, Provider, ProviderOptions};
 
 use super::client::{Browser, Page};
 use super::origin::Origin;
@@ -33,6 +33,8 @@ pub struct Plan {
     pub origin: Option<Origin>,
     /// The provider is off the network when the proxy starts.
     pub provider_down: bool,
+    /// Scripted before the proxy starts.
+    pub faults: Vec<Fault>,
     setup: Setup,
 }
 
@@ -44,6 +46,7 @@ impl Plan {
             routers: String::new(),
             origin: None,
             provider_down: false,
+            faults: Vec::new(),
             setup: Setup::new(),
         }
     }
@@ -62,6 +65,18 @@ impl Plan {
 
     pub fn fixed(mut self, text: &str) -> Self {
         self.setup = self.setup.fixed(text);
+        self
+    }
+
+    /// See [`Setup::quiet`].
+    pub fn quiet(mut self) -> Self {
+        self.setup = self.setup.quiet();
+        self
+    }
+
+    /// See [`Setup::one_core`].
+    pub fn one_core(mut self) -> Self {
+        self.setup = self.setup.one_core();
         self
     }
 
@@ -95,6 +110,7 @@ impl Plan {
             .to_vec(),
         }];
         let idp = Provider::start(self.provider).await.unwrap();
+        self.faults.drain(..).for_each(|fault| idp.add_fault(fault));
         let origin = match self.origin {
             Some(origin) => origin,
             None => Origin::start().await,

@@ -35,6 +35,17 @@ impl Seen {
 type Answer = Pin<Box<dyn Future<Output = Option<Connection>> + Send>>;
 type Handler = Arc<dyn Fn(Seen, Connection) -> Answer + Send + Sync>;
 
+/// What an origin does with a request before its handler sees it.
+#[derive(Clone, Copy)]
+struct Reads {
+    body: bool,
+    remembers: bool,
+}
+
+impl Reads {
+    const ALL: Self = Self { body: true, remembers: true };
+}
+
 /// An HTTP/1.1 server on a free port. Dropping it closes its port and connections.
 pub struct Origin {
     pub address: SocketAddr,
@@ -53,6 +64,17 @@ impl Origin {
         .await
     }
 
+    /// As [`Origin::start`], but it remembers no request: for loads that would fill the memory.
+    #[allow(dead_code)] // Only `make storm` has such loads.
+    pub async fn forgetful() -> Self {
+        let handler = |seen: Seen, mut connection: Connection| async move {
+            connection.send(ok(&format!("{} {}\n", seen.method, seen.target))).await;
+            Some(connection)
+        };
+        let handler: Handler = Arc::new(move |seen, connection| Box::pin(handler(seen, connection)));
+        Self::serve(handler, Reads { body: true, remembers: false }).await
+    }
+
     /// Answers 200 with `name` as body.
     pub async fn named(name: &'static str) -> Self {
         Self::with(move |_, mut connection| async move {
@@ -69,7 +91,7 @@ impl Origin {
         F: Fn(Seen, Connection) -> R + Send + Sync + 'static,
         R: Future<Output = Option<Connection>> + Send + 'static,
     {
-        Self::serve(Arc::new(move |seen, connection| Box::pin(handler(seen, connection))), true).await
+        Self::serve(Arc::new(move |seen, connection| Box::pin(handler(seen, connection))), Reads::ALL).await
     }
 
     /// As [`Origin::with`], but the body is left on the connection for the handler to read.
@@ -78,10 +100,11 @@ impl Origin {
         F: Fn(Seen, Connection) -> R + Send + Sync + 'static,
         R: Future<Output = Option<Connection>> + Send + 'static,
     {
-        Self::serve(Arc::new(move |seen, connection| Box::pin(handler(seen, connection))), false).await
+        let handler: Handler = Arc::new(move |seen, connection| Box::pin(handler(seen, connection)));
+        Self::serve(handler, Reads { body: false, remembers: true }).await
     }
 
-    async fn serve(handler: Handler, read_body: bool) -> Self {
+    async fn serve(handler: Handler, reads: Reads) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = watch::Sender::new(Vec::new());
@@ -92,7 +115,7 @@ impl Origin {
                 let (stream, _) = listener.accept().await.unwrap();
                 let _ = stream.set_nodelay(true);
                 let (handler, log) = (Arc::clone(&handler), log.clone());
-                connections.spawn(converse(stream, number, handler, log, read_body));
+                connections.spawn(converse(stream, number, handler, log, reads));
             }
         });
         Self { address, seen, task }
@@ -131,16 +154,18 @@ async fn converse(
     number: usize,
     handler: Handler,
     log: watch::Sender<Vec<Seen>>,
-    read_body: bool,
+    reads: Reads,
 ) {
     let mut connection = Connection::new(stream);
     while let Some(head) = connection.head().await {
-        let body = if read_body { connection.request_body(&head).await.0 } else { Vec::new() };
+        let body = if reads.body { connection.request_body(&head).await.0 } else { Vec::new() };
         let mut words = head.start.split(' ').map(str::to_owned);
         let mut word = || words.next().unwrap_or_default();
         let (method, target) = (word(), word());
         let seen = Seen { method, target, head, body, connection: number };
-        log.send_modify(|all| all.push(seen.clone()));
+        if reads.remembers {
+            log.send_modify(|all| all.push(seen.clone()));
+        }
         match handler(seen, connection).await {
             Some(kept) => connection = kept,
             None => return,

@@ -1,5 +1,6 @@
 //! The proxy under test: the real binary as a child process, with a folder of configuration of its own.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -15,6 +16,11 @@ use super::{SOON, ports};
 /// The binary that Cargo built for this test run.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
 
+/// The binary under test: [`BINARY`], or the one that the environment names in `PORTCULLIS_BINARY`.
+fn binary() -> OsString {
+    std::env::var_os("PORTCULLIS_BINARY").unwrap_or_else(|| BINARY.into())
+}
+
 /// A proxy that is about to be started: its ports are known, its configuration is being written.
 pub struct Setup {
     folder: TempDir,
@@ -22,6 +28,8 @@ pub struct Setup {
     dynamic: String,
     fixed: String,
     file_provider: String,
+    log_level: &'static str,
+    one_core: bool,
 }
 
 impl Setup {
@@ -35,6 +43,8 @@ impl Setup {
             dynamic: String::new(),
             fixed: String::new(),
             file_provider,
+            log_level: "DEBUG",
+            one_core: false,
         }
     }
 
@@ -67,6 +77,18 @@ impl Setup {
     /// Replaces what stands below `providers.file`, for folders.
     pub fn file_provider(mut self, yaml: &str) -> Self {
         yaml.clone_into(&mut self.file_provider);
+        self
+    }
+
+    /// Logs warnings and errors only, for measurements.
+    pub fn quiet(mut self) -> Self {
+        self.log_level = "WARN";
+        self
+    }
+
+    /// On one core only, which leaves it one worker thread. Needs `taskset`.
+    pub fn one_core(mut self) -> Self {
+        self.one_core = true;
         self
     }
 
@@ -104,7 +126,7 @@ impl Setup {
         if !state.exists() {
             fs::create_dir(state).unwrap();
         }
-        let child = launch(&config, self.folder.path());
+        let child = launch(&config, self.folder.path(), self.one_core);
         Proxy { setup: self, config, child }
     }
 
@@ -116,7 +138,8 @@ impl Setup {
                 let _ = writeln!(text, "    {line}");
             }
         }
-        text.push_str("ping: {}\nmetrics:\n  prometheus: {}\nlog:\n  level: DEBUG\n");
+        text.push_str("ping: {}\nmetrics:\n  prometheus: {}\n");
+        let _ = writeln!(text, "log:\n  level: {}", self.log_level);
         text.push_str("providers:\n  providersThrottleDuration: 100ms\n  file:\n");
         for line in self.file_provider.lines() {
             let _ = writeln!(text, "    {line}");
@@ -126,10 +149,17 @@ impl Setup {
 }
 
 /// The environment of a test must not leak in, and no state may leak out.
-fn launch(config: &Path, folder: &Path) -> Child {
+fn launch(config: &Path, folder: &Path, one_core: bool) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("proxy.log")).unwrap();
     let state = folder.join("state");
-    Command::new(BINARY)
+    let mut command = if one_core {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &first_core()]).arg(binary());
+        command
+    } else {
+        Command::new(binary())
+    };
+    command
         .arg(format!("--configFile={}", config.display()))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_clear()
@@ -141,7 +171,14 @@ fn launch(config: &Path, folder: &Path) -> Child {
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
-        .unwrap_or_else(|error| panic!("{BINARY}: {error}"))
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// The first core that this process may use.
+fn first_core() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("0");
+    list.trim().split([',', '-']).next().unwrap_or("0").to_owned()
 }
 
 /// A running proxy. Dropping it kills it.
@@ -227,7 +264,7 @@ impl Proxy {
     pub async fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = launch(&self.config, self.setup.folder.path());
+        self.child = launch(&self.config, self.setup.folder.path(), self.setup.one_core);
         self.ready().await;
     }
 

@@ -1,0 +1,224 @@
+//! Load: many requests at once, a route that is probed meanwhile, and what the process costs.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::http1::Connection;
+
+/// Longer than any wait that the proxy allows itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A script's GET of `target` with a session, on a connection that ends with it.
+pub fn fetch(target: &str, cookie: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nConnection: close\r\n{}", fields(cookie))
+}
+
+/// A browser's navigation to `target` without a session, on a connection that ends with it.
+pub fn navigation(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\
+         Accept: text/html\r\nConnection: close\r\n\r\n"
+    )
+}
+
+/// The other fields of what a script sends, up to the empty line.
+pub fn fields(cookie: &str) -> String {
+    let mut text = "Host: localhost\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n".to_owned();
+    if !cookie.is_empty() {
+        text.push_str(&format!("Cookie: {cookie}\r\n"));
+    }
+    text + "\r\n"
+}
+
+/// What came back; status 0 when nothing did.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: bool,
+    pub sets_cookie: bool,
+    /// From the moment when all were sent.
+    pub took: Duration,
+}
+
+/// Requests that are on their way, each on a connection of its own.
+pub struct Burst {
+    connections: Vec<Connection>,
+    sent: Instant,
+}
+
+impl Burst {
+    /// Opens all connections before the first request is sent.
+    pub async fn send(address: SocketAddr, requests: &[String]) -> Self {
+        let mut connections = Vec::with_capacity(requests.len());
+        for _ in requests {
+            connections.push(Connection::open(address).await);
+        }
+        let sent = Instant::now();
+        for (connection, request) in connections.iter_mut().zip(requests) {
+            connection.send(request).await;
+        }
+        Self { connections, sent }
+    }
+
+    /// All answers, in no order.
+    pub async fn answers(self) -> Vec<Answer> {
+        let mut reading = JoinSet::new();
+        for mut connection in self.connections {
+            reading.spawn(async move {
+                let message = tokio::time::timeout(PATIENCE, connection.response_to(false)).await;
+                let message = message.ok().flatten().filter(|message| !message.truncated);
+                let status = message.as_ref().map_or(0, super::http1::Message::status);
+                let has = |name| message.as_ref().is_some_and(|message| message.get(name).is_some());
+                let (retry_after, sets_cookie) = (has("retry-after"), has("set-cookie"));
+                Answer { status, retry_after, sets_cookie, took: self.sent.elapsed() }
+            });
+        }
+        reading.join_all().await
+    }
+}
+
+/// Sends all at once and waits for all.
+pub async fn burst(address: SocketAddr, requests: &[String]) -> Vec<Answer> {
+    Burst::send(address, requests).await.answers().await
+}
+
+/// How many of each status: `500 × 200`.
+pub fn statuses(answers: &[Answer]) -> String {
+    let mut counts = BTreeMap::<u16, usize>::new();
+    answers.iter().for_each(|answer| *counts.entry(answer.status).or_default() += 1);
+    let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} × {status}")).collect();
+    counts.join(", ")
+}
+
+/// Whether all have this status.
+pub fn all_are(answers: &[Answer], status: u16) -> bool {
+    !answers.is_empty() && answers.iter().all(|answer| answer.status == status)
+}
+
+/// The longest of them.
+pub fn last(answers: &[Answer]) -> Duration {
+    answers.iter().map(|answer| answer.took).max().unwrap_or_default()
+}
+
+/// The part of `times` below which `percent` of them are.
+pub fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times.get(at).copied().unwrap_or_default()
+}
+
+/// Asks a route again and again from a thread of its own, so that what the test itself does costs it no time.
+pub struct Probe {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Vec<Duration>>,
+}
+
+impl Probe {
+    /// One GET of `target` in each `pause`, which must be answered 200.
+    pub fn start(address: SocketAddr, target: &str, pause: Duration) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let request = fetch(target, "");
+        let thread = std::thread::spawn(move || {
+            let mut times = Vec::new();
+            while !stopped.load(Ordering::Relaxed) || times.is_empty() {
+                times.push(probe_once(address, &request));
+                std::thread::sleep(pause);
+            }
+            times
+        });
+        Self { stop, thread }
+    }
+
+    /// The times that it took.
+    pub fn stop(self) -> Vec<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the probed route failed")
+    }
+}
+
+fn probe_once(address: SocketAddr, request: &str) -> Duration {
+    let start = Instant::now();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    start.elapsed()
+}
+
+/// Resident memory of a process in KiB.
+pub fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// CPU time of a process in ticks of 10 ms.
+pub fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name may hold spaces and brackets; user and system time are the 12th and 13th field after it.
+    let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+    rest.split_whitespace().skip(11).take(2).filter_map(|number| number.parse::<u64>().ok()).sum()
+}
+
+/// How a closed loop on keep-alive connections went.
+#[derive(Debug, Default)]
+pub struct Loop {
+    pub served: usize,
+    pub failed: usize,
+    pub times: Vec<Duration>,
+}
+
+/// `connections` send `request` for `length`, each the next one after its answer, and no sooner than `pace` after the
+/// one before.
+pub async fn closed_loop(
+    address: SocketAddr,
+    request: &str,
+    connections: usize,
+    length: Duration,
+    pace: Duration,
+) -> Loop {
+    let until = Instant::now() + length;
+    let request: Arc<str> = request.into();
+    let mut clients = JoinSet::new();
+    for _ in 0..connections {
+        let request = Arc::clone(&request);
+        clients.spawn(async move {
+            let mut result = Loop::default();
+            let mut connection = Connection::open(address).await;
+            while Instant::now() < until {
+                let start = Instant::now();
+                connection.send(request.as_bytes()).await;
+                match tokio::time::timeout(PATIENCE, connection.response_to(false)).await {
+                    Ok(Some(message)) if message.status() == 200 => result.served += 1,
+                    _ => {
+                        result.failed += 1;
+                        connection = Connection::open(address).await;
+                    }
+                }
+                result.times.push(start.elapsed());
+                // Even a sleep of nothing lasts until the next tick.
+                if let Some(left) = pace.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+                    tokio::time::sleep(left).await;
+                }
+            }
+            result
+        });
+    }
+    let mut all = Loop::default();
+    for one in clients.join_all().await {
+        all.served += one.served;
+        all.failed += one.failed;
+        all.times.extend(one.times);
+    }
+    all
+}

@@ -1,0 +1,125 @@
+//! What shows only after a while: throughput, drift, leaks. Run by hand.
+
+use std::time::{Duration, Instant};
+
+use super::outage::long_lived;
+use super::{Scale, Verdict, refused, sessions};
+use crate::harness::client::Browser;
+use crate::harness::idp::LOGOUT;
+use crate::harness::load;
+use crate::harness::origin::Origin;
+
+/// P1: one hot session beside the same route without OIDC, in turns.
+pub async fn p1_hot_session(scale: Scale) -> Verdict {
+    let world = long_lived(scale).origin(Origin::forgetful().await).start().await;
+    let cookie = sessions(&world, "alice", 1).await.remove(0);
+    let provider = world.idp.counters();
+    let request = |target: &str| format!("GET {target} HTTP/1.1\r\n{}", load::fields(&cookie));
+    let (web, pid, turn) = (world.proxy.web(), world.proxy.pid(), scale.length / 8);
+    let (mut rates, mut cpus, mut failed, mut memory) = ([0_f64; 2], [0_f64; 2], 0, Vec::new());
+    for round in 0..4 {
+        for (at, target) in ["/open/x", "/private"].iter().enumerate() {
+            let ticks = load::cpu_ticks(pid);
+            let seen = load::closed_loop(web, &request(target), 256, turn, Duration::ZERO).await;
+            failed += seen.failed;
+            // The first round warms up.
+            if round > 0 {
+                rates[at] += number(seen.served) / turn.as_secs_f64() / 3.0;
+                let ticks = usize::try_from(load::cpu_ticks(pid) - ticks).unwrap();
+                cpus[at] += number(ticks) * 10_000.0 / number(seen.served) / 3.0;
+                memory.push(load::resident(pid));
+            }
+        }
+    }
+    let light = |target: &str| {
+        let request = request(target);
+        async move {
+            let seen =
+                load::closed_loop(web, &request, 8, Duration::from_secs(5), Duration::from_millis(40)).await;
+            load::percentile(&seen.times, 99)
+        }
+    };
+    let (open, private) = (light("/open/x").await, light("/private").await);
+    let grown = memory.last().unwrap().saturating_sub(memory[0]);
+    let ratio = rates[1] / rates[0];
+    Verdict::of("P1")
+        .that(
+            "throughput ≥ 0.85 of the route without OIDC",
+            format!(
+                "{ratio:.2} ({:.0} to {:.0} requests/s; CPU {:.0} to {:.0} µs)",
+                rates[1], rates[0], cpus[1], cpus[0]
+            ),
+            ratio >= 0.85,
+        )
+        .exactly("failures", 0, u64::try_from(failed).unwrap())
+        .within("added p99 at 200 requests/s", Duration::from_millis(1), private.saturating_sub(open))
+        .that("the provider is not asked", world.idp.counters() == provider, world.idp.counters() == provider)
+        .that("memory grows < 5 MiB", format!("{grown} KiB"), grown < 5 * 1024)
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// P2: 540 POSTs of 4 kB a second on one session whose tokens live 10 seconds; a refresh is due every 8.
+pub async fn p2_incident_trace(scale: Scale) -> Verdict {
+    let mut plan = scale.plan().plugin("refreshGracePeriodSeconds: 2").origin(Origin::forgetful().await);
+    plan.provider.access_token_ttl = Duration::from_secs(10);
+    let world = plan.start().await;
+    let cookie = sessions(&world, "alice", 1).await.remove(0);
+    let body = "x".repeat(4_096);
+    let request = format!("POST /x HTTP/1.1\r\nContent-Length: 4096\r\n{}{body}", load::fields(&cookie));
+    let parts = 6;
+    let (mut served, mut failed, mut cpu) = (0, 0, Vec::new());
+    let start = Instant::now();
+    for _ in 0..parts {
+        let ticks = load::cpu_ticks(world.proxy.pid());
+        let pace = Duration::from_micros(32 * 1_000_000 / 540);
+        let seen = load::closed_loop(world.proxy.web(), &request, 32, scale.length / parts, pace).await;
+        let ticks = usize::try_from(load::cpu_ticks(world.proxy.pid()) - ticks).unwrap();
+        cpu.push(number(ticks) * 10_000.0 / number(seen.served.max(1)));
+        served += seen.served;
+        failed += seen.failed;
+    }
+    let (due, grants) = (start.elapsed().as_secs() / 8, world.grants("refresh_token"));
+    let (first, end) = (cpu[0], cpu[cpu.len() - 1]);
+    Verdict::of("P2")
+        .that("0 failures", format!("{failed} of {}", served + failed), failed == 0 && served > 0)
+        .that(format!("grants = {due} ± 2"), grants, grants.abs_diff(due) <= 2)
+        .exactly("reused tokens", 0, refused(&world))
+        .that(
+            "CPU of the last part ≤ 1.1 of the first",
+            format!("{first:.0} to {end:.0} µs"),
+            end <= first * 1.1,
+        )
+}
+
+/// P16: logins and logouts, again and again; memory and session count go back to where they were.
+pub async fn p16_soak(scale: Scale) -> Verdict {
+    let world = long_lived(scale).origin(Origin::forgetful().await).start().await;
+    let standing = sessions(&world, "alice", scale.pick(20, 200)).await;
+    let keep = Browser::new();
+    let (start, mut logins, mut wrong, mut warm) = (Instant::now(), 0, 0, None);
+    while start.elapsed() < scale.length {
+        let round = Instant::now();
+        let browser = keep.stranger();
+        browser.log_in(&world.at("/"), "bob").await;
+        let requests: Vec<String> = standing.iter().map(|cookie| load::fetch("/x", cookie)).collect();
+        let answers = load::burst(world.proxy.web(), &requests).await;
+        wrong += answers.iter().filter(|answer| answer.status != 200).count();
+        let logout = url::Url::parse(&world.at(LOGOUT)).unwrap();
+        browser.request("POST", &logout, &[("sec-fetch-site", "same-origin")], Some(&[])).await;
+        logins += 1;
+        if warm.is_none() && start.elapsed() > scale.length / 3 {
+            warm = Some(load::resident(world.proxy.pid()));
+        }
+        tokio::time::sleep(Duration::from_millis(300).saturating_sub(round.elapsed())).await;
+    }
+    let grown = load::resident(world.proxy.pid()).saturating_sub(warm.unwrap_or_default());
+    let live = world.proxy.metric("portcullis_oidc_sessions", &[]).await;
+    let wanted = number(standing.len());
+    Verdict::of("P16")
+        .that("0 failures", format!("{wrong} in {logins} rounds"), wrong == 0)
+        .that(format!("sessions = {wanted}"), live, (live - wanted).abs() < 0.5)
+        .that("memory after a third grows < 3 MiB", format!("{grown} KiB"), grown < 3 * 1024)
+}

@@ -1,0 +1,85 @@
+//! Load and failure, small enough for every run; `make storm` runs the same ones large. See [`crate::scenarios`].
+
+use crate::scenarios::{Scale, login, outage, refresh};
+
+const SHORT: Scale = Scale::SHORT;
+const ONE_WORKER: Scale = Scale { one_worker: true, ..SHORT };
+
+#[tokio::test]
+async fn p3_p4_many_requests_on_one_expired_session_make_one_grant_and_late_ones_none() {
+    refresh::p3_p4_one_expired_session(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p5_sessions_that_expire_together_make_one_grant_each() {
+    refresh::p5_mass_expiry(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p6_poisoned_sessions_do_not_touch_healthy_ones() {
+    refresh::p6_poison(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p7_a_failing_token_endpoint_is_not_noticed_before_the_end() {
+    outage::p7_token_endpoint_fails(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p8_the_refresh_survives_the_client_that_caused_it() {
+    refresh::p8_leader_leaves(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p9_a_provider_that_is_down_at_start_stops_logins_only() {
+    outage::p9_provider_down_at_start(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p11_first_requests_share_one_discovery() {
+    outage::p11_first_requests(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p12_keys_are_fetched_once_for_all() {
+    login::p12_key_rotation(SHORT).await.must_hold();
+}
+
+/// All start before the first is answered. Of tabs that see each other's cookies only the eight newest would.
+#[tokio::test]
+async fn p13_twenty_tabs_that_start_at_once_each_come_back_to_their_own_page() {
+    login::p13_login_storm(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p15_a_reload_under_storm_loses_no_session_and_doubles_no_grant() {
+    refresh::p15_reload_under_storm(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p17_one_worker_thread_is_enough() {
+    if !one_core("p17_one_worker_thread_is_enough") {
+        return;
+    }
+    refresh::p17_one_worker(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p8_p11_with_one_worker_thread() {
+    if !one_core("p8_p11_with_one_worker_thread") {
+        return;
+    }
+    let (leader, first) =
+        tokio::join!(refresh::p8_leader_leaves(ONE_WORKER), outage::p11_first_requests(ONE_WORKER));
+    leader.must_hold();
+    first.must_hold();
+}
+
+/// Whether a process can be put on one core here; says so if not.
+fn one_core(test: &str) -> bool {
+    let found = std::process::Command::new("taskset").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: {test}: needs taskset");
+    }
+    found
+}

@@ -1,0 +1,68 @@
+//! The load and failure tests as large as on paper: `make storm`. One line each: what was demanded, what was measured,
+//! whether it holds. The first argument picks tests by name; see `benches/README.md` for the rest.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+// The harness serves the integration tests too, and this needs a part of it.
+#![allow(dead_code)]
+
+mod harness;
+mod scenarios;
+
+use std::time::Duration;
+
+use scenarios::{Scale, Verdict, login, long, outage, refresh};
+
+/// Runs the scenarios whose name starts with `only`.
+macro_rules! run {
+    ($scale:expr, $only:expr, $failed:expr, $($name:literal: $scenario:path),+ $(,)?) => {
+        $(if $only.is_empty() || $only.iter().any(|only| only == $name) {
+            let verdict: Verdict = Box::pin($scenario($scale)).await;
+            println!("{verdict}");
+            $failed += usize::from(!verdict.holds());
+        })+
+    };
+}
+
+/// All of them, one after the other; how many failed.
+async fn all(scale: Scale, only: &[String]) -> usize {
+    let mut failed = 0;
+    run!(scale, only, failed,
+        "P1": long::p1_hot_session,
+        "P2": long::p2_incident_trace,
+        "P3": refresh::p3_p4_one_expired_session,
+        "P5": refresh::p5_mass_expiry,
+        "P6": refresh::p6_poison,
+        "P7": outage::p7_token_endpoint_fails,
+        "P8": refresh::p8_leader_leaves,
+        "P9": outage::p9_provider_down_at_start,
+        "P10": outage::p10_provider_down_when_warm,
+        "P11": outage::p11_first_requests,
+        "P12": login::p12_key_rotation,
+        "P13": login::p13_login_storm,
+        "P15": refresh::p15_reload_under_storm,
+        "P16": long::p16_soak,
+    );
+    failed
+}
+
+fn from_environment(name: &str, default: u32) -> u32 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+#[tokio::main]
+async fn main() {
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let length = Duration::from_secs(from_environment("STORM_SECONDS", 48).into());
+    let sessions = usize::try_from(from_environment("STORM_SESSIONS", 5_000)).unwrap();
+    let scale = Scale { full: true, one_worker: false, length, sessions };
+    println!("P14, replicas, is `cargo test --test it oidc_replicas`.\n\nA worker for every core:");
+    let mut failed = all(scale, &only).await;
+    println!("\nOne worker:");
+    let scale = Scale { one_worker: true, ..scale };
+    failed += all(scale, &only).await;
+    run!(scale, only, failed, "P17": refresh::p17_one_worker);
+    if failed > 0 {
+        println!("\n{failed} FAILED");
+        std::process::exit(1);
+    }
+}
