@@ -15,6 +15,7 @@ pub mod load;
 pub mod located;
 pub mod middleware;
 pub mod oidc;
+pub mod oidc_options;
 pub mod session_store;
 pub mod source;
 pub mod static_config;

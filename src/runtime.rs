@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 pub use compile::{Compiled, compile};
 pub use kept::Kept;
-pub use middlewares::check_blocks;
+pub use middlewares::{check_blocks, plugin_blocks};
 pub use sessions::file as session_file;
 
 use crate::config::dynamic::DynamicConfig;

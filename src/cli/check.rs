@@ -13,10 +13,11 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::admin::{Admin, Health};
 use crate::config::dynamic::DynamicConfig;
+use crate::config::oidc_options::{self, Fate};
 use crate::config::{ConfigError, ConfigErrors, Draft, Loaded};
 use crate::observe::{Log, Metrics};
 use crate::provider::file::{self, Source};
-use crate::runtime::{Compiled, Kept, check_blocks, compile, entry_points};
+use crate::runtime::{Compiled, Kept, check_blocks, compile, entry_points, plugin_blocks};
 use crate::service::{Registries, dns::Names};
 
 /// Prints every fault and fails, or prints a summary.
@@ -60,7 +61,8 @@ fn check(draft: Draft) -> Result<String, String> {
             Ok(mut compiled) => {
                 warnings.append(&mut compiled.warnings);
                 if compiled.errors.is_empty() {
-                    return Ok(summary(&loaded, &dynamic, &warnings, &compiled));
+                    let options = differing_options(&loaded, &dynamic, &mut warnings);
+                    return Ok(summary(&loaded, &dynamic, &options, &warnings, &compiled));
                 }
                 errors = compiled.errors;
             }
@@ -68,6 +70,27 @@ fn check(draft: Draft) -> Result<String, String> {
         }
     }
     Err(faults(&errors, &warnings))
+}
+
+/// The options of traefikoidc blocks that are not plainly honoured. What has no effect is told here instead of among the
+/// warnings, so that all that will differ from the plugin stands together.
+fn differing_options(
+    loaded: &Loaded,
+    dynamic: &DynamicConfig,
+    warnings: &mut Vec<ConfigError>,
+) -> Vec<ConfigError> {
+    let mut options = Vec::new();
+    for (name, block) in plugin_blocks(dynamic, &loaded.config) {
+        for (option, at) in oidc_options::written(block).filter(|(option, _)| option.fate != Fate::Honoured) {
+            let path = format!("http.middlewares.{name}.{}", option.key);
+            if option.fate == Fate::WithoutEffect {
+                warnings.retain(|warning| warning.path != path || warning.at.as_ref() != Some(at));
+            }
+            let message = format!("{}: {}", option.fate.as_str(), option.why);
+            options.push(ConfigError { at: Some(at.clone()), path, message });
+        }
+    }
+    options
 }
 
 fn faults(errors: &[ConfigError], warnings: &[ConfigError]) -> String {
@@ -140,6 +163,7 @@ impl Visit for Line {
 fn summary(
     loaded: &Loaded,
     dynamic: &DynamicConfig,
+    options: &[ConfigError],
     warnings: &[ConfigError],
     compiled: &Compiled,
 ) -> String {
@@ -161,6 +185,9 @@ fn summary(
     line("services", dynamic.http.services.len().to_string());
     line("middlewares", dynamic.http.middlewares.len().to_string());
     line("certificates", dynamic.tls.certificates.len().to_string());
+    for option in options {
+        line("option", option.to_string());
+    }
     for warning in warnings {
         line("warning", warning.to_string());
     }
@@ -233,6 +260,30 @@ mod tests {
         let dynamic = "tls: {options: {old: {cipherSuites: [TLS_RSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}}}";
         let said = told(FIXED, dynamic).unwrap();
         assert!(said.contains("cipher suite left out: not served"), "{said}");
+    }
+
+    #[test]
+    fn what_will_differ_from_the_plugin_is_told_by_middleware() {
+        let fixed = format!(
+            "{FIXED}experimental: {{plugins: {{oidc: {{moduleName: github.com/lukaszraczylo/traefikoidc, version: v0.8.25}}}}}}\n"
+        );
+        let dynamic = "http: {middlewares: {login: {plugin: {oidc: {providerURL: 'https://op.example', clientID: c, \
+                       clientSecret: s, sessionEncryptionKey: 0123456789abcdef0123456789abcdef, callbackURL: /cb, \
+                       ratelimit: 50, enablePKCE: false, insecureSkipVerify: true}}}}}";
+        let said = told(&fixed, dynamic).unwrap();
+        let lines: Vec<_> = said.lines().filter(|line| line.contains("login")).collect();
+        let [issuer, key, rate, pkce, pkce_off, insecure] = lines[..] else { panic!("{said}") };
+        assert!(
+            issuer
+                .starts_with("option        dynamic.yml:1:46: http.middlewares.login.providerURL: changed: ")
+        );
+        assert!(
+            key.contains("sessionEncryptionKey: changed: ") && key.ends_with("everybody logs in once"),
+            "{key}"
+        );
+        assert!(rate.starts_with("option ") && rate.contains("login.rateLimit: without effect: "), "{rate}");
+        assert!(pkce.starts_with("option ") && pkce.contains("enablePKCE: changed: PKCE"), "{pkce}");
+        assert!(pkce_off.starts_with("warning ") && insecure.starts_with("warning "), "{said}");
     }
 
     #[test]

@@ -204,15 +204,14 @@ schema! {
         "perSourceLoginRateLimit" => per_source_login_rate_limit: i64 = 0,
         /// Token verifications (plugin).
         "rateLimit" => rate_limit: Option<i64>,
+        /// Accept the ID token of a session again and again (plugin); it is not listed here anyway.
+        "disableReplayDetection" => disable_replay_detection: Option<bool>,
         /// Log level of the plugin.
         "logLevel" => log_level: Option<String>,
     }
     not supported yet: [
         "loginUrl", "postLoginRedirectUrl", "csrf",
     ],
-    without effect: {
-        "disableReplayDetection" => "the ID token is accepted once, at login, and is not listed afterwards",
-    },
 }
 
 schema! {

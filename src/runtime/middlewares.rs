@@ -46,6 +46,19 @@ pub fn check_blocks(dynamic: &DynamicConfig, fixed: &StaticConfig) -> Result<(),
     if faults.is_empty() { Ok(()) } else { Err(ConfigErrors(faults)) }
 }
 
+/// The blocks that were written for the plugin, by the names of their middlewares.
+pub fn plugin_blocks<'a>(
+    dynamic: &'a DynamicConfig,
+    fixed: &StaticConfig,
+) -> impl Iterator<Item = (&'a str, &'a Node)> {
+    let block = |config: &'a Config| match oidc_block(config, fixed) {
+        Ok(Some((block, Dialect::Plugin))) => Some(block),
+        _ => None,
+    };
+    let middlewares = dynamic.http.middlewares.iter();
+    middlewares.filter_map(move |(name, located)| Some((name.as_str(), block(&located.value)?)))
+}
+
 impl Middlewares {
     /// Compiles them; what does not work is reported in `errors` and breaks only the routers that use it, what works but
     /// not as it may seem in `warnings`.

@@ -34,6 +34,7 @@ pub fn decode(node: &Node, dialect: Dialect, decoder: &mut Decoder) -> Option<Se
     let mut builder = Builder { block: &block, node, dialect, decoder, faulty: false };
     builder.refuse_later();
     builder.refuse_cookie_attributes();
+    builder.warn_without_effect();
     builder.warn_changed();
     let settings = builder.build();
     if builder.faulty { None } else { settings }

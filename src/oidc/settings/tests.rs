@@ -166,7 +166,7 @@ fn what_comes_later_is_named() {
     }
     assert_eq!(
         plugin(&[("enablePKCE", "false"), ("rateLimit", "200")]).unwrap().1,
-        ["enablePKCE", "rateLimit"]
+        ["rateLimit", "enablePKCE"]
     );
 }
 

@@ -1,6 +1,7 @@
 //! Options that are refused for now, and those that mean something else here.
 
 use super::Builder;
+use crate::config::oidc_options::{self, Fate};
 
 const UNVERIFIED: &str = "the provider's certificate is not verified: for tests only";
 const ALWAYS_PKCE: &str = "PKCE S256 is always used";
@@ -32,6 +33,16 @@ impl Builder<'_> {
         }
     }
 
+    /// What the table says of options that load and do nothing.
+    pub(super) fn warn_without_effect(&mut self) {
+        for (option, at) in oidc_options::written(self.node) {
+            if option.fate == Fate::WithoutEffect {
+                let message = format!("has no effect: {}", option.why);
+                self.decoder.at(option.key, |decoder| decoder.warn(at, message));
+            }
+        }
+    }
+
     pub(super) fn warn_changed(&mut self) {
         let block = self.block;
         let tls = block.client_config.as_ref().and_then(|client| client.tls.as_ref());
@@ -43,12 +54,6 @@ impl Builder<'_> {
                 "stripAuthCookies",
                 "our cookies never reach a service",
             ),
-            (
-                block.rate_limit.is_some(),
-                "rateLimit",
-                "has no effect: verifying a token costs no call, so nothing is limited",
-            ),
-            (block.log_level.is_some(), "logLevel", "has no effect: the process has one level, `log.level`"),
             (
                 block.allow_opaque_tokens == Some(true) && !block.enable_bearer_auth,
                 "allowOpaqueTokens",

@@ -27,9 +27,6 @@ impl Builder<'_> {
             None if self.dialect == Dialect::Plugin => &default,
             None => return None,
         };
-        if block.profile.is_some() {
-            self.warn("securityHeaders.profile", "has no effect: each header has its own key");
-        }
         if !block.enabled {
             return None;
         }

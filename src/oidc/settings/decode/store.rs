@@ -9,9 +9,6 @@ use crate::config::oidc::Redis;
 use crate::config::session_store::{PREFIX, host_and_port, is_prefix};
 use crate::oidc::session::{DEFAULT_OUTAGE_TOLERANCE, RedisSettings, RedisTls, StoreSettings, Topology};
 
-/// Keys of the plugin's block that steered its caches, which we do not have.
-const CACHES: &str = "has no effect: sessions are in Redis, and each process remembers those that it serves";
-
 impl Builder<'_> {
     /// Outer none: it is faulty. Inner none: not written here.
     pub(super) fn store(&mut self) -> Option<Option<StoreSettings>> {
@@ -33,7 +30,6 @@ impl Builder<'_> {
     fn plugin_redis(&mut self) -> Option<Option<StoreSettings>> {
         let Some(block) = self.block.redis.as_ref() else { return Some(None) };
         let block = with_environment(block, &|name| std::env::var(name).ok());
-        self.warn_of_cache_keys(&block);
         if !block.enabled {
             self.warn("redis", "has no effect while `enabled` is false");
             return Some(None);
@@ -77,22 +73,6 @@ impl Builder<'_> {
         let value = value.filter(|value| *value != 0).unwrap_or(default);
         let range = (0..=most).contains(&value).then_some(value);
         self.checked(key, range.ok_or_else(|| format!("must be 0 to {most}")))
-    }
-
-    fn warn_of_cache_keys(&mut self, block: &Redis) {
-        let written = [
-            (block.cache_mode.is_some(), "redis.cacheMode"),
-            (block.enable_circuit_breaker.is_some(), "redis.enableCircuitBreaker"),
-            (block.circuit_breaker_threshold.is_some(), "redis.circuitBreakerThreshold"),
-            (block.circuit_breaker_timeout.is_some(), "redis.circuitBreakerTimeout"),
-            (block.enable_health_check.is_some(), "redis.enableHealthCheck"),
-            (block.health_check_interval.is_some(), "redis.healthCheckInterval"),
-            (block.hybrid_l1_size.is_some(), "redis.hybridL1Size"),
-            (block.hybrid_l1_memory_mb.is_some(), "redis.hybridL1MemoryMB"),
-        ];
-        for (_, key) in written.into_iter().filter(|(is, _)| *is) {
-            self.warn(key, CACHES);
-        }
     }
 }
 

@@ -1,0 +1,235 @@
+//! What becomes of each option of the traefikoidc plugin: one table for the warnings, for
+//! `portcullis check` and for `docs/traefikoidc-options.md`.
+
+use super::value::{Node, Position, Value};
+
+/// What becomes of an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It does what it does in the plugin, as the plugin documents it.
+    Honoured,
+    /// It works, and differs in what the reason tells.
+    Changed,
+    /// It loads with a warning and does nothing.
+    WithoutEffect,
+    /// It refuses the block.
+    Refused,
+}
+
+impl Fate {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Honoured => "honoured",
+            Self::Changed => "changed",
+            Self::WithoutEffect => "without effect",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// An option of the plugin and what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PluginOption {
+    /// Its key; dots lead into blocks.
+    pub key: &'static str,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Why it is not plainly honoured; empty, or a remark, where it is.
+    pub why: &'static str,
+}
+
+/// The options that `block` has, in the order of the table, and where each is written.
+pub fn written(block: &Node) -> impl Iterator<Item = (&'static PluginOption, &Position)> {
+    OPTIONS.iter().filter_map(|option| Some((option, place(block, option.key)?)))
+}
+
+/// Where the option `key` is written. A key without a value counts as absent.
+fn place<'a>(block: &'a Node, key: &str) -> Option<&'a Position> {
+    let mut node = block;
+    let mut at = &block.at;
+    for segment in key.split('.') {
+        let entry = node.get(segment)?;
+        (node, at) = (&entry.node, &entry.at);
+    }
+    (node.value != Value::Null).then_some(at)
+}
+
+const fn honoured(key: &'static str) -> PluginOption {
+    PluginOption { key, fate: Fate::Honoured, why: "" }
+}
+
+/// Honoured, with a remark for readers of the whole table.
+const fn noted(key: &'static str, why: &'static str) -> PluginOption {
+    PluginOption { key, fate: Fate::Honoured, why }
+}
+
+const fn changed(key: &'static str, why: &'static str) -> PluginOption {
+    PluginOption { key, fate: Fate::Changed, why }
+}
+
+const fn without_effect(key: &'static str, why: &'static str) -> PluginOption {
+    PluginOption { key, fate: Fate::WithoutEffect, why }
+}
+
+const fn refused(key: &'static str, why: &'static str) -> PluginOption {
+    PluginOption { key, fate: Fate::Refused, why }
+}
+
+const NEVER_SENT: &str = "is sent; the plugin never did";
+const AT_THE_SERVICE: &str = "removes the service's header, which the plugin did not reach";
+const ISSUER_AUDIENCE: &str =
+    "`aud` of assertions is the issuer; `clientAssertionAudience: tokenEndpoint` is the plugin's way";
+const NESTED: &str = "also a path (`realm_access.roles`), and a claim that is one text";
+const REDIS_TIMES: &str = "counts; the plugin's times are fixed";
+const REDIS_TLS: &str = "counts; the plugin never speaks TLS";
+const NO_REGISTRATION: &str = "clients cannot register themselves yet";
+const CACHES: &str = "sessions are in Redis, and each process remembers those that it serves";
+
+/// Every option, in the order of the plugin's documentation.
+pub const OPTIONS: &[PluginOption] = &[
+    changed("providerURL", "metadata and tokens must name this issuer; only a slash at the end may differ"),
+    honoured("clientID"),
+    honoured("clientSecret"),
+    changed(
+        "sessionEncryptionKey",
+        "seals sessions, which stay on the server; those of the plugin are not read, so everybody logs in once",
+    ),
+    noted("callbackURL", "a path; a whole URL, at which the plugin looped, is refused"),
+    changed("logoutURL", "POST or same-site; a cross-site navigation is asked to confirm"),
+    noted("postLogoutRedirectURI", "`//host` is refused"),
+    honoured("scopes"),
+    changed("overrideScopes", "`openid` is sent in any case, and an empty list sends nothing else"),
+    without_effect("logLevel", "the process has one level, `log.level`"),
+    changed("forceHTTPS", "`false` believes X-Forwarded-Proto from trusted peers only"),
+    without_effect("rateLimit", "verifying a token costs no call, so nothing is limited"),
+    changed("excludedURLs", "match whole path segments: `/public` does not open `/publicsecret`"),
+    changed("allowedUserDomains", "compared without regard to case; `email_verified: false` is denied"),
+    honoured("allowedUsers"),
+    honoured("allowedRolesAndGroups"),
+    changed("roleClaimName", NESTED),
+    changed("groupClaimName", NESTED),
+    honoured("userIdentifierClaim"),
+    changed("enablePKCE", "PKCE (S256) is always used"),
+    noted("refreshGracePeriodSeconds", "the refresh happens in the background"),
+    changed("sessionMaxAge", "counts from the login: a refresh does not start it again"),
+    noted("cookieDomain", "without it cookies belong to the host alone"),
+    changed("cookiePrefix", "follows `__Host-` or `__Secure-`, and a tag of provider and client follows it"),
+    honoured("audience"),
+    honoured("strictAudienceValidation"),
+    changed("allowOpaqueTokens", "for bearer tokens; those of sessions are opaque to us in any case"),
+    honoured("requireTokenIntrospection"),
+    without_effect(
+        "disableReplayDetection",
+        "the ID token is accepted once, at login, and is not listed afterwards",
+    ),
+    changed("allowPrivateIPAddresses", "holds for every discovered endpoint, by name and by address"),
+    honoured("minimalHeaders"),
+    changed("stripAuthCookies", "our cookies never reach a service"),
+    changed("headers", "templates are read when the file is; the refresh token cannot be named"),
+    honoured("headers[].name"),
+    honoured("headers[].value"),
+    honoured("revocationURL"),
+    honoured("oidcEndSessionURL"),
+    changed(
+        "enableBackchannelLogout",
+        "the session is deleted before 200 is answered; tokens need `exp` and `jti`, in a form",
+    ),
+    honoured("backchannelLogoutURL"),
+    changed("enableFrontchannelLogout", "ends only the session of the browser that sends the request"),
+    honoured("frontchannelLogoutURL"),
+    honoured("caCertPath"),
+    honoured("caCertPEM"),
+    noted("insecureSkipVerify", "warned about"),
+    // Headers of every answer.
+    noted("securityHeaders.enabled", "`false` sets none; the plugin still set four"),
+    without_effect("securityHeaders.profile", "each header has its own key"),
+    honoured("securityHeaders.frameOptions"),
+    honoured("securityHeaders.contentTypeOptions"),
+    honoured("securityHeaders.xssProtection"),
+    honoured("securityHeaders.referrerPolicy"),
+    honoured("securityHeaders.contentSecurityPolicy"),
+    changed("securityHeaders.permissionsPolicy", NEVER_SENT),
+    changed("securityHeaders.crossOriginEmbedderPolicy", NEVER_SENT),
+    changed("securityHeaders.crossOriginOpenerPolicy", NEVER_SENT),
+    changed("securityHeaders.crossOriginResourcePolicy", NEVER_SENT),
+    noted("securityHeaders.strictTransportSecurity", "only on https"),
+    honoured("securityHeaders.strictTransportSecurityMaxAge"),
+    honoured("securityHeaders.strictTransportSecuritySubdomains"),
+    noted(
+        "securityHeaders.strictTransportSecurityPreload",
+        "without the key it is not sent; the plugin sent it",
+    ),
+    changed("securityHeaders.corsEnabled", "pre-flights are answered here, without a session"),
+    changed(
+        "securityHeaders.corsAllowedOrigins",
+        "scheme, host and port are compared; `*` never allows credentials",
+    ),
+    honoured("securityHeaders.corsAllowedMethods"),
+    honoured("securityHeaders.corsAllowedHeaders"),
+    noted("securityHeaders.corsAllowCredentials", "only for origins that are named"),
+    honoured("securityHeaders.corsMaxAge"),
+    noted("securityHeaders.customHeaders", "`Set-Cookie` is refused"),
+    changed("securityHeaders.disableServerHeader", AT_THE_SERVICE),
+    changed("securityHeaders.disablePoweredByHeader", AT_THE_SERVICE),
+    // The session store.
+    changed("redis.enabled", "the sessions are in it, not caches; while it cannot be reached logins get 503"),
+    honoured("redis.address"),
+    honoured("redis.password"),
+    honoured("redis.db"),
+    honoured("redis.keyPrefix"),
+    without_effect("redis.cacheMode", CACHES),
+    honoured("redis.poolSize"),
+    changed("redis.connectTimeout", REDIS_TIMES),
+    changed("redis.readTimeout", REDIS_TIMES),
+    changed("redis.writeTimeout", REDIS_TIMES),
+    changed("redis.enableTLS", REDIS_TLS),
+    changed("redis.tlsSkipVerify", REDIS_TLS),
+    without_effect("redis.enableCircuitBreaker", CACHES),
+    without_effect("redis.circuitBreakerThreshold", CACHES),
+    without_effect("redis.circuitBreakerTimeout", CACHES),
+    without_effect("redis.enableHealthCheck", CACHES),
+    without_effect("redis.healthCheckInterval", CACHES),
+    without_effect("redis.hybridL1Size", CACHES),
+    without_effect("redis.hybridL1MemoryMB", CACHES),
+    // Registration of the client (RFC 7591).
+    refused("dynamicClientRegistration.enabled", "not supported yet"),
+    without_effect("dynamicClientRegistration.persistCredentials", NO_REGISTRATION),
+    without_effect("dynamicClientRegistration.storageBackend", NO_REGISTRATION),
+    without_effect("dynamicClientRegistration.credentialsFile", NO_REGISTRATION),
+    without_effect("dynamicClientRegistration.redisKeyPrefix", NO_REGISTRATION),
+    without_effect("dynamicClientRegistration.registrationEndpoint", NO_REGISTRATION),
+    without_effect("dynamicClientRegistration.initialAccessToken", NO_REGISTRATION),
+    without_effect("dynamicClientRegistration.clientMetadata", NO_REGISTRATION),
+    // Since version 0.8.27.
+    noted("clientAuthMethod", "not written: what the provider lists; more methods than the plugin has"),
+    changed("clientAssertionPrivateKey", ISSUER_AUDIENCE),
+    changed("clientAssertionKeyPath", ISSUER_AUDIENCE),
+    honoured("clientAssertionKeyID"),
+    honoured("clientAssertionAlg"),
+    honoured("introspectionURL"),
+    honoured("allowedClaims"),
+    honoured("extraAuthParams"),
+    honoured("resource"),
+    honoured("maxRefreshTokenAgeSeconds"),
+    noted("cookiePath", "`/` keeps the prefix `__Host-`"),
+    changed(
+        "perSourceLoginRateLimit",
+        "counts by client address, behind trusted proxies the one that they tell",
+    ),
+    changed("trustForwardedURI", "from trusted peers only"),
+    changed("enableBearerAuth", "`audience` is required, and ID tokens are refused"),
+    honoured("bearerIdentifierClaim"),
+    honoured("stripAuthorizationHeader"),
+    honoured("bearerEmitWWWAuthenticate"),
+    honoured("bearerOverridesCookie"),
+    changed("maxTokenAgeSeconds", "0 is no limit, as the plugin documents; its code then takes a day"),
+    honoured("maxIdentifierLength"),
+    honoured("bearerFailureThreshold"),
+    honoured("bearerFailureWindowSeconds"),
+    honoured("bearerFailurePenaltySeconds"),
+];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
