@@ -155,6 +155,12 @@ impl Question {
                 (Verdict::Unknown(error.to_string().into()), self.now + PAUSE)
             }
         };
+        let outcome = match verdict {
+            Verdict::Active(_) => "active",
+            Verdict::Inactive => "inactive",
+            Verdict::Unknown(_) => "unavailable",
+        };
+        self.provider.events().introspected(self.provider.issuer(), outcome);
         Answer { verdict, until: unix_millis(until) }
     }
 

@@ -139,6 +139,11 @@ impl Provider {
         &self.pushes
     }
 
+    /// Observer.
+    pub(super) fn events(&self) -> &Arc<dyn Events> {
+        &self.inner.events
+    }
+
     /// Runs what must outlive its request.
     pub(super) fn runtime(&self) -> &tokio::runtime::Handle {
         &self.inner.runtime
