@@ -186,6 +186,8 @@ schema! {
         "bearerIdentifierClaim" => bearer_identifier_claim: Option<String>,
         /// Remove Authorization after a bearer check.
         "stripAuthorizationHeader" => strip_authorization_header: Option<bool>,
+        /// Clients whose bearer tokens are accepted; any for an audience of its own (native).
+        "bearerAllowedClients" => bearer_allowed_clients: Vec<String>,
         /// Send WWW-Authenticate with bearer failures.
         "bearerEmitWWWAuthenticate" => bearer_emit_www_authenticate: Option<bool>,
         /// A bearer token wins over a session.

@@ -5,6 +5,7 @@
 
 mod access_token;
 mod answer;
+mod counters;
 mod credential;
 mod failures;
 
@@ -19,6 +20,7 @@ use smallvec::SmallVec;
 
 use super::claims::Claims;
 use super::clock::unix_millis;
+use super::events::Events;
 use super::id_token::TokenError;
 use super::introspection::{Verdict, introspect};
 use super::policy::{Core, Policy};
@@ -26,6 +28,7 @@ use super::principal::{Principal, Rules, TemplateTokens};
 use super::settings::{BearerSettings, Settings};
 use super::{Decision, Identity, RequestParts};
 use access_token::AccessToken;
+use counters::Counters;
 use credential::Credential;
 use failures::Failures;
 
@@ -43,6 +46,7 @@ pub(super) struct Bearer {
     inputs: Context,
     known: Cache<[u8; 32], Known, Bytes>,
     failures: Failures,
+    counters: Counters,
 }
 
 /// A token that was accepted.
@@ -101,7 +105,7 @@ impl Refusal {
 
 impl Bearer {
     /// Compiles the bearer mode of a policy, if it is on.
-    pub(super) fn new(settings: &Settings) -> Option<Self> {
+    pub(super) fn new(policy: &str, settings: &Settings, events: &dyn Events) -> Option<Self> {
         let bearer = settings.bearer.clone()?;
         let mut own = settings.clone();
         own.gate.identifier_claim.clone_from(&bearer.identifier_claim);
@@ -117,6 +121,7 @@ impl Bearer {
             inputs,
             known: Cache::with_weighter(10_000, MEMORY, Bytes),
             failures: Failures::new(bearer.failures),
+            counters: Counters::new(events, policy),
             settings: bearer,
         })
     }
@@ -186,6 +191,7 @@ impl Policy {
         let credential = Credential::of(request.headers)?;
         let millis = unix_millis(now);
         if let Some(wait) = bearer.failures.penalty(request.client, millis) {
+            (bearer.counters.throttled)();
             return Some(Decision::Respond(answer::slow_down(wait)));
         }
         let result = match credential {
@@ -199,7 +205,10 @@ impl Policy {
             }
             Err(refusal) => {
                 if refusal.is_failure() {
+                    (bearer.counters.refused)();
                     bearer.failures.count(request.client, millis);
+                } else {
+                    (bearer.counters.unavailable)();
                 }
                 Decision::Respond(self.refuse_token(request, bearer, &refusal))
             }
@@ -215,13 +224,16 @@ impl Policy {
         now: SystemTime,
     ) -> Decision {
         if let Err(denial) = principal.verdict {
+            (bearer.counters.denied)();
             return Decision::Respond(self.deny_client(request, bearer, denial, &principal.user));
         }
         if let Some(step_up) = &self.core.settings.step_up
             && !step_up.is_met(&principal.level, now)
         {
+            (bearer.counters.denied)();
             return Decision::Respond(answer::stronger(step_up, bearer.settings.challenge));
         }
+        (bearer.counters.accepted)();
         Decision::Forward(Identity {
             headers: Arc::clone(&principal.headers),
             request_target: self.request_target(request),

@@ -1,5 +1,6 @@
 //! From tokens to claims: one way for login and refresh.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -21,7 +22,7 @@ use super::userinfo::{self, UserInfoError};
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) provider: &'a Provider,
+    pub(super) provider: &'a Arc<Provider>,
     pub(super) metadata: &'a Metadata,
     /// Longest wait for userinfo.
     pub(super) patience: Duration,

@@ -1,6 +1,11 @@
 //! What the engine tells an observer: counters, which name no user, and the audit trail. Nothing holds a token.
 
+use std::sync::Arc;
+
 use super::audit::AuditRecord;
+
+/// Counts one more.
+pub type Counter = Arc<dyn Fn() + Send + Sync>;
 
 /// Hooks for metrics. Every method does nothing unless it is overridden.
 ///
@@ -27,6 +32,15 @@ pub trait Events: Send + Sync {
     /// A refresh ended: `renewed`, `reused` (another process was faster), `invalid_grant`, `rejected`
     /// (the new tokens are not acceptable) or `unavailable`.
     fn refreshed(&self, _provider: &str, _outcome: &'static str) {}
+
+    /// The counter of requests with a bearer token that ended so; asked for once for each policy, so that counting
+    /// looks nothing up.
+    fn bearer_counter(&self, _policy: &str, _outcome: &'static str) -> Counter {
+        Arc::new(|| {})
+    }
+
+    /// The provider was asked about a token: `active`, `inactive` or `unavailable`.
+    fn introspected(&self, _provider: &str, _outcome: &'static str) {}
 
     /// Something that an audit asks for has happened.
     fn audit(&self, _record: &AuditRecord<'_>) {}

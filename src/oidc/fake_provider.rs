@@ -326,10 +326,13 @@ async fn introspect(
     headers: HeaderMap,
     Form(form): Form<HashMap<String, String>>,
 ) -> Response {
-    let delay = script.lock().unwrap().introspection_delay;
+    let delay = {
+        let mut script = script.lock().unwrap();
+        count(&mut script, "introspect");
+        script.introspection_delay
+    };
     tokio::time::sleep(delay).await;
     let mut script = script.lock().unwrap();
-    count(&mut script, "introspect");
     script.last_authorization = headers.get("authorization").map(|v| v.to_str().unwrap().to_owned());
     script.last_form = form;
     let (status, body) = script.introspection.clone();

@@ -2,7 +2,8 @@
 //!
 //! Answers are kept with the provider, so that all policies of a client share them and a reload
 //! forgets none: while the token lives, but no longer than five minutes; a "no" for seconds only.
-//! Whoever asks about a token that is being asked about waits for that answer.
+//! Whoever asks about a token that is being asked about waits for that answer, which comes even if the
+//! first one who asked has left.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,8 +12,10 @@ use aws_lc_rs::digest::{Context, SHA256};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use super::claims::Claims;
+use super::client_auth::Credentials;
 use super::clock::unix_millis;
 use super::fetch::FetchError;
 use super::id_token;
@@ -35,6 +38,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for an answer, one's own or another's.
 const PATIENCE: Duration = Duration::from_secs(12);
 
+/// Calls to one provider at the same time.
+const MOST_CALLS: usize = 64;
+
+/// Those who wait for a call of theirs or of others; beyond it the answer is that nobody can say.
+const MOST_WAITING: usize = 4_096;
+
 /// What is known of a token.
 #[derive(Debug, Clone)]
 pub enum Verdict {
@@ -56,43 +65,50 @@ pub struct Answer {
 }
 
 /// The answers of one provider.
-pub struct Introspections(Cache<[u8; 32], Answer>);
+pub struct Introspections {
+    answers: Cache<[u8; 32], Answer>,
+    calls: Semaphore,
+    waiting: Arc<Semaphore>,
+}
 
 impl Default for Introspections {
     fn default() -> Self {
-        Self(Cache::new(MOST))
+        let (calls, waiting) = (Semaphore::new(MOST_CALLS), Arc::new(Semaphore::new(MOST_WAITING)));
+        Self { answers: Cache::new(MOST), calls, waiting }
     }
 }
 
 impl std::fmt::Debug for Introspections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Introspections").field("len", &self.0.len()).finish()
+        f.debug_struct("Introspections").field("len", &self.answers.len()).finish()
     }
 }
 
 /// What the provider knows of `token`, asked as the client of `settings`.
 pub async fn introspect(
     settings: &Settings,
-    provider: &Provider,
+    provider: &Arc<Provider>,
     token: &SecretString,
     now: SystemTime,
 ) -> Answer {
-    let cache = &provider.introspections().0;
+    let known = provider.introspections();
     let (key, millis) = (key(settings, token), unix_millis(now));
-    cache.remove_if(&key, |answer| answer.until <= millis);
-    let answer = async {
-        match cache.get_value_or_guard_async(&key).await {
-            Ok(answer) => answer,
-            Err(seat) => {
-                let answer = ask(settings, provider, token, now).await;
-                // It fails only if the entry was removed meanwhile: then the next one asks again.
-                let _ = seat.insert(answer.clone());
-                answer
-            }
-        }
+    if let Some(answer) = known.answers.get(&key).filter(|answer| millis < answer.until) {
+        return answer;
+    }
+    let unknown = |why: &str| Answer { verdict: Verdict::Unknown(why.into()), until: millis };
+    let Ok(place) = Arc::clone(&known.waiting).try_acquire_owned() else {
+        return unknown("too many tokens are being introspected");
     };
-    let late = || Answer { verdict: Verdict::Unknown("no answer in time".into()), until: millis };
-    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| late())
+    let (credentials, provider) = (settings.credentials.clone(), Arc::clone(provider));
+    let question = Question { credentials, provider, token: token.clone(), now };
+    // A task of its own: clients that leave must not make the others start over.
+    let runtime = question.provider.runtime().clone();
+    let task = runtime.spawn(async move {
+        let _place = place;
+        tokio::time::timeout(PATIENCE, question.answer(&key)).await.ok()
+    });
+    task.await.ok().flatten().unwrap_or_else(|| unknown("no answer in time"))
 }
 
 /// Every input of an answer that is not the provider's own: who asks, and about what.
@@ -107,15 +123,67 @@ fn key(settings: &Settings, token: &SecretString) -> [u8; 32] {
     key
 }
 
-async fn ask(settings: &Settings, provider: &Provider, token: &SecretString, now: SystemTime) -> Answer {
-    let answer = match call(settings, provider, token).await {
-        Ok(members) => judge(Claims::new(members), provider, now),
-        Err(error) => {
-            tracing::warn!(issuer = provider.issuer(), cause = %error, "a token was not introspected");
-            (Verdict::Unknown(error.to_string().into()), now + PAUSE)
+/// One token, and who asks about it.
+struct Question {
+    credentials: Credentials,
+    provider: Arc<Provider>,
+    token: SecretString,
+    now: SystemTime,
+}
+
+impl Question {
+    /// By the provider, unless somebody asks already.
+    async fn answer(&self, key: &[u8; 32]) -> Answer {
+        let (answers, millis) = (&self.provider.introspections().answers, unix_millis(self.now));
+        answers.remove_if(key, |answer| answer.until <= millis);
+        match answers.get_value_or_guard_async(key).await {
+            Ok(answer) => answer,
+            Err(seat) => {
+                let answer = self.ask().await;
+                // It fails only if the entry was removed meanwhile: then the next one asks again.
+                let _ = seat.insert(answer.clone());
+                answer
+            }
         }
-    };
-    Answer { verdict: answer.0, until: unix_millis(answer.1) }
+    }
+
+    async fn ask(&self) -> Answer {
+        let (verdict, until) = match self.call().await {
+            Ok(members) => judge(Claims::new(members), &self.provider, self.now),
+            Err(error) => {
+                tracing::warn!(issuer = self.provider.issuer(), cause = %error, "a token was not introspected");
+                (Verdict::Unknown(error.to_string().into()), self.now + PAUSE)
+            }
+        };
+        let outcome = match verdict {
+            Verdict::Active(_) => "active",
+            Verdict::Inactive => "inactive",
+            Verdict::Unknown(_) => "unavailable",
+        };
+        self.provider.events().introspected(self.provider.issuer(), outcome);
+        Answer { verdict, until: unix_millis(until) }
+    }
+
+    async fn call(&self) -> Result<Map<String, Value>, Failure> {
+        let Self { credentials, provider, token, .. } = self;
+        let metadata = provider.metadata().ok_or(Failure::NeverReached)?;
+        let endpoint = metadata.introspection_endpoint.as_ref().ok_or(Failure::NoEndpoint)?;
+        let form = [("token", token.expose_secret()), ("token_type_hint", "access_token")];
+        let _seat = provider.introspections().calls.acquire().await.map_err(|_| Failure::NeverReached)?;
+        let proof = credentials.proof(&metadata).await.map_err(GrantError::from)?;
+        let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
+        let answer = provider.fetch().call(request).await?;
+        if answer.status.as_u16() != 200 {
+            return Err(Failure::Status(answer.status.as_u16()));
+        }
+        let members: super::unique::Members =
+            serde_json::from_slice(&answer.body).map_err(|_| Failure::Malformed)?;
+        if members.0.get("active").is_some_and(Value::is_boolean) {
+            Ok(members.0)
+        } else {
+            Err(Failure::Malformed)
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -133,29 +201,6 @@ enum Failure {
     Status(u16),
     #[error("introspection: the answer is none of RFC 7662")]
     Malformed,
-}
-
-async fn call(
-    settings: &Settings,
-    provider: &Provider,
-    token: &SecretString,
-) -> Result<Map<String, Value>, Failure> {
-    let metadata = provider.metadata().ok_or(Failure::NeverReached)?;
-    let endpoint = metadata.introspection_endpoint.as_ref().ok_or(Failure::NoEndpoint)?;
-    let form = [("token", token.expose_secret()), ("token_type_hint", "access_token")];
-    let proof = settings.credentials.proof(&metadata).await.map_err(GrantError::from)?;
-    let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
-    let answer = provider.fetch().call(request).await?;
-    if answer.status.as_u16() != 200 {
-        return Err(Failure::Status(answer.status.as_u16()));
-    }
-    let members: super::unique::Members =
-        serde_json::from_slice(&answer.body).map_err(|_| Failure::Malformed)?;
-    if members.0.get("active").is_some_and(Value::is_boolean) {
-        Ok(members.0)
-    } else {
-        Err(Failure::Malformed)
-    }
 }
 
 /// Whether an answer stands for a token of this issuer that lives now, and for how long it counts.

@@ -150,7 +150,7 @@ impl Policy {
             id: PolicyId::next(),
             introspected: PolicyId::next(),
             rules: Rules::new(settings),
-            bearer: Bearer::new(settings),
+            bearer: Bearer::new(&core.name, settings, &*core.events),
             templates_need_tokens: settings.headers_need_tokens(),
             strip: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
             no_headers: Vec::new().into(),

@@ -54,6 +54,7 @@ struct Inner {
     /// fetched, so that one fetch serves all.
     keys_asked: Mutex<Option<(Instant, bool)>>,
     events: Arc<dyn Events>,
+    runtime: tokio::runtime::Handle,
 }
 
 /// Whether a provider can be used.
@@ -105,6 +106,7 @@ impl Provider {
             state: watch::Sender::new(State::Starting),
             keys_asked: Mutex::new(None),
             events,
+            runtime: runtime.clone(),
         });
         let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
         let (grants, pushes) = (Arc::new(Semaphore::new(MOST_GRANTS)), Semaphore::new(MOST_PUSHES));
@@ -135,6 +137,16 @@ impl Provider {
     /// The seats of its pushed authorization requests.
     pub fn pushes(&self) -> &Semaphore {
         &self.pushes
+    }
+
+    /// Observer.
+    pub(super) fn events(&self) -> &Arc<dyn Events> {
+        &self.inner.events
+    }
+
+    /// Runs what must outlive its request.
+    pub(super) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
     }
 
     /// What it has said of tokens.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::observe::metrics::{LoginOutcome, RefreshOutcome};
 use crate::observe::{AuditLog, Metrics};
-use crate::oidc::{AuditRecord, Events};
+use crate::oidc::{AuditRecord, Counter, Events};
 
 /// Counts what happens, and writes the audit log where there is one.
 pub struct Told {
@@ -44,6 +44,14 @@ impl Events for Told {
 
     fn logged_out(&self, _: &str, how: &'static str) {
         self.metrics.oidc().logged_out(how);
+    }
+
+    fn bearer_counter(&self, middleware: &str, outcome: &'static str) -> Counter {
+        Arc::new(self.metrics.oidc().bearer(middleware, outcome))
+    }
+
+    fn introspected(&self, issuer: &str, outcome: &'static str) {
+        self.metrics.oidc().introspected(issuer, outcome);
     }
 
     fn refreshed(&self, issuer: &str, outcome: &'static str) {

@@ -110,6 +110,10 @@ families! {
         "Token refreshes.";
     OIDC_LOGOUTS = "portcullis_oidc_logouts_total" ["kind"]
         "Sessions ended by a logout.";
+    OIDC_BEARER = "portcullis_oidc_bearer_total" ["middleware", "outcome"]
+        "Requests with a bearer token.";
+    OIDC_INTROSPECTIONS = "portcullis_oidc_introspections_total" ["issuer", "outcome"]
+        "Calls that asked an OpenID provider about a token.";
     OIDC_SESSIONS = "portcullis_oidc_sessions" []
         "Sessions held now.";
     OIDC_PROVIDER_UP = "portcullis_oidc_provider_up" ["issuer"]

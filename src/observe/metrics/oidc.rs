@@ -62,6 +62,8 @@ pub struct OidcMetrics {
     callback_errors: IntCounterVec,
     refreshes: IntCounterVec,
     logouts: IntCounterVec,
+    bearer: IntCounterVec,
+    introspections: IntCounterVec,
     sessions: IntGauge,
     provider_up: IntGaugeVec,
     store_errors: IntCounterVec,
@@ -74,6 +76,8 @@ impl OidcMetrics {
             callback_errors: counter_vec(registry, &names::OIDC_CALLBACK_ERRORS)?,
             refreshes: counter_vec(registry, &names::OIDC_REFRESHES)?,
             logouts: counter_vec(registry, &names::OIDC_LOGOUTS)?,
+            bearer: counter_vec(registry, &names::OIDC_BEARER)?,
+            introspections: counter_vec(registry, &names::OIDC_INTROSPECTIONS)?,
             sessions: gauge(registry, &names::OIDC_SESSIONS)?,
             provider_up: gauge_vec(registry, &names::OIDC_PROVIDER_UP)?,
             store_errors: counter_vec(registry, &names::OIDC_STORE_ERRORS)?,
@@ -107,6 +111,17 @@ impl OidcMetrics {
     /// Counts a logout. `kind` is one of a fixed set of words, such as `rp_initiated`.
     pub fn logged_out(&self, kind: &'static str) {
         self.logouts.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts requests with a bearer token at a middleware. `outcome` is one of a fixed set of words, such as `accepted`.
+    pub fn bearer(&self, middleware: &str, outcome: &'static str) -> impl Fn() + Send + Sync + use<> {
+        let counter = self.bearer.with_label_values(&[middleware, outcome]);
+        move || counter.inc()
+    }
+
+    /// Counts a call about a token. `outcome` is one of a fixed set of words, such as `active`.
+    pub fn introspected(&self, issuer: &str, outcome: &'static str) {
+        self.introspections.with_label_values(&[issuer, outcome]).inc();
     }
 
     /// Counts a failed operation of the session store, such as `load`.

@@ -181,6 +181,8 @@ fn only_names_of_the_table_are_exported() {
     metrics.oidc().provider_up("https://id.example", true);
     metrics.oidc().login("login@file", LoginOutcome::Success);
     metrics.oidc().refresh("https://id.example", RefreshOutcome::Rejected);
+    metrics.oidc().introspected("https://id.example", "active");
+    metrics.oidc().bearer("login@file", "accepted")();
     let text = metrics.encode().unwrap();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = line.split(' ').next().unwrap();
@@ -192,6 +194,8 @@ fn only_names_of_the_table_are_exported() {
         r#"portcullis_config_errors{provider="file"} 3"#,
         r#"portcullis_oidc_logins_total{middleware="login@file",outcome="success"} 1"#,
         r#"portcullis_oidc_refreshes_total{issuer="https://id.example",outcome="rejected"} 1"#,
+        r#"portcullis_oidc_introspections_total{issuer="https://id.example",outcome="active"} 1"#,
+        r#"portcullis_oidc_bearer_total{middleware="login@file",outcome="accepted"} 1"#,
         r#"portcullis_oidc_refreshes_total{issuer="https://id.example",outcome="renewed"} 0"#,
     ] {
         assert!(text.lines().any(|shown| shown == line), "missing {line}");

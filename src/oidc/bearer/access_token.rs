@@ -42,7 +42,7 @@ pub(super) async fn verify(
     id_token::check_issuer(&claims, &metadata.issuer)?;
     check_tenant(&core.settings, &metadata, &claims)?;
     refuse_other_kinds(&claims, marked, &core.settings.client_id)?;
-    check_audience(&claims, &settings.audience, &core.settings.client_id)?;
+    check_audience(&claims, settings, &core.settings.client_id)?;
     let expiry = id_token::check_times(&claims, now)?;
     let until = check_age(&claims, settings, now)?.map_or(expiry + SKEW, |oldest| oldest.min(expiry + SKEW));
     if id_token::text(&claims, "sub")?.is_empty() {
@@ -104,22 +104,28 @@ fn refuse_other_kinds(claims: &Claims, marked: bool, client_id: &str) -> Result<
     Ok(())
 }
 
-/// The audience must be there and be ours; among several, the token must have been issued to us.
-fn check_audience(claims: &Claims, audience: &str, client_id: &str) -> Result<(), Refusal> {
+/// The audience must be there and be ours, and the client that the token was issued to one that may come.
+fn check_audience(claims: &Claims, settings: &BearerSettings, client_id: &str) -> Result<(), Refusal> {
     let several = match claims.members().get("aud") {
         Some(Value::String(_)) => false,
         Some(Value::Array(list)) if !list.is_empty() && list.iter().all(Value::is_string) => list.len() > 1,
         _ => return Err(TokenError::Claim("aud").into()),
     };
-    if !claims.strings("aud").contains(&audience) {
+    if !claims.strings("aud").contains(&settings.audience.as_str()) {
         return Err(TokenError::Audience.into());
     }
-    let party = ["azp", "client_id"].iter().find_map(|name| claims.members().get(*name));
-    match party {
-        _ if !several => Ok(()),
-        Some(party) if party.as_str() == Some(client_id) => Ok(()),
-        _ => Err(TokenError::AuthorizedParty.into()),
-    }
+    // Providers put the clients of a user among the audiences, so that a token for our client and others may be
+    // another's. An audience that is no client is asked for by whoever wants to come here.
+    let any = settings.allowed_clients.is_empty() && !(several && settings.audience == client_id);
+    let may_come = |party: &str| any || is_allowed(party, settings, client_id);
+    let mut parties = ["azp", "client_id"].iter().filter_map(|name| claims.members().get(*name)).peekable();
+    let named = any || parties.peek().is_some();
+    let all = parties.all(|party| party.as_str().is_some_and(may_come));
+    if named && all { Ok(()) } else { Err(TokenError::AuthorizedParty.into()) }
+}
+
+fn is_allowed(party: &str, settings: &BearerSettings, client_id: &str) -> bool {
+    party == client_id || settings.allowed_clients.iter().any(|allowed| allowed == party)
 }
 
 /// When the token becomes too old, if it ever does.
@@ -144,10 +150,11 @@ pub(super) fn check_introspected(
     let metadata = core.provider.metadata();
     let metadata = metadata.ok_or_else(|| Refusal::Unavailable(NEVER_REACHED.into()))?;
     check_tenant(&core.settings, &metadata, claims)?;
-    match claims.get("aud") {
-        Some(_) if claims.strings("aud").contains(&settings.audience.as_str()) => {}
-        Some(_) => return Err(TokenError::Audience.into()),
-        None if claims.text("client_id") == Some(&core.settings.client_id) => {}
+    let client_id = &core.settings.client_id;
+    let is_allowed = |party: &str| is_allowed(party, settings, client_id);
+    match claims.members().get("aud") {
+        Some(_) => check_audience(claims, settings, client_id)?,
+        None if claims.text("client_id").is_some_and(is_allowed) => {}
         None => return Err(TokenError::AuthorizedParty.into()),
     }
     let issued = id_token::time(claims, "iat")?;

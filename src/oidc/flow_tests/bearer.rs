@@ -6,7 +6,8 @@ use super::*;
 pub(super) const ON: &[(&str, &str)] = &[("enableBearerAuth", "true"), ("audience", "https://api")];
 
 pub(super) fn on<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    ON.iter().chain(more).copied().collect()
+    let kept = ON.iter().filter(|(key, _)| more.iter().all(|(other, _)| other != key));
+    kept.chain(more).copied().collect()
 }
 
 /// The claims of a good access token.

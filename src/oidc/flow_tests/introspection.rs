@@ -104,6 +104,25 @@ async fn many_who_show_one_token_cause_one_call() {
 }
 
 #[tokio::test]
+async fn the_call_goes_on_when_the_first_one_who_asked_has_left() {
+    let world = World::new().await;
+    let policy = ready(&world, OPAQUE).await;
+    says(&world, json!({}));
+    world.provider.script().introspection_delay = Duration::from_millis(100);
+    let asked = async {
+        while world.provider.count("introspect") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = show(&world, &policy, "shared") => panic!("answered at once"),
+        () = asked => {}
+    }
+    show(&world, &policy, "shared").await.identity();
+    assert_eq!(world.provider.count("introspect"), 1);
+}
+
+#[tokio::test]
 async fn no_answer_is_503_and_no_failure_of_the_client() {
     let world = World::new().await;
     let policy = ready(&world, &[OPAQUE, &[("bearerFailureThreshold", "1")]].concat()).await;

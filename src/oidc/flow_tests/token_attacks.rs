@@ -158,19 +158,65 @@ async fn n51_other_audiences_and_parties() {
             c.insert("azp".into(), azp);
         })
     };
-    show(&world, &policy, &with(json!(["https://api"]), json!("machine"))).await.identity();
-    show(&world, &policy, &with(json!(["https://api", "b"]), json!("client"))).await.identity();
+    for (aud, azp) in [
+        (json!("https://api"), json!("machine")),
+        (json!(["https://api"]), json!("machine")),
+        (json!(["https://api", "b"]), json!("b")),
+    ] {
+        show(&world, &policy, &with(aud, azp)).await.identity();
+    }
     for (aud, azp) in [
         (json!("https://api/"), json!("client")),
         (json!("client"), json!("client")),
         (json!(["b"]), json!("client")),
-        (json!(["https://api", "b"]), json!("b")),
+        (json!([]), json!("client")),
+        (json!(["https://api", 1]), json!("client")),
         (json!(["https://api", "b"]), json!(["client"])),
     ] {
         is_refused(&world, &policy, &with(aud.clone(), azp), &aud.to_string()).await;
     }
     for issuer in ["https://evil.example", &format!("{}/", world.provider.issuer)] {
         is_refused(&world, &policy, &at_jwt(&world, |c| c["iss"] = json!(issuer)), issuer).await;
+    }
+}
+
+/// Which clients may come, by the audience and by `bearerAllowedClients`.
+#[tokio::test]
+async fn n51_other_clients() {
+    let world = World::new().await;
+    let with = |aud: Value, azp: Value, client: Value| {
+        at_jwt(&world, move |c| {
+            c["aud"] = aud;
+            c.insert("azp".into(), azp);
+            c.insert("client_id".into(), client);
+            c.retain(|_, value| !value.is_null());
+        })
+    };
+    let ours = ready(&world, &[("audience", "client"), ("bearerFailureThreshold", "0")]).await;
+    for (aud, azp, client, passes) in [
+        (json!("client"), json!("b"), json!("b"), true),
+        (json!(["client", "b"]), json!("client"), json!(null), true),
+        (json!(["client", "b"]), json!("b"), json!(null), false),
+        (json!(["client", "b"]), json!("client"), json!("b"), false),
+        (json!(["client", "b"]), json!(null), json!(null), false),
+    ] {
+        let told = format!("{aud} {azp} {client}");
+        let outcome = show(&world, &ours, &with(aud, azp, client)).await;
+        assert_eq!(matches!(outcome.decision, Decision::Forward(_)), passes, "{told}");
+    }
+    let listed = [("bearerAllowedClients", "[machine]"), ("bearerFailureThreshold", "0")];
+    let listed = ready(&world, &listed).await;
+    for (azp, client, passes) in [
+        (json!("machine"), json!(null), true),
+        (json!(null), json!("machine"), true),
+        (json!("client"), json!(null), true),
+        (json!("machine"), json!("b"), false),
+        (json!("b"), json!(null), false),
+        (json!(null), json!(null), false),
+    ] {
+        let told = format!("{azp} {client}");
+        let outcome = show(&world, &listed, &with(json!("https://api"), azp, client)).await;
+        assert_eq!(matches!(outcome.decision, Decision::Forward(_)), passes, "{told}");
     }
 }
 

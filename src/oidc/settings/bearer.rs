@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct BearerSettings {
     /// The audience that a token must name.
     pub audience: String,
+    /// Clients whose tokens are accepted, beside our own. If empty: any, if the audience is not our client.
+    pub allowed_clients: Vec<String>,
     /// Claim that names the subject.
     pub identifier_claim: String,
     /// Longest name, in bytes.

@@ -21,6 +21,7 @@ impl Builder<'_> {
         let failures = self.failures();
         Some(Some(BearerSettings {
             audience: audience?,
+            allowed_clients: block.bearer_allowed_clients.clone(),
             identifier_claim: identifier_claim?,
             max_identifier: max_identifier?.try_into().ok()?,
             max_age: max_age.map(|age| (!age.is_zero()).then_some(age))?,
@@ -85,6 +86,7 @@ impl Builder<'_> {
         let of_bearer = [
             (block.bearer_identifier_claim.is_some(), "bearerIdentifierClaim"),
             (block.bearer_require_at_jwt, "bearerRequireAtJwt"),
+            (!block.bearer_allowed_clients.is_empty(), "bearerAllowedClients"),
             (block.strip_authorization_header.is_some(), "stripAuthorizationHeader"),
             (block.bearer_emit_www_authenticate.is_some(), "bearerEmitWWWAuthenticate"),
             (block.bearer_overrides_cookie.is_some(), "bearerOverridesCookie"),
