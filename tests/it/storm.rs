@@ -45,8 +45,9 @@ async fn p12_keys_are_fetched_once_for_all() {
     login::p12_key_rotation(SHORT).await.must_hold();
 }
 
+/// All start before the first answer is read. Tabs that see each other's cookies do worse: `benches/README.md`.
 #[tokio::test]
-async fn p13_twenty_tabs_of_one_browser_each_come_back_to_their_own_page() {
+async fn p13_twenty_tabs_that_start_at_once_each_come_back_to_their_own_page() {
     login::p13_login_storm(SHORT).await.must_hold();
 }
 
