@@ -7,6 +7,7 @@ import { until } from './harness.mjs';
 // `restart()` ends the edge and starts it again; `confirmLogout(page)` answers what the provider asks at the end, if it asks.
 export async function journey(t, {
   browser, at, logIn, logInAgain = logIn, user, refreshes, restart, confirmLogout = async () => {},
+  startTogether = true, secondArrival = at('/one?x=1'),
 }) {
   const context = await browser.newContext();
   t.after(() => context.close());
@@ -49,11 +50,13 @@ export async function journey(t, {
   await t.test('two tabs that log in at once both arrive', async () => {
     const fresh = await browser.newContext();
     const tabs = await Promise.all([fresh.newPage(), fresh.newPage()]);
-    await Promise.all([tabs[0].goto(at('/one?x=1')), tabs[1].goto(at('/two'))]);
+    const first = tabs[0].goto(at('/one?x=1'));
+    if (!startTogether) await first;
+    await Promise.all([first, tabs[1].goto(at('/two'))]);
     await logIn(tabs[1]);
     await tabs[1].waitForURL(at('/two'));
     await logInAgain(tabs[0]);
-    await tabs[0].waitForURL(at('/one?x=1'));
+    await tabs[0].waitForURL(secondArrival);
     for (const tab of tabs) assert.equal(await heading(tab), `Hello, ${user}`);
     await fresh.close();
   });
