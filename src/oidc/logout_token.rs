@@ -76,9 +76,7 @@ fn refuse_other_kinds(token: &str) -> Result<(), TokenError> {
 }
 
 fn judge(claims: &Claims, issuer: &str, client_id: &str, now: SystemTime) -> Result<LogoutToken, TokenError> {
-    if id_token::text(claims, "iss")? != issuer {
-        return Err(TokenError::Issuer);
-    }
+    id_token::check_issuer(claims, issuer)?;
     id_token::check_audience(claims, client_id)?;
     let expiry = id_token::check_times(claims, now)?;
     if !claims.members().get("events").and_then(|events| events.get(EVENT)).is_some_and(Value::is_object) {
@@ -137,6 +135,20 @@ mod tests {
         assert_eq!(of_subject.target, Target::Subject("alice".into()));
         assert_eq!(read(|claims| drop(claims.remove("sub"))).unwrap().target, Target::Session("s".into()));
         assert!(read(|claims| claims["aud"] = json!(["client"])).is_ok());
+    }
+
+    #[test]
+    fn a_tenant_of_a_shared_issuer_logs_out() {
+        let shared = "https://login.microsoftonline.com/{tenantid}/v2.0";
+        let tid = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+        let judge_of = |tenant: &str| {
+            let claims = json!({"iss": shared.replace("{tenantid}", tenant), "tid": tid, "aud": "client", "iat": NOW,
+                "exp": NOW + 120, "jti": "1", "events": {EVENT: {}}, "sub": "alice"});
+            let claims = Claims::new(claims.as_object().unwrap().clone());
+            judge(&claims, shared, "client", UNIX_EPOCH + Duration::from_secs(NOW))
+        };
+        assert!(judge_of(tid).is_ok());
+        assert_eq!(judge_of("11111111-86f1-41af-91ab-2d7cd011db47").err(), Some(TokenError::Issuer));
     }
 
     #[test]
