@@ -37,6 +37,7 @@ const NATIVE: &[&str] = &[
     "acrValues",
     "maxAge",
     "bearerRequireAtJwt",
+    "bearerAllowedClients",
     "backchannelLogoutSessionsRequired",
 ];
 
