@@ -137,10 +137,11 @@ impl Probe {
         Self { stop, thread }
     }
 
-    /// The times that it took.
-    pub fn stop(self) -> Vec<Duration> {
+    /// The times that it took. Waits beside the runtime: the service that answers the last of them lives on it.
+    pub async fn stop(self) -> Vec<Duration> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the probed route failed")
+        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        joined.expect("the probe is not waited for").expect("the probed route failed")
     }
 }
 

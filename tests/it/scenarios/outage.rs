@@ -165,7 +165,7 @@ pub async fn p11_first_requests(scale: Scale) -> Verdict {
     world.proxy.ready().await;
     let probe = Probe::start(world.proxy.web(), "/public/x", Duration::from_millis(50));
     let answers = load::burst(world.proxy.web(), &vec![load::navigation("/x"); count]).await;
-    let times = probe.stop();
+    let times = probe.stop().await;
     let counters = world.idp.counters();
     let limit = scale.pick(Duration::from_secs(1), Duration::from_millis(5));
     Verdict::of("P11")

@@ -83,7 +83,7 @@ async fn mass_expiry(scale: Scale, count: usize, reload: bool, delay: Duration) 
         grants: world.grants("refresh_token"),
         refused: refused(&world),
         logins: world.grants("authorization_code") - logins,
-        other_route: probe.stop(),
+        other_route: probe.stop().await,
     }
 }
 
@@ -147,7 +147,7 @@ pub async fn p17_one_worker(scale: Scale) -> Verdict {
     let verdict = Verdict::of("P17")
         .that("P3: 500 × 200", load::statuses(&answers), load::all_are(&answers, 200))
         .exactly("grants", 1, world.grants("refresh_token"))
-        .within("health p99", scale.pick(OTHER, limit), load::percentile(&probe.stop(), 99));
+        .within("health p99", scale.pick(OTHER, limit), load::percentile(&probe.stop().await, 99));
     let count = scale.pick(100, scale.sessions);
     let delay = scale.pick(Duration::from_secs(1), Duration::from_millis(200));
     mass_expiry(scale, count, false, delay).await.judge(scale, verdict, count, limit)
