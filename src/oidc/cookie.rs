@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 
 use crate::oidc::session::SessionId;
 pub use edit::{CookieEdit, OwnCookies};
@@ -194,17 +195,49 @@ impl Names {
 
 /// All cookies of a request, in order, over all its `Cookie` headers. What is no `name=value` in ASCII is left out.
 pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let parts = headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|b| *b == b';'));
-    parts.filter_map(|part| {
-        let (name, value) = std::str::from_utf8(part).ok()?.split_once('=')?;
-        Some((name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t'])))
-    })
+    byte_pairs(headers).filter_map(|(name, value)| text(name).zip(text(value)))
 }
 
 /// The values of the cookie `name`, [`MAX_SAME_NAME`] at most.
 pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let of_name = pairs(headers).filter_map(move |(found, value)| (found == name).then_some(value));
-    of_name.take(MAX_SAME_NAME)
+    let of_name = byte_pairs(headers).filter(move |(found, _)| *found == name.as_bytes());
+    of_name.filter_map(|(_, value)| text(value)).take(MAX_SAME_NAME)
+}
+
+fn byte_pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(COOKIE).iter().flat_map(|header| parts(header.as_bytes())).filter_map(|part| {
+        let (name, value) = part.split_at_checked(memchr(b'=', part)?)?;
+        Some((without_blanks(name), without_blanks(value.get(1..)?)))
+    })
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// What stands between the `;` of a `Cookie` header. Every request's cookies are looked through, and searching eight
+/// bytes and more at once is several times faster than one by one.
+fn parts(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(header);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let (part, after) = match memchr(b';', all) {
+            Some(at) => (all.get(..at)?, all.get(at + 1..)),
+            None => (all, None),
+        };
+        rest = after;
+        Some(part)
+    })
+}
+
+fn without_blanks(bytes: &[u8]) -> &[u8] {
+    let Some(start) = bytes.iter().position(|b| !is_blank(*b)) else { return &[] };
+    let end = bytes.iter().rposition(|b| !is_blank(*b)).unwrap_or(start);
+    bytes.get(start..=end).unwrap_or_default()
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
 }
 
 fn check_prefix(prefix: &str) -> Result<(), CookieError> {

@@ -2,8 +2,9 @@
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 
-use super::Cookies;
+use super::{Cookies, is_blank, parts};
 
 /// What is to be done with the `Cookie` headers of a request before a service sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,15 +57,25 @@ impl OwnCookies {
     #[must_use]
     pub fn edit(&self, headers: &HeaderMap) -> CookieEdit {
         let all = || headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-        if !all().flat_map(parts).any(|part| self.is_ours(part)) {
-            return CookieEdit::Keep;
+        let (mut ours, mut others) = (false, false);
+        for part in all().flat_map(parts) {
+            if self.is_ours(part) {
+                ours = true;
+            } else {
+                others |= !part.iter().copied().all(is_blank);
+            }
         }
-        let mut kept: Vec<u8> = Vec::with_capacity(all().map(<[u8]>::len).sum());
-        for header in all() {
+        match (ours, others) {
+            (false, _) => CookieEdit::Keep,
+            (true, false) => CookieEdit::Drop,
+            (true, true) => self.without_ours(all()),
+        }
+    }
+
+    fn without_ours<'h>(&self, headers: impl Iterator<Item = &'h [u8]>) -> CookieEdit {
+        let mut kept: Vec<u8> = Vec::new();
+        for header in headers {
             self.keep_others(header, &mut kept);
-        }
-        if kept.iter().all(|b| is_blank(*b) || *b == b';') {
-            return CookieEdit::Drop;
         }
         // Parts of valid header values make a valid one; if not, nothing of ours may slip through.
         HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)).map_or(CookieEdit::Drop, CookieEdit::Replace)
@@ -91,20 +102,12 @@ impl OwnCookies {
 
     /// Goes by name alone, whatever the value; with or without a security prefix.
     fn is_ours(&self, part: &[u8]) -> bool {
-        let name = part.split(|b| *b == b'=').next().unwrap_or_default();
+        let name = memchr(b'=', part).and_then(|end| part.get(..end)).unwrap_or(part);
         let name = without_security_prefix(name.trim_ascii());
         self.policies
             .iter()
             .any(|own| *name == *own.session || *name == *own.plain_session || name.starts_with(&own.login))
     }
-}
-
-fn parts(header: &[u8]) -> impl Iterator<Item = &[u8]> {
-    header.split(|b| *b == b';')
-}
-
-fn is_blank(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
 }
 
 /// Browsers take `__host-` for the same as `__Host-`.
