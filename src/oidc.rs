@@ -75,6 +75,7 @@ pub use directory::{Directory, Member, SessionDesk};
 pub use events::{Counter, Events, NoEvents};
 pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
 pub use policy::{Deps, Policy, PolicyError};
+pub use principal::IdentityHeaders;
 pub use provider::Providers;
 use session::SessionEntry;
 pub use settings::Settings;
@@ -118,7 +119,7 @@ pub enum Decision {
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// Headers for the service.
-    pub headers: Arc<[(HeaderName, HeaderValue)]>,
+    pub headers: IdentityHeaders,
     /// Value of `X-Auth-Request-Redirect`: the target that the client asked for.
     pub request_target: Option<HeaderValue>,
     /// Headers whose client copies must go, in every spelling ([`identity_headers::same_header`]),

@@ -11,7 +11,7 @@ use crate::net::headers::same_name;
 use crate::oidc::{CookieEdit, Decision, Identity, Policy, RequestParts};
 
 /// The header that tells the service what the browser asked for.
-const REQUEST_TARGET: HeaderName = HeaderName::from_static("x-auth-request-redirect");
+const REQUEST_TARGET: &str = "X-Auth-Request-Redirect";
 
 /// An OpenID Connect policy on a route.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Oidc {
             header.remove_header(name);
         }
         for (name, value) in headers.of(&response.request.headers, response.facts.scheme) {
-            set_header!(header, insert_header, name, value);
+            set_header!(header, insert_header, name.title(), value);
         }
         if headers.lacks_vary(&header.headers) {
             set_header!(header, append_header, VARY, HeaderValue::from_static("Origin"));
@@ -103,7 +103,7 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
         CookieEdit::Replace(value) => set_header!(request, insert_header, COOKIE, value),
     }
     for (name, value) in identity.headers.iter() {
-        set_header!(request, insert_header, name, value.clone());
+        set_header!(request, insert_header, name.title(), value.clone());
     }
     if let Some(target) = identity.request_target {
         set_header!(request, insert_header, REQUEST_TARGET, target);

@@ -1,5 +1,6 @@
 //! Header names and lists as every layer judges them.
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONNECTION, HeaderName};
 
@@ -13,6 +14,37 @@ pub fn same_name(a: &str, b: &str) -> bool {
 /// Whether a header name holds a byte other than letter, digit and `-`, so that it may be an alias of another.
 pub fn is_alias_name(name: &str) -> bool {
     name.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+}
+
+/// A header name with the spelling that HTTP/1 gets, ready made: parts of the name begin with a capital, as Go and with it
+/// Traefik write it. HTTP/2 has lower case only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TitledName {
+    name: HeaderName,
+    title: Bytes,
+}
+
+impl TitledName {
+    /// The spelling of `name`.
+    pub fn new(name: HeaderName) -> Self {
+        let mut first = true;
+        let title = name.as_str().bytes().map(|byte| {
+            let byte = if first { byte.to_ascii_uppercase() } else { byte };
+            first = byte == b'-';
+            byte
+        });
+        Self { title: title.collect(), name }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    /// Its spelling.
+    pub fn title(&self) -> Bytes {
+        self.title.clone()
+    }
 }
 
 /// The members of `Connection`, over all its lines (RFC 9110, section 7.6.1).
@@ -75,6 +107,15 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn titles_are_as_go_writes_them() {
+        for (name, title) in
+            [("x-auth-request-user", "X-Auth-Request-User"), ("etag", "Etag"), ("x-1-b--c", "X-1-B--C")]
+        {
+            assert_eq!(TitledName::new(HeaderName::from_static(name)).title(), title);
+        }
+    }
 
     #[test]
     fn aliases_are_one_name() {

@@ -63,7 +63,7 @@ struct Bytes;
 impl Weighter<[u8; 32], Known> for Bytes {
     fn weight(&self, _: &[u8; 32], known: &Known) -> u64 {
         let headers = known.principal.headers.iter();
-        headers.map(|(name, value)| name.as_str().len() + value.len() + 64).sum::<usize>() as u64 + 256
+        headers.map(|(name, value)| name.name().as_str().len() + value.len() + 64).sum::<usize>() as u64 + 256
     }
 }
 
@@ -235,7 +235,7 @@ impl Policy {
         }
         (bearer.counters.accepted)();
         Decision::Forward(Identity {
-            headers: Arc::clone(&principal.headers),
+            headers: principal.headers.clone(),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),

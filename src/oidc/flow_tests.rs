@@ -159,7 +159,7 @@ impl Outcome {
 
     pub(super) fn header(&self, name: &str) -> Option<String> {
         let headers = &self.identity().headers;
-        headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_str().unwrap().to_owned())
+        headers.iter().find(|(n, _)| n.name() == name).map(|(_, v)| v.to_str().unwrap().to_owned())
     }
 }
 

@@ -17,7 +17,7 @@ use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
 use super::limits::LoginRate;
-use super::principal::{Principal, Rules, TemplateTokens};
+use super::principal::{IdentityHeaders, Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, ensure_fresh, fresh_now};
 use super::seal::{Seal, SealError};
@@ -83,7 +83,7 @@ pub struct Policy {
     templates_need_tokens: bool,
     pub(super) strip: Arc<[HeaderName]>,
     pub(super) bearer: Option<Bearer>,
-    no_headers: Arc<[(HeaderName, HeaderValue)]>,
+    no_headers: IdentityHeaders,
     pub(super) refresh: RefreshSettings,
     pub(super) grant: Arc<dyn RefreshGrant>,
     pub(super) backchannel_turns: Semaphore,
@@ -153,7 +153,7 @@ impl Policy {
             bearer: Bearer::new(&core.name, settings, &*core.events),
             templates_need_tokens: settings.headers_need_tokens(),
             strip: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
-            no_headers: Vec::new().into(),
+            no_headers: IdentityHeaders::default(),
             rate: LoginRate::new(settings.login_rate),
             refresh,
             grant: Arc::clone(&core) as Arc<dyn RefreshGrant>,
@@ -165,7 +165,8 @@ impl Policy {
     }
 
     /// What becomes of a request. Waits only for the store, a refresh or the provider; a request
-    /// with a live session waits for nothing.
+    /// with a live session waits for nothing. What such a request does not need is boxed, or it would
+    /// have to make room for it.
     pub async fn decide(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
         let settings = &self.core.settings;
         // A pre-flight carries no credentials, so nobody is asked to log in for it.
@@ -174,19 +175,19 @@ impl Policy {
             return Decision::Respond(answer);
         }
         if request.path == settings.logout_path {
-            return Decision::Respond(self.logout(request, now).await);
+            return Decision::Respond(Box::pin(self.logout(request, now)).await);
         }
         if request.path == settings.callback_path {
-            return Decision::Respond(self.callback(request, now).await);
+            return Decision::Respond(Box::pin(self.callback(request, now)).await);
         }
         if self.is_backchannel(request.path) {
-            return Decision::Respond(self.backchannel_logout(request, now).await);
+            return Decision::Respond(Box::pin(self.backchannel_logout(request, now)).await);
         }
         if self.is_frontchannel(request.path) {
-            return Decision::Respond(self.frontchannel_logout(request, now).await);
+            return Decision::Respond(Box::pin(self.frontchannel_logout(request, now)).await);
         }
         if let Some(endpoint) = self.session_endpoint(request.path) {
-            return Decision::Respond(self.answer_endpoint(endpoint, request, now).await);
+            return Decision::Respond(Box::pin(self.answer_endpoint(endpoint, request, now)).await);
         }
         if let Some(answer) = self.returned_from_logout(request) {
             return Decision::Respond(answer);
@@ -195,15 +196,15 @@ impl Policy {
             return Decision::Forward(self.anonymous(request));
         }
         if self.token_first()
-            && let Some(decision) = self.bearer(request, now).await
+            && let Some(decision) = Box::pin(self.bearer(request, now)).await
         {
             return decision;
         }
         match self.usable_session(request, now).await {
             Found::Session(entry) => self.authorise(request, entry, now).await,
-            Found::None => match self.bearer(request, now).await {
+            Found::None => match Box::pin(self.bearer(request, now)).await {
                 Some(decision) => decision,
-                None => Decision::Respond(self.unauthenticated(request, now).await),
+                None => Decision::Respond(Box::pin(self.unauthenticated(request, now)).await),
             },
             Found::Wait(retry_after) => Decision::Respond(self.unavailable(request, retry_after)),
         }
@@ -218,7 +219,8 @@ impl Policy {
     async fn usable_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
         match self.session_of(request, now).await {
             Found::Session(entry) if self.core.settings.require_introspection => {
-                if self.has_active_token(&entry, now).await { Found::Session(entry) } else { Found::None }
+                let active = Box::pin(self.has_active_token(&entry, now)).await;
+                if active { Found::Session(entry) } else { Found::None }
             }
             found => found,
         }
@@ -232,7 +234,12 @@ impl Policy {
         {
             return Found::Session(entry);
         }
-        let entry = match self.sessions.lookup(&id, &self.core.scope, now).await {
+        Box::pin(self.fresh_session(&id, now)).await
+    }
+
+    /// The session, from the store if need be, refreshed if need be.
+    async fn fresh_session(&self, id: &SessionId, now: SystemTime) -> Found {
+        let entry = match self.sessions.lookup(id, &self.core.scope, now).await {
             Lookup::Live(entry) => entry,
             Lookup::None => return Found::None,
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
@@ -276,10 +283,10 @@ impl Policy {
         if let Some(step_up) = &self.core.settings.step_up
             && !step_up.is_met(&principal.level, now)
         {
-            return Decision::Respond(self.stronger_login(request, step_up, now).await);
+            return Decision::Respond(Box::pin(self.stronger_login(request, step_up, now)).await);
         }
         Decision::Forward(Identity {
-            headers: Arc::clone(&principal.headers),
+            headers: principal.headers.clone(),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),
@@ -300,17 +307,24 @@ impl Policy {
             return Ok(principal);
         }
         if self.templates_need_tokens {
-            let record =
-                self.sessions.record(entry).await.map_err(|error| Cause::Store(error.to_string()))?;
-            let record = record.ok_or_else(|| Cause::Store("the session has just ended".to_owned()))?;
-            let tokens = TemplateTokens { access_token: record.access_token, id_token: record.id_token };
-            let principal = Arc::new(self.rules.judge(&Claims::new(record.claims), Some(&tokens)));
-            entry.set_lasting_memo(self.id, generation, Arc::clone(&principal));
-            return Ok(principal);
+            return Box::pin(self.principal_by_tokens(entry, generation)).await;
         }
         let claims = Claims::new(entry.profile().claims());
         let principal = Arc::new(self.rules.judge(&claims, None));
         entry.set_memo(self.id, generation, Arc::clone(&principal));
+        Ok(principal)
+    }
+
+    async fn principal_by_tokens(
+        &self,
+        entry: &SessionEntry,
+        generation: u64,
+    ) -> Result<Arc<Principal>, Cause> {
+        let record = self.sessions.record(entry).await.map_err(|error| Cause::Store(error.to_string()))?;
+        let record = record.ok_or_else(|| Cause::Store("the session has just ended".to_owned()))?;
+        let tokens = TemplateTokens { access_token: record.access_token, id_token: record.id_token };
+        let principal = Arc::new(self.rules.judge(&Claims::new(record.claims), Some(&tokens)));
+        entry.set_lasting_memo(self.id, generation, Arc::clone(&principal));
         Ok(principal)
     }
 
@@ -346,7 +360,7 @@ impl Policy {
 
     fn anonymous(&self, request: &RequestParts<'_>) -> Identity {
         Identity {
-            headers: Arc::clone(&self.no_headers),
+            headers: self.no_headers.clone(),
             request_target: None,
             strip: Arc::clone(&self.strip),
             user: None,

@@ -13,11 +13,15 @@ use super::gate::{Denial, Gate};
 use super::identity_headers::{list, rendered, single};
 use super::settings::Settings;
 use super::template::{Source, Template};
+use crate::net::headers::TitledName;
 
 const X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
-const X_USER_GROUPS: HeaderName = HeaderName::from_static("x-user-groups");
-const X_USER_ROLES: HeaderName = HeaderName::from_static("x-user-roles");
-const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
+/// Those that `minimalHeaders` leaves out.
+const MORE: [HeaderName; 3] = [
+    HeaderName::from_static("x-user-groups"),
+    HeaderName::from_static("x-user-roles"),
+    HeaderName::from_static("x-auth-request-user"),
+];
 
 /// The verdict on a user, kept for each session generation and policy.
 #[derive(Debug)]
@@ -27,9 +31,24 @@ pub struct Principal {
     /// How strong the login was, and when.
     pub level: Level,
     /// Identity headers for the service.
-    pub headers: Arc<[(HeaderName, HeaderValue)]>,
+    pub headers: IdentityHeaders,
     /// Name for the access log.
     pub user: Arc<str>,
+}
+
+/// Headers that tell a service who the user is. The names are those of the policy, once for all its sessions.
+#[derive(Debug, Clone, Default)]
+pub struct IdentityHeaders {
+    names: Arc<[TitledName]>,
+    /// One for each name; none where there is nothing to tell.
+    values: Arc<[Option<HeaderValue>]>,
+}
+
+impl IdentityHeaders {
+    /// Those that have a value.
+    pub fn iter(&self) -> impl Iterator<Item = (&TitledName, &HeaderValue)> {
+        self.names.iter().zip(&*self.values).filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
 }
 
 /// The rules of one policy, compiled.
@@ -41,6 +60,7 @@ pub struct Rules {
     group_claim: String,
     minimal: bool,
     templates: Vec<(HeaderName, Template)>,
+    names: Arc<[TitledName]>,
 }
 
 /// Tokens that templates may name.
@@ -54,7 +74,10 @@ pub struct TemplateTokens {
 impl Rules {
     /// Compiles what `settings` say about users.
     pub fn new(settings: &Settings) -> Self {
+        let more = MORE.into_iter().filter(|_| !settings.minimal_headers);
+        let templates = settings.headers.iter().map(|(name, _)| name.clone());
         Self {
+            names: [X_FORWARDED_USER].into_iter().chain(more).chain(templates).map(TitledName::new).collect(),
             gate: Gate::new(&settings.gate),
             identifier_claim: settings.gate.identifier_claim.clone(),
             role_claim: settings.gate.role_claim.clone(),
@@ -67,36 +90,33 @@ impl Rules {
     /// Judges the user of `claims`. Without tokens, headers whose template names one are left out.
     pub fn judge(&self, claims: &Claims, tokens: Option<&TemplateTokens>) -> Principal {
         let user: Arc<str> = claims.identifier(&self.identifier_claim).unwrap_or_default().into();
-        let mut headers = Vec::new();
-        let mut add =
-            |name: HeaderName, value: Option<HeaderValue>| headers.extend(value.map(|value| (name, value)));
-        add(X_FORWARDED_USER, single(&user));
+        // In the order of the names.
+        let mut values = vec![single(&user)];
         if !self.minimal {
-            add(X_USER_GROUPS, list(claims.strings(&self.group_claim)));
-            add(X_USER_ROLES, list(claims.strings(&self.role_claim)));
-            add(X_AUTH_REQUEST_USER, single(&user));
+            values.push(list(claims.strings(&self.group_claim)));
+            values.push(list(claims.strings(&self.role_claim)));
+            values.push(single(&user));
         }
-        for (name, template) in &self.templates {
+        for (_, template) in &self.templates {
             let (access, id) =
                 tokens.map_or(("", ""), |t| (t.access_token.expose_secret(), t.id_token.expose_secret()));
             let text = template.render(Source { claims, access_token: access, id_token: id });
-            add(name.clone(), text.as_deref().and_then(rendered).map(|value| sensitive(value, template)));
+            values.push(text.as_deref().and_then(rendered).map(|value| sensitive(value, template)));
         }
         Principal {
             verdict: self.gate.admit(claims),
             level: Level::of(claims),
-            headers: together(headers),
+            headers: IdentityHeaders { names: Arc::clone(&self.names), values: together(values) },
             user,
         }
     }
 }
 
-/// The headers with all their values in one piece of memory: there are as many of these as sessions in use. Equal values
-/// are there once.
-fn together(mut headers: Vec<(HeaderName, HeaderValue)>) -> Arc<[(HeaderName, HeaderValue)]> {
-    let mut text = Vec::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
-    let mut places: Vec<Range<usize>> = Vec::with_capacity(headers.len());
-    for (_, value) in &headers {
+/// The values in one piece of memory: there are as many of these as sessions in use. Equal ones are there once.
+fn together(mut values: Vec<Option<HeaderValue>>) -> Arc<[Option<HeaderValue>]> {
+    let mut text = Vec::with_capacity(values.iter().flatten().map(HeaderValue::len).sum());
+    let mut places: Vec<Range<usize>> = Vec::with_capacity(values.len());
+    for value in values.iter().flatten() {
         let value = value.as_bytes();
         let known = places.iter().find(|place| text.get(place.start..place.end) == Some(value)).cloned();
         places.push(known.unwrap_or_else(|| {
@@ -106,7 +126,7 @@ fn together(mut headers: Vec<(HeaderName, HeaderValue)>) -> Arc<[(HeaderName, He
     }
     text.shrink_to_fit();
     let text = Bytes::from(text);
-    for ((_, value), place) in headers.iter_mut().zip(places) {
+    for (value, place) in values.iter_mut().flatten().zip(places) {
         let sensitive = value.is_sensitive();
         // It was a value before.
         if let Ok(same) = HeaderValue::from_maybe_shared(text.slice(place)) {
@@ -114,7 +134,7 @@ fn together(mut headers: Vec<(HeaderName, HeaderValue)>) -> Arc<[(HeaderName, He
             value.set_sensitive(sensitive);
         }
     }
-    headers.into()
+    values.into()
 }
 
 fn sensitive(mut value: HeaderValue, template: &Template) -> HeaderValue {
@@ -130,18 +150,20 @@ mod tests {
     fn values_share_one_piece_of_memory() {
         let mut secret = HeaderValue::from_static("token");
         secret.set_sensitive(true);
-        let headers = vec![
-            (X_FORWARDED_USER, HeaderValue::from_static("alice")),
-            (X_USER_GROUPS, HeaderValue::from_static("a,b")),
-            (HeaderName::from_static("x-empty"), HeaderValue::from_static("")),
-            (X_AUTH_REQUEST_USER, HeaderValue::from_static("alice")),
-            (HeaderName::from_static("x-token"), secret),
+        let values = vec![
+            Some(HeaderValue::from_static("alice")),
+            Some(HeaderValue::from_static("a,b")),
+            Some(HeaderValue::from_static("")),
+            None,
+            Some(HeaderValue::from_static("alice")),
+            Some(secret),
         ];
-        let ready = together(headers.clone());
-        assert_eq!(*ready, *headers);
-        assert!(ready.iter().all(|(name, value)| value.is_sensitive() == (name == "x-token")));
-        let start = |at: usize| ready.get(at).map(|(_, value)| value.as_bytes().as_ptr().addr());
-        assert_eq!(start(3), start(0));
+        let ready = together(values.clone());
+        assert_eq!(*ready, *values);
+        let sensitive = |value: &Option<HeaderValue>| value.as_ref().is_some_and(HeaderValue::is_sensitive);
+        assert!(ready.iter().map(sensitive).eq(values.iter().map(sensitive)));
+        let start = |at: usize| ready.get(at)?.as_ref().map(|value| value.as_bytes().as_ptr().addr());
+        assert_eq!(start(4), start(0));
         assert_eq!(start(1), start(0).map(|first| first + "alice".len()));
     }
 }

@@ -9,6 +9,7 @@ use http::header::{
     VARY, X_FRAME_OPTIONS,
 };
 
+use crate::net::headers::TitledName;
 use crate::net::{LocalResponse, Scheme};
 
 pub use cors::{Cors, CorsOptions, OriginPattern};
@@ -18,8 +19,8 @@ const X_POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 /// See the [module](self).
 #[derive(Debug, Clone, Default)]
 pub struct SecurityHeaders {
-    fixed: Vec<(HeaderName, HeaderValue)>,
-    transport_security: Option<HeaderValue>,
+    fixed: Vec<(TitledName, HeaderValue)>,
+    transport_security: Option<(TitledName, HeaderValue)>,
     removed: Vec<HeaderName>,
     cors: Option<Cors>,
 }
@@ -32,13 +33,13 @@ impl SecurityHeaders {
 
     /// Sets a header of every answer; the last value of a name counts.
     pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.fixed.retain(|(known, _)| *known != name);
-        self.fixed.push((name, value));
+        self.fixed.retain(|(known, _)| *known.name() != name);
+        self.fixed.push((TitledName::new(name), value));
     }
 
     /// `Strict-Transport-Security` (RFC 6797) with this value, on answers over https alone.
     pub fn set_transport_security(&mut self, value: HeaderValue) {
-        self.transport_security = Some(value);
+        self.transport_security = Some((TitledName::new(STRICT_TRANSPORT_SECURITY), value));
     }
 
     /// Removes the service's `Server`.
@@ -72,15 +73,12 @@ impl SecurityHeaders {
         &'a self,
         request: &'a HeaderMap,
         scheme: Scheme,
-    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'a {
+    ) -> impl Iterator<Item = (TitledName, HeaderValue)> + 'a {
         let transport = self.transport_security.as_ref().filter(|_| scheme == Scheme::Https);
         let cors = self.cors.as_ref().and_then(|cors| cors.allows(request.get(ORIGIN)?));
-        let fixed = self.fixed.iter().map(|(name, value)| (name.clone(), value.clone()));
-        transport
-            .map(|value| (STRICT_TRANSPORT_SECURITY, value.clone()))
-            .into_iter()
-            .chain(fixed)
-            .chain(cors.into_iter().flat_map(Cors::headers))
+        let cors = cors.into_iter().flat_map(Cors::headers);
+        let cors = cors.map(|(name, value)| (TitledName::new(name), value));
+        transport.into_iter().chain(&self.fixed).cloned().chain(cors)
     }
 
     /// Whether caches must tell apart by `Origin`, for which `headers` do not provide yet.
@@ -99,7 +97,8 @@ impl SecurityHeaders {
     pub fn complete(&self, answer: &mut LocalResponse, request: &HeaderMap, scheme: Scheme) {
         let has_policy = answer.headers.contains_key(CONTENT_SECURITY_POLICY);
         for (name, value) in self.of(request, scheme) {
-            if !(answer.headers.contains_key(&name) || has_policy && name == X_FRAME_OPTIONS) {
+            let name = name.name();
+            if !(answer.headers.contains_key(name) || has_policy && *name == X_FRAME_OPTIONS) {
                 answer.headers.insert(name, value);
             }
         }
