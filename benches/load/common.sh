@@ -58,6 +58,7 @@ login() {
   [ -n "$authorize" ] || give_up "the demo starts no login"
   callback=$(curl "${page[@]}" -o /dev/null -w '%{redirect_url}' -d "${authorize#*\?}&user=alice" "${authorize%%\?*}")
   curl "${page[@]}" -c "$work/jar" -b "$work/jar" -o /dev/null "$callback"
-  cookie=$(sed 's/^#HttpOnly_//' "$work/jar" | awk 'NF >= 7 { printf "%s%s=%s", sep, $6, $7; sep = "; " }')
+  # What a browser sends a minute later: those of the login are gone by then.
+  cookie=$(sed 's/^#HttpOnly_//' "$work/jar" | awk 'NF == 7 && $6 ~ /_session_/ { print $6 "=" $7 }')
   [ -n "$cookie" ] || give_up "the login gave no cookie"
 }
