@@ -1,15 +1,18 @@
 //! A small OpenID provider: it serves the demo and, with faults scripted from outside, the tests.
 //!
 //! Code flow with PKCE (S256), ID tokens in RS256 or ES256, single-use refresh tokens whose reuse ends the grant,
-//! userinfo, RP-initiated logout, revocation. Passwords do not exist: whoever sees the login page picks a person,
+//! access tokens for machines (client credentials) and as JWT where an `audience` or `resource` is asked for,
+//! userinfo, introspection, RP-initiated logout, revocation. Passwords do not exist: whoever sees the login page picks a person,
 //! which is why it listens on loopback only.
 
+mod access_token;
 mod account;
 mod authorize;
 mod claims;
 mod discovery;
 mod event;
 mod fault;
+mod introspection;
 mod keys;
 mod ledger;
 mod logout;
@@ -80,6 +83,10 @@ pub enum Document {
     Userinfo,
     /// The successful answer of the token endpoint.
     TokenResponse,
+    /// Claims of an access token that is a JWT, before it is signed.
+    AccessToken,
+    /// The answer of the introspection endpoint.
+    Introspection,
 }
 
 /// Changes a document; called for every one that is made.
@@ -163,7 +170,11 @@ impl Shared {
 
     /// Writes the state file, if there is one. A failure is a warning: the demo goes on without memory.
     async fn save(&self) {
-        let made = || state_file::to_json(&locked(&self.keys), &locked(&self.ledger));
+        let made = || {
+            // As everywhere: who needs both locks takes the ledger's first.
+            let ledger = locked(&self.ledger);
+            state_file::to_json(&locked(&self.keys), &ledger)
+        };
         if let Err(error) = self.state_file.write(made).await {
             tracing::warn!(%error, "the demo provider's state is not saved");
         }
@@ -314,7 +325,20 @@ impl Provider {
             claims.insert(name.to_owned(), value);
         }
         claims.extend(target);
-        Ok(locked(&self.shared.keys).sign(&claims, None)?)
+        self.sign("JWT", &claims, None)
+    }
+
+    /// Any claims as a token of type `typ`, for whoever wants to see what becomes of it.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn sign(
+        &self,
+        typ: &str,
+        claims: &Map<String, Value>,
+        forgery: Option<Forgery>,
+    ) -> Result<String, ProviderError> {
+        Ok(locked(&self.shared.keys).sign(typ, claims, forgery)?)
     }
 
     /// Changes every document by `tamper` from now on; none ends it.
@@ -374,6 +398,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route(Endpoint::Token.path(), post(token::token))
         .route(Endpoint::Userinfo.path(), get(account::userinfo).post(account::userinfo))
         .route(Endpoint::Revocation.path(), post(account::revoke))
+        .route(Endpoint::Introspection.path(), post(introspection::introspect))
         .route(Endpoint::EndSession.path(), get(logout::by_query).post(logout::by_form))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), fault::layer))
         .layer(DefaultBodyLimit::max(fault::MOST_BODY))

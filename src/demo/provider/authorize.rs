@@ -11,7 +11,7 @@ use cookie::Cookie;
 use url::Url;
 
 use super::ledger::{Code, Grant, Login};
-use super::{Shared, locked};
+use super::{Shared, access_token, locked};
 use crate::demo::html::{escape, page};
 
 /// The provider's own login cookie. The edge of the demo has another host name, so the two never meet.
@@ -208,6 +208,7 @@ impl Request {
             sid: login.sid.clone(),
             scope: self.get("scope").unwrap_or_default().to_owned(),
             auth_time: login.since,
+            audience: access_token::audience(&self.parameters),
         };
         let code = Code {
             grant,

@@ -56,5 +56,5 @@ pub(super) fn id_token(
     }
     let claims = shared.tampered(Document::IdToken, claims);
     let forgery = *locked(&shared.forgery);
-    locked(&shared.keys).sign(&claims, forgery)
+    locked(&shared.keys).sign("JWT", &claims, forgery)
 }

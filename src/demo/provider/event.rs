@@ -16,9 +16,14 @@ pub enum Event {
         /// Whose session it is.
         user: String,
     },
+    /// A client got an access token for itself.
+    Machine {
+        /// Which one.
+        client: String,
+    },
     /// A grant was refused.
     Refused {
-        /// `authorization_code` or `refresh_token`.
+        /// `authorization_code`, `refresh_token` or `client_credentials`.
         grant_type: String,
         /// Why, in words.
         reason: String,
@@ -42,6 +47,7 @@ impl fmt::Display for Event {
             Self::Refresh { user } => {
                 write!(f, "refresh  {user} got a new access token; the old refresh token is spent")
             }
+            Self::Machine { client } => write!(f, "machine  {client} got an access token for itself"),
             Self::Refused { grant_type, reason } => write!(f, "refused  {grant_type}: {reason}"),
             Self::Logout { user } => write!(f, "logout   {user} logged out at the provider"),
             Self::Revocation { user } => write!(f, "revoked  the refresh token of {user} was handed back"),

@@ -15,6 +15,9 @@ use tokio::sync::Semaphore;
 use super::Shared;
 use super::wire::Line;
 
+/// Grants that the token endpoint knows.
+const GRANT_TYPES: [&str; 3] = ["authorization_code", "refresh_token", "client_credentials"];
+
 /// Largest request body that the provider reads.
 pub(super) const MOST_BODY: usize = 64 * 1024;
 
@@ -35,10 +38,12 @@ pub enum Endpoint {
     EndSession,
     /// `/revoke`
     Revocation,
+    /// `/introspect`
+    Introspection,
 }
 
 impl Endpoint {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Discovery,
         Self::Jwks,
         Self::Authorize,
@@ -46,6 +51,7 @@ impl Endpoint {
         Self::Userinfo,
         Self::EndSession,
         Self::Revocation,
+        Self::Introspection,
     ];
 
     /// Where it is, below the issuer.
@@ -58,6 +64,7 @@ impl Endpoint {
             Self::Userinfo => "/userinfo",
             Self::EndSession => "/logout",
             Self::Revocation => "/revoke",
+            Self::Introspection => "/introspect",
         }
     }
 }
@@ -190,7 +197,7 @@ pub(super) async fn layer(
         Ok(read) => read,
         Err(refusal) => return *refusal,
     };
-    if let Some(grant_type @ ("authorization_code" | "refresh_token")) = grant_type.as_deref() {
+    if let Some(grant_type) = grant_type.as_deref().filter(|grant_type| GRANT_TYPES.contains(grant_type)) {
         shared.count(&format!("grant:{grant_type}"));
     }
     let Some(fault) = shared.take_fault(&path, grant_type.as_deref()) else {

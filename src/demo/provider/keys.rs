@@ -5,16 +5,16 @@
 
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
 };
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Map, Value, json};
 
 use super::options::Signing;
@@ -45,6 +45,8 @@ pub enum Forgery {
     UnknownKey,
     /// `alg: none` and an empty signature.
     NoSignature,
+    /// `alg: HS256`, the published key in PEM taken for the secret (RFC 8725 section 2.1).
+    PublicKeyAsSecret,
 }
 
 /// A random value of 256 bits as text: codes, tokens, session ids.
@@ -142,8 +144,8 @@ impl SigningKey {
     }
 
     /// Signs `claims`, under `kid` where that is not the key's own id.
-    fn sign_as(&self, kid: &str, claims: &Map<String, Value>) -> Result<String, CryptoError> {
-        let header = json!({ "alg": self.algorithm(), "kid": kid, "typ": "JWT" });
+    fn sign_as(&self, kid: &str, typ: &str, claims: &Map<String, Value>) -> Result<String, CryptoError> {
+        let header = json!({ "alg": self.algorithm(), "kid": kid, "typ": typ });
         let input = signing_input(&header, claims);
         let random = SystemRandom::new();
         let signature = match &self.secret {
@@ -155,6 +157,32 @@ impl SigningKey {
             Secret::Ec(key) => BASE64.encode(key.sign(&random, input.as_bytes())?),
         };
         Ok(format!("{input}.{signature}"))
+    }
+
+    /// What whoever verifies with this key, but believes the header's `alg`, would accept.
+    fn confuse(&self, typ: &str, claims: &Map<String, Value>) -> Result<String, CryptoError> {
+        let header = json!({ "alg": "HS256", "kid": self.id, "typ": typ });
+        let input = signing_input(&header, claims);
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, self.public_pem()?.as_bytes());
+        Ok(format!("{input}.{}", BASE64.encode(hmac::sign(&secret, input.as_bytes()))))
+    }
+
+    fn public_pem(&self) -> Result<String, CryptoError> {
+        let der = match &self.secret {
+            Secret::Rsa(key) => AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key())?,
+            Secret::Ec(key) => AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key())?,
+        };
+        let text = STANDARD.encode(der.as_ref());
+        let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let (line, behind) = rest.split_at_checked(64).unwrap_or((rest, ""));
+            pem.push_str(line);
+            pem.push('\n');
+            rest = behind;
+        }
+        pem.push_str("-----END PUBLIC KEY-----\n");
+        Ok(pem)
     }
 
     /// The claims of `token` if this key signed it; times are not looked at.
@@ -205,22 +233,27 @@ impl KeyRing {
         json!({ "keys": keys })
     }
 
+    /// Signs `claims` as a token of type `typ`, or makes the forgery that is asked for.
     pub(super) fn sign(
         &self,
+        typ: &str,
         claims: &Map<String, Value>,
         forgery: Option<Forgery>,
     ) -> Result<String, CryptoError> {
         match forgery {
-            None => self.active.sign_as(&self.active.id, claims),
-            Some(Forgery::WrongKey) => SigningKey::generate(self.signing)?.sign_as(&self.active.id, claims),
+            None => self.active.sign_as(&self.active.id, typ, claims),
+            Some(Forgery::WrongKey) => {
+                SigningKey::generate(self.signing)?.sign_as(&self.active.id, typ, claims)
+            }
             Some(Forgery::UnknownKey) => {
                 let key = SigningKey::generate(self.signing)?;
-                key.sign_as(&key.id, claims)
+                key.sign_as(&key.id, typ, claims)
             }
             Some(Forgery::NoSignature) => {
-                let header = json!({ "alg": "none", "typ": "JWT" });
+                let header = json!({ "alg": "none", "typ": typ });
                 Ok(format!("{}.", signing_input(&header, claims)))
             }
+            Some(Forgery::PublicKeyAsSecret) => self.active.confuse(typ, claims),
         }
     }
 
@@ -258,17 +291,35 @@ mod tests {
             (Signing::Es256, jsonwebtoken::Algorithm::ES256),
         ] {
             let ring = KeyRing::generate(signing).unwrap();
-            let token = ring.sign(&claims(), None).unwrap();
+            let token = ring.sign("JWT", &claims(), None).unwrap();
             assert!(verify(&token, &ring.jwks(), algorithm), "{signing:?}");
-            let forged = ring.sign(&claims(), Some(Forgery::WrongKey)).unwrap();
+            let forged = ring.sign("JWT", &claims(), Some(Forgery::WrongKey)).unwrap();
             assert!(!verify(&forged, &ring.jwks(), algorithm), "{signing:?}");
         }
+    }
+
+    /// Against a verifier that lets the token choose the algorithm, so that a refusal elsewhere means something.
+    #[test]
+    fn the_confusion_of_algorithms_is_a_real_one() {
+        for signing in [Signing::Rs256, Signing::Es256] {
+            let ring = KeyRing::generate(signing).unwrap();
+            let token = ring.sign("JWT", &claims(), Some(Forgery::PublicKeyAsSecret)).unwrap();
+            let pem = ring.active.public_pem().unwrap();
+            let key = jsonwebtoken::DecodingKey::from_secret(pem.as_bytes());
+            let rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+            assert!(jsonwebtoken::decode::<Value>(&token, &key, &rules).is_ok(), "{signing:?}");
+        }
+        let ring = KeyRing::generate(Signing::Rs256).unwrap();
+        let key = jsonwebtoken::DecodingKey::from_rsa_pem(ring.active.public_pem().unwrap().as_bytes());
+        let rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
+        let token = ring.sign("JWT", &claims(), None).unwrap();
+        assert!(jsonwebtoken::decode::<Value>(&token, &key.unwrap(), &rules).is_ok());
     }
 
     #[test]
     fn a_ring_opens_what_its_published_keys_signed() {
         let mut ring = KeyRing::generate(Signing::Es256).unwrap();
-        let token = ring.sign(&claims(), None).unwrap();
+        let token = ring.sign("JWT", &claims(), None).unwrap();
         ring.rotate(true).unwrap();
         assert_eq!(ring.open(&token), Some(claims()));
         ring.rotate(false).unwrap();
@@ -282,7 +333,7 @@ mod tests {
             let (id, pkcs8) = key.to_stored().unwrap();
             let read = SigningKey::from_stored(&id, signing, &pkcs8).unwrap();
             assert_eq!(read.jwk(), key.jwk());
-            let token = read.sign_as(&id, &claims()).unwrap();
+            let token = read.sign_as(&id, "JWT", &claims()).unwrap();
             assert_eq!(key.open(&token), Some(claims()));
         }
     }

@@ -78,10 +78,22 @@ pub(super) struct Login {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Grant {
     pub(super) client: String,
+    /// The client itself, where it acts for nobody.
     pub(super) user: String,
+    /// Empty where nobody is logged in.
     pub(super) sid: String,
     pub(super) scope: String,
     pub(super) auth_time: Millis,
+    /// Whom access tokens are for; they are JWTs then.
+    #[serde(default)]
+    pub(super) audience: Option<String>,
+}
+
+impl Grant {
+    /// Whether a client acts for itself and not for a person.
+    pub(super) fn is_machine(&self) -> bool {
+        self.sid.is_empty()
+    }
 }
 
 /// An authorization code and what it is bound to.
@@ -226,10 +238,24 @@ impl Ledger {
         }
     }
 
-    /// New tokens for a grant that [`Self::redeem`] or [`Self::refresh`] has just returned.
-    pub(super) fn issue_tokens(&mut self, grant: &str, lives: Lives, now: Millis) -> Result<Tokens, Refusal> {
+    /// Remembers a grant that needs no code; returns its id.
+    pub(super) fn open(&mut self, grant: Grant, now: Millis) -> Result<String, Refusal> {
+        self.make_room(now)?;
+        let id = keys::random_text()?;
+        self.grants.insert(id.clone(), grant);
+        Ok(id)
+    }
+
+    /// New tokens for a grant that [`Self::redeem`], [`Self::refresh`] or [`Self::open`] has just returned; `access`
+    /// is the access token.
+    pub(super) fn issue_tokens(
+        &mut self,
+        grant: &str,
+        access: String,
+        lives: Lives,
+        now: Millis,
+    ) -> Result<Tokens, Refusal> {
         let token = |life| Token { grant: grant.to_owned(), expires: after(now, life), spent: false };
-        let access = keys::random_text()?;
         self.access.insert(access.clone(), token(lives.access));
         let refresh = match lives.refresh {
             Some(life) => {
@@ -248,8 +274,13 @@ impl Ledger {
 
     /// The grant of a living access token.
     pub(super) fn by_access_token(&self, value: &str, now: Millis) -> Option<&Grant> {
+        self.living_access_token(value, now).map(|(grant, _)| grant)
+    }
+
+    /// The grant of a living access token, and when that token ends.
+    pub(super) fn living_access_token(&self, value: &str, now: Millis) -> Option<(&Grant, Millis)> {
         let token = self.access.get(value).filter(|token| token.expires > now)?;
-        self.grants.get(&token.grant)
+        Some((self.grants.get(&token.grant)?, token.expires))
     }
 
     /// Takes a token of `client` back (RFC 7009): a refresh token ends its grant, an access token only itself.

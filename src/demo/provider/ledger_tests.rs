@@ -14,6 +14,7 @@ fn ledger_with_code() -> (Ledger, String) {
         sid: login.sid,
         scope: "openid".to_owned(),
         auth_time: 1000,
+        audience: None,
     };
     let code = Code {
         grant,
@@ -29,10 +30,14 @@ fn shown(code: &str) -> Redemption<'_> {
     Redemption { code, client: "app", redirect_uri: "http://app/cb", verifier: VERIFIER }
 }
 
+fn issue(ledger: &mut Ledger, grant: &str, now: Millis) -> Tokens {
+    ledger.issue_tokens(grant, keys::random_text().unwrap(), LIVES, now).unwrap()
+}
+
 fn ledger_with_tokens() -> (Ledger, Tokens) {
     let (mut ledger, code) = ledger_with_code();
     let (grant, _) = ledger.redeem(&shown(&code), 2000).unwrap();
-    let tokens = ledger.issue_tokens(&grant, LIVES, 2000).unwrap();
+    let tokens = issue(&mut ledger, &grant, 2000);
     (ledger, tokens)
 }
 
@@ -41,7 +46,7 @@ fn a_code_is_good_once_and_its_second_use_voids_the_tokens() {
     let (mut ledger, code) = ledger_with_code();
     let (grant, nonce) = ledger.redeem(&shown(&code), 2000).unwrap();
     assert_eq!(nonce.as_deref(), Some("n"));
-    let tokens = ledger.issue_tokens(&grant, LIVES, 2000).unwrap();
+    let tokens = issue(&mut ledger, &grant, 2000);
     assert!(ledger.by_access_token(&tokens.access, 2001).is_some());
     assert!(matches!(ledger.redeem(&shown(&code), 2002), Err(Refusal::SpentCode)));
     assert!(ledger.by_access_token(&tokens.access, 2003).is_none());
@@ -67,7 +72,7 @@ fn a_second_use_of_a_refresh_token_ends_the_family() {
     let (mut ledger, tokens) = ledger_with_tokens();
     let old = tokens.refresh.unwrap();
     let grant = ledger.refresh(&old, "app", Rotation::Strict, 3000).unwrap();
-    let new = ledger.issue_tokens(&grant, LIVES, 3000).unwrap().refresh.unwrap();
+    let new = issue(&mut ledger, &grant, 3000).refresh.unwrap();
     let again = ledger.refresh(&old, "app", Rotation::Strict, 3001);
     assert!(matches!(again, Err(Refusal::SpentRefreshEndsGrant)));
     let winner = ledger.refresh(&new, "app", Rotation::Strict, 3002);
@@ -79,7 +84,7 @@ fn lenient_rotation_spares_the_winner() {
     let (mut ledger, tokens) = ledger_with_tokens();
     let old = tokens.refresh.unwrap();
     let grant = ledger.refresh(&old, "app", Rotation::Lenient, 3000).unwrap();
-    let new = ledger.issue_tokens(&grant, LIVES, 3000).unwrap().refresh.unwrap();
+    let new = issue(&mut ledger, &grant, 3000).refresh.unwrap();
     let again = ledger.refresh(&old, "app", Rotation::Lenient, 3001);
     assert!(matches!(again, Err(Refusal::SpentRefresh)));
     assert!(ledger.refresh(&new, "app", Rotation::Lenient, 3002).is_ok());

@@ -340,3 +340,78 @@ async fn it_listens_on_loopback_only() {
     let options = ProviderOptions { listen: SocketAddr::from(([0, 0, 0, 0], 0)), ..options() };
     assert!(matches!(Provider::start(options).await, Err(ProviderError::NotLoopback(_))));
 }
+
+impl App {
+    async fn introspect(&self, token: &Value) -> Value {
+        let form = [("token", token.as_str().unwrap())];
+        let request = self.http.post(self.at(Endpoint::Introspection)).form(&form);
+        let response = request.basic_auth("app", Some("s%3Ae%2Bc+r%25t")).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.json().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_machine_gets_a_token_for_itself_and_no_more() {
+    let app = App::start(options()).await;
+    let ask = |more| {
+        let form = [("grant_type", "client_credentials"), ("scope", "read"), more];
+        let app = &app;
+        async move { app.token(&form).await.1 }
+    };
+    let opaque = ask(("audience", "")).await;
+    assert!(opaque.get("refresh_token").is_none() && opaque.get("id_token").is_none(), "{opaque}");
+    let answer = app.introspect(&opaque["access_token"]).await;
+    assert_eq!(
+        (&answer["active"], &answer["sub"], &answer["scope"]),
+        (&json!(true), &json!("app"), &json!("read"))
+    );
+    assert!(answer.get("aud").is_none());
+    assert_eq!(app.userinfo(&opaque["access_token"]).await.status(), 401);
+
+    for more in [("audience", "https://api"), ("resource", "https://api")] {
+        let signed = ask(more).await;
+        let token = signed["access_token"].as_str().unwrap();
+        assert_eq!(jsonwebtoken::decode_header(token).unwrap().typ.as_deref(), Some("at+jwt"));
+        let claims = locked(&app.provider.shared.keys).open(token).unwrap();
+        assert_eq!(
+            (&claims["aud"], &claims["sub"], &claims["client_id"]),
+            (&json!("https://api"), &json!("app"), &json!("app"))
+        );
+        assert!(["iss", "exp", "iat", "jti"].iter().all(|name| claims.contains_key(*name)), "{claims:?}");
+        assert_eq!(app.introspect(&signed["access_token"]).await["aud"], "https://api");
+    }
+    assert_eq!(app.provider.counters().get("grant:client_credentials:ok"), 3);
+}
+
+#[tokio::test]
+async fn a_person_who_logs_in_for_an_audience_gets_a_token_for_it() {
+    let app = App::start(options()).await;
+    let (callback, _) = app.pick(&[("user", "alice"), ("audience", "https://api")]).await;
+    let (_, tokens) = app.exchange(&callback["code"]).await;
+    let token = tokens["access_token"].as_str().unwrap();
+    let claims = locked(&app.provider.shared.keys).open(token).unwrap();
+    assert_eq!((&claims["sub"], &claims["groups"]), (&json!("alice"), &json!(["dev/backend", "ops"])));
+    assert_eq!(app.claims(&tokens)["at_hash"], json!(keys::half_sha256_text(token)));
+    assert_eq!(app.userinfo(&tokens["access_token"]).await.status(), 200);
+    let (_, renewed) = app.refresh(&tokens["refresh_token"]).await;
+    assert_ne!(renewed["access_token"], tokens["access_token"]);
+    assert!(renewed["access_token"].as_str().unwrap().starts_with("eyJ"));
+}
+
+#[tokio::test]
+async fn introspection_tells_the_truth_to_clients_only() {
+    let app = App::start(options()).await;
+    let tokens = app.log_in("alice").await;
+    let answer = app.introspect(&tokens["access_token"]).await;
+    assert_eq!(
+        (&answer["active"], &answer["sub"], &answer["email"]),
+        (&json!(true), &json!("alice"), &json!("alice@example.test"))
+    );
+    app.provider.expire_access_tokens();
+    assert_eq!(app.introspect(&tokens["access_token"]).await, json!({ "active": false }));
+    assert_eq!(app.introspect(&json!("never issued")).await, json!({ "active": false }));
+    let form = [("token", tokens["access_token"].as_str().unwrap())];
+    let response = app.http.post(app.at(Endpoint::Introspection)).form(&form).send().await.unwrap();
+    assert_eq!(response.status(), 401);
+}

@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749 sections 3.2, 4.1.3 and 6; RFC 7636 section 4.5).
+//! The token endpoint (RFC 6749 sections 3.2, 4.1.3, 4.4 and 6; RFC 7636 section 4.5).
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::authorize::{Parameters, parameters};
-use super::ledger::{Grant, Lives, Redemption, Refusal, Tokens};
-use super::{Client, Document, Event, Quirks, Rotation, Shared, claims, locked};
+use super::ledger::{Grant, Ledger, Lives, Millis, Redemption, Refusal, Tokens};
+use super::{Client, Document, Event, Quirks, Rotation, Shared, access_token, claims, locked};
 
 /// An error answer of RFC 6749 section 5.2.
 pub(super) struct OAuthError {
@@ -110,6 +110,7 @@ pub(super) async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap,
         Ok(request) => match request.get("grant_type") {
             Ok("authorization_code") => ("authorization_code", exchange_code(&shared, &request)),
             Ok("refresh_token") => ("refresh_token", refresh(&shared, &request)),
+            Ok("client_credentials") => ("client_credentials", client_credentials(&shared, &request)),
             Ok(_) => ("other", Err(OAuthError::new("unsupported_grant_type", "not supported"))),
             Err(error) => ("other", Err(error)),
         },
@@ -145,8 +146,8 @@ fn exchange_code(shared: &Shared, request: &Authenticated) -> Result<Map<String,
     let (grant, nonce, tokens) = {
         let mut ledger = locked(&shared.ledger);
         let (id, nonce) = ledger.redeem(&shown, now)?;
-        let tokens = ledger.issue_tokens(&id, lives(shared, shared.quirks()), now)?;
-        (ledger.grant(&id).cloned().ok_or(Refusal::UnknownCode)?, nonce, tokens)
+        let (grant, tokens) = issue(shared, &mut ledger, &id, lives(shared, shared.quirks()), now)?;
+        (grant, nonce, tokens)
     };
     let id_token =
         claims::id_token(shared, &grant, nonce.as_deref(), &tokens.access, now).map_err(Refusal::from)?;
@@ -161,8 +162,7 @@ fn refresh(shared: &Shared, request: &Authenticated) -> Result<Map<String, Value
         let mut ledger = locked(&shared.ledger);
         let id = ledger.refresh(old, &request.client.id, rotation, now)?;
         let rotated = Quirks { no_refresh_token: rotation == Rotation::Off, ..quirks };
-        let tokens = ledger.issue_tokens(&id, lives(shared, rotated), now)?;
-        (ledger.grant(&id).cloned().ok_or(Refusal::UnknownRefresh)?, tokens)
+        issue(shared, &mut ledger, &id, lives(shared, rotated), now)?
     };
     let id_token = if quirks.no_id_token_on_refresh {
         None
@@ -171,6 +171,42 @@ fn refresh(shared: &Shared, request: &Authenticated) -> Result<Map<String, Value
     };
     shared.emit(&Event::Refresh { user: grant.user.clone() });
     Ok(members(shared, &grant, tokens, id_token))
+}
+
+/// The client for itself: no person, no ID token, no refresh token.
+fn client_credentials(shared: &Shared, request: &Authenticated) -> Result<Map<String, Value>, OAuthError> {
+    let now = shared.now();
+    let client = request.client.id.clone();
+    let grant = Grant {
+        user: client.clone(),
+        client: client.clone(),
+        sid: String::new(),
+        scope: request.form.get("scope").cloned().unwrap_or_default(),
+        auth_time: now,
+        audience: access_token::audience(&request.form),
+    };
+    let (grant, tokens) = {
+        let mut ledger = locked(&shared.ledger);
+        let id = ledger.open(grant, now)?;
+        issue(shared, &mut ledger, &id, Lives { access: shared.access_life(), refresh: None }, now)?
+    };
+    shared.emit(&Event::Machine { client });
+    Ok(members(shared, &grant, tokens, None))
+}
+
+/// New tokens for a grant that the ledger has just returned. It stays locked, so that nothing ends the grant before it
+/// has tokens.
+fn issue(
+    shared: &Shared,
+    ledger: &mut Ledger,
+    id: &str,
+    lives: Lives,
+    now: Millis,
+) -> Result<(Grant, Tokens), OAuthError> {
+    let grant = ledger.grant(id).cloned().ok_or(Refusal::UnknownCode)?;
+    let access = access_token::make(shared, &grant, now).map_err(Refusal::from)?;
+    let tokens = ledger.issue_tokens(id, access, lives, now)?;
+    Ok((grant, tokens))
 }
 
 fn lives(shared: &Shared, quirks: Quirks) -> Lives {
