@@ -14,6 +14,8 @@ mod forwarding;
 mod h2spec;
 mod harness_check;
 mod layers;
+mod oidc_bearer;
+mod oidc_bearer_options;
 mod oidc_login;
 mod oidc_logout;
 mod oidc_refresh;
