@@ -19,6 +19,9 @@ const SEED: usize = 32;
 /// Characters of the state that name the attempt's cookie; the others are its secret.
 pub(super) const NAME: usize = 8;
 
+/// The largest count of restarts that fits beside the flags.
+const MOST_COUNTED: u8 = 63;
+
 /// A login attempt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -27,6 +30,10 @@ pub struct Attempt {
     started: u64,
     /// Whether `offline_access` is left out, because the provider has refused it.
     plain: bool,
+    /// Whether it has led to a session: all that is left of it is where that was.
+    spent: bool,
+    /// How many attempts before it expired, for the same target.
+    restarts: u8,
     /// Where the browser goes afterwards.
     target: String,
     /// What was asked of the login.
@@ -41,7 +48,15 @@ impl Attempt {
     pub fn new(target: String, now: SystemTime) -> Result<Self, SealError> {
         let mut seed = [0; SEED];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| SealError)?;
-        Ok(Self { seed, started: seconds(now), plain: false, target, step_up: None })
+        Ok(Self {
+            seed,
+            started: seconds(now),
+            plain: false,
+            spent: false,
+            restarts: 0,
+            target,
+            step_up: None,
+        })
     }
 
     /// `state` of the authorization request: 192 bits.
@@ -78,6 +93,26 @@ impl Attempt {
     /// Whether it asks for no `offline_access` even where that is on offer.
     pub fn is_plain(&self) -> bool {
         self.plain
+    }
+
+    /// What stays of an attempt that has led to a session.
+    pub fn into_spent(self) -> Self {
+        Self { spent: true, ..self }
+    }
+
+    /// Whether it has led to a session. It never does so again.
+    pub fn is_spent(&self) -> bool {
+        self.spent
+    }
+
+    /// The same attempt, in place of `expired`.
+    pub fn instead_of(self, expired: &Self) -> Self {
+        Self { plain: expired.plain, restarts: expired.restarts.saturating_add(1), ..self }
+    }
+
+    /// How many attempts before it expired.
+    pub fn restarts(&self) -> u8 {
+        self.restarts
     }
 
     /// The same attempt, asking for a strong or recent login.
@@ -120,7 +155,7 @@ impl Attempt {
         let mut plain = Vec::with_capacity(SEED + 8 + 1 + self.target.len());
         plain.extend_from_slice(&self.seed);
         plain.extend_from_slice(&self.started.to_be_bytes());
-        plain.push(u8::from(self.plain));
+        plain.push(u8::from(self.plain) | u8::from(self.spent) << 1 | self.restarts.min(MOST_COUNTED) << 2);
         plain.extend_from_slice(self.target.as_bytes());
         if let Some(step_up) = &self.step_up {
             // No target holds a NUL.
@@ -135,12 +170,13 @@ impl Attempt {
         let plain = seal.open(value, cookie_name)?;
         let (seed, rest) = plain.split_first_chunk::<SEED>()?;
         let (started, rest) = rest.split_first_chunk::<8>()?;
-        let (plain, rest) = rest.split_first()?;
+        let (flags, rest) = rest.split_first()?;
         let rest = std::str::from_utf8(rest).ok()?;
         let (target, step_up) = rest.split_once('\0').map_or((rest, None), |(t, s)| (t, Some(s)));
         let step_up = step_up.map(|text| StepUp::from_text(text).ok_or(())).transpose().ok()?;
         let (started, target) = (u64::from_be_bytes(*started), target.to_owned());
-        Some(Self { seed: *seed, started, plain: *plain != 0, target, step_up })
+        let (plain, spent, restarts) = (flags & 1 != 0, flags & 2 != 0, flags >> 2);
+        Some(Self { seed: *seed, started, plain, spent, restarts, target, step_up })
     }
 
     fn derive(&self, purpose: &[u8], bytes: usize) -> String {
@@ -178,6 +214,10 @@ mod tests {
         let value = attempt.seal(&seal, "name").unwrap();
         assert_eq!(Attempt::open(&seal, "name", &value), Some(attempt.clone()));
         assert_eq!(Attempt::open(&seal, "other", &value), None);
+        let second = Attempt::new("/a".into(), at(1_000)).unwrap().instead_of(&attempt).into_spent();
+        assert!(second.is_spent() && second.is_plain() && second.restarts() == 1);
+        let sealed = second.seal(&seal, "name").unwrap();
+        assert_eq!(Attempt::open(&seal, "name", &sealed), Some(second));
         let strong = attempt.clone().with_step_up(StepUp::new(vec!["mfa".into()], None));
         let sealed = strong.seal(&seal, "name").unwrap();
         assert_eq!(Attempt::open(&seal, "name", &sealed), Some(strong));

@@ -17,6 +17,7 @@ use super::gate::Denial;
 use super::login::adds_offline_access;
 use super::metadata::Metadata;
 use super::policy::Policy;
+use super::request_kind::RequestKind;
 use super::session::{Lookup, SessionRecord};
 use super::token_endpoint::{self, Tokens};
 use super::{AuditEvent, RequestParts, page};
@@ -27,6 +28,9 @@ const MAX_QUERY: usize = 16 * 1024;
 
 /// Longest text of the provider that is shown.
 const MAX_SHOWN: usize = 200;
+
+/// How often a login that took too long starts over by itself.
+const MOST_RESTARTS: u8 = 3;
 
 /// Claims that only matter while a token is validated.
 const SPENT: &[&str] = &["nonce", "at_hash", "c_hash", "s_hash", "jti"];
@@ -141,9 +145,12 @@ impl Policy {
             None => return Err(Cause::NoAttempt),
         };
         progress.attempt = Some(attempt.clone());
+        if attempt.is_spent() {
+            return self.second_use(request, attempt.target(), now).await;
+        }
         if attempt.is_over(now, self.core.settings.login_max_age) {
             progress.spent_cookie = Some(cookie);
-            return Err(Cause::AttemptExpired);
+            return self.too_late(request, &query, &attempt, now).await;
         }
         let metadata = self.core.provider.metadata().ok_or(Cause::Unavailable)?;
         self.rate.admit(request.client, now).map_err(Cause::TooMany)?;
@@ -166,7 +173,7 @@ impl Policy {
         attempt.has_state(state).then_some((name, attempt))
     }
 
-    /// An answer that comes again, as by the back button: with a session it leads where it did.
+    /// An answer that comes again, as by the back button or a double click: with a session it leads where it did.
     async fn second_use(
         &self,
         request: &RequestParts<'_>,
@@ -177,6 +184,26 @@ impl Policy {
             Lookup::Live(_) => page::redirect(target).ok_or(Cause::Internal("the target is no header value")),
             _ => Err(Cause::AlreadyUsed),
         }
+    }
+
+    /// An answer to an attempt that has expired: the login starts over, goes where it was going, and does so a few
+    /// times only. The code is not used.
+    async fn too_late(
+        &self,
+        request: &RequestParts<'_>,
+        query: &CallbackQuery,
+        attempt: &Attempt,
+        now: SystemTime,
+    ) -> Result<LocalResponse, Cause> {
+        if let Lookup::Live(_) = self.find_session(request, now).await {
+            return self.second_use(request, attempt.target(), now).await;
+        }
+        let navigates = RequestKind::of(request.method, request.headers) == RequestKind::Navigation;
+        if !navigates || query.error.is_some() || attempt.restarts() >= MOST_RESTARTS {
+            return Err(Cause::AttemptExpired);
+        }
+        self.core.events.callback_failed(&self.core.name, Cause::AttemptExpired.label());
+        self.login_again(request, attempt, now).await
     }
 
     async fn exchange(
@@ -275,7 +302,7 @@ impl Policy {
         };
         let cookies = [
             self.set_cookie(request, self.cookies.session_name(https), &id.to_text(), age),
-            self.clear_cookie(request, cookie),
+            self.keep_target(request, cookie, attempt),
             self.count_round(request, now),
         ];
         for cookie in cookies.into_iter().flatten() {

@@ -14,6 +14,7 @@ mod login;
 mod logout;
 mod profiles;
 mod provider;
+mod repeated;
 mod session;
 mod token_attacks;
 

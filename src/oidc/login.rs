@@ -25,6 +25,12 @@ const MOST_ATTEMPTS: usize = 8;
 /// Bytes of all attempts' cookies together, which leaves room for the session's below 4 KB.
 const MOST_BYTES: usize = 3_700;
 
+/// How much longer the browser keeps an attempt than it is good: whoever comes too late starts over where they were.
+const LATE_TIME: Duration = Duration::from_secs(3_600);
+
+/// How long the browser remembers where a login led.
+const SPENT_TIME: Duration = Duration::from_secs(300);
+
 /// This many logins within [`ROUND_TIME`] seconds, and still logged out: that is a loop.
 const MOST_ROUNDS: u32 = 10;
 const ROUND_TIME: u64 = 60;
@@ -101,6 +107,47 @@ impl Policy {
         Ok(response)
     }
 
+    /// Another login in place of one that took too long.
+    pub(super) async fn login_again(
+        &self,
+        request: &RequestParts<'_>,
+        expired: &Attempt,
+        now: SystemTime,
+    ) -> Result<LocalResponse, Cause> {
+        self.rate.admit(request.client, now).map_err(Cause::TooMany)?;
+        let metadata = self.core.provider.metadata_within(PATIENCE).await.ok_or(Cause::Unavailable)?;
+        let attempt = new_attempt(expired.target().to_owned(), now)?.instead_of(expired);
+        let response = self.send_to_provider(request, &metadata, attempt, now).await?;
+        self.core.events.login_started(&self.core.name);
+        Ok(response)
+    }
+
+    /// The cookie that stays of an attempt which has led to a session: a browser that repeats the callback is sent
+    /// where it went the first time. It is no longer than the attempt's was.
+    pub(super) fn keep_target(
+        &self,
+        request: &RequestParts<'_>,
+        name: &str,
+        attempt: &Attempt,
+    ) -> Option<HeaderValue> {
+        let spent = attempt.clone().with_step_up(None).into_spent();
+        match spent.seal(&self.attempts, name) {
+            Ok(value) => self.set_cookie(request, name, &value, SPENT_TIME),
+            Err(_) => self.clear_cookie(request, name),
+        }
+    }
+
+    /// The cookies of attempts that have led to a session.
+    pub(super) fn spent_attempts(&self, request: &RequestParts<'_>) -> Vec<String> {
+        let https = self.is_https(request);
+        let spent = |(id, value): (&str, &str)| {
+            let name = self.cookies.login_name(https, id);
+            Attempt::open(&self.attempts, &name, value).filter(Attempt::is_spent).map(|_| name)
+        };
+        let logins = self.cookies.logins(request.headers, https);
+        logins.filter(|(id, _)| id.len() == attempt::NAME).take(MOST_ATTEMPTS).filter_map(spent).collect()
+    }
+
     /// Sends the request ahead; the browser carries a reference to it.
     async fn push(&self, metadata: &Metadata, location: &url::Url) -> Result<url::Url, Cause> {
         let provider = &self.core.provider;
@@ -147,7 +194,9 @@ impl Policy {
         {
             let name = self.cookies.login_name(https, id);
             match Attempt::open(&self.attempts, &name, value) {
-                Some(attempt) if !attempt.is_over(now, self.core.settings.login_max_age) => {
+                Some(attempt)
+                    if !attempt.is_spent() && !attempt.is_over(now, self.core.settings.login_max_age) =>
+                {
                     let bytes = name.len() + value.len() + 3;
                     live.push((attempt.started(), name, bytes));
                 }
@@ -176,7 +225,8 @@ impl Policy {
             cookies.extend(self.clear_cookie(request, &oldest));
             total -= bytes;
         }
-        cookies.extend(self.set_cookie(request, &name, &value, self.core.settings.login_max_age));
+        let age = self.core.settings.login_max_age.saturating_add(LATE_TIME);
+        cookies.extend(self.set_cookie(request, &name, &value, age));
         Ok((attempt, cookies))
     }
 

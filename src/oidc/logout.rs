@@ -114,7 +114,8 @@ impl Policy {
                 .then(|| self.set_cookie(request, &self.logout_name(request), &state, RETURN_TIME))
                 .flatten(),
         ];
-        for cookie in cookies.into_iter().flatten() {
+        let spent = self.spent_attempts(request).into_iter().map(|name| self.clear_cookie(request, &name));
+        for cookie in cookies.into_iter().chain(spent).flatten() {
             response = response.with_header(SET_COOKIE, cookie);
         }
         response

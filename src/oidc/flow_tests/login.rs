@@ -170,7 +170,7 @@ async fn https_outside_makes_host_cookies() {
     assert_eq!(parameters(&outcome.location())["redirect_uri"], "https://app.example.com/cb");
     let cookie = &outcome.set_cookies[0];
     assert!(cookie.starts_with("__Host-_oidc_raczylo_login_"), "{cookie}");
-    assert!(cookie.ends_with("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
+    assert!(cookie.ends_with("; Path=/; Max-Age=4200; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
 }
 
 #[tokio::test]
