@@ -333,6 +333,9 @@ mod tests {
             ("{{ get .Claims \"custom.x\" }}", Some("dotted")),
             ("{{ get .Claims \"picture\" | default \"guest\" }}", Some("guest")),
             ("{{ .Claims.name | default `none` }}", Some("none")),
+            ("{{ \"email\" | get .Claims }}", Some("a@x")),
+            ("{{ `picture` | get .Claims | default `guest` }}", Some("guest")),
+            ("{{ (\"custom.x\" | get .Claims) }}", Some("dotted")),
             ("{{ default \"guest\" .Claims.email }}", Some("a@x")),
             ("{{ default \"g\" (get .Claims \"role\") }}", Some("g")),
             ("{{.Claims.realm_access.roles}}", Some("r")),
@@ -368,6 +371,13 @@ mod tests {
             ("{{{{.Claims.email}}}}", 2),
             ("a\r\nb", 1),
             ("{{define \"x\"}}{{end}}", 2),
+            ("{{ .Claims.email | get .Claims \"name\" }}", 19),
+            ("{{ \"email\" | get .Claims \"name\" }}", 13),
+            ("{{ .Claims.email | get .Claims }}", 19),
+            ("{{ \"secret\" | get .Claims }}", 14),
+            ("{{ \"email\" | get }}", 13),
+            ("{{ \"email\" | get .IdToken }}", 13),
+            ("{{ get .Claims \"name\" \"email\" }}", 3),
         ];
         for (template, offset) in cases {
             let error = Template::compile(template, &[]).expect_err(template);

@@ -298,7 +298,7 @@ impl<'a> Parser<'a> {
         };
         let arguments = tokens.get(1..).unwrap_or_default();
         match word.as_str() {
-            "get" => self.get(first.offset, arguments),
+            "get" => self.get(first.offset, arguments, piped),
             "default" => {
                 let (fallback, rest) = self.operand_of(first.offset, arguments)?;
                 let (value, rest) = match piped {
@@ -317,13 +317,19 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn get(&self, offset: usize, arguments: &[Token]) -> Result<Expr, TemplateError> {
-        match arguments {
-            [Token { kind: Kind::Field(map), .. }, Token { offset, kind: Kind::Literal(name) }]
-                if map == ".Claims" =>
-            {
-                self.check_claim(*offset, name, name.split('.').next().unwrap_or_default())?;
-                Ok(Expr::Named(name.clone()))
+    /// `get .Claims "name"`. As with any function, what is piped in is the last argument: `"name" | get .Claims`.
+    fn get(&self, offset: usize, arguments: &[Token], piped: Option<Expr>) -> Result<Expr, TemplateError> {
+        let (map, rest) = arguments.split_first().unzip();
+        let name = match (rest, piped) {
+            (Some([Token { offset, kind: Kind::Literal(name) }]), None) => Some((*offset, name.clone())),
+            (Some([]), Some(Expr::Literal(name))) => Some((offset, name)),
+            (_, Some(_)) => return fail(offset, "only the name of a claim can be piped into `get .Claims`"),
+            _ => None,
+        };
+        match (map.map(|map| &map.kind), name) {
+            (Some(Kind::Field(map)), Some((offset, name))) if map == ".Claims" => {
+                self.check_claim(offset, &name, name.split('.').next().unwrap_or_default())?;
+                Ok(Expr::Named(name))
             }
             _ => fail(offset, "`get` is written as: get .Claims \"name\""),
         }
