@@ -73,9 +73,9 @@ schema! {
         "resource" => resource: Option<String>,
         /// Refuse sessions whose JWT access token has another audience.
         "strictAudienceValidation" => strict_audience_validation: bool = false,
-        /// PKCE (plugin); always on.
+        /// PKCE (plugin): always on; written, no login at a provider without it.
         "enablePKCE" => enable_pkce: Option<bool>,
-        /// PKCE (native); always on.
+        /// PKCE (native): always on; written, no login at a provider without it.
         "pkce" => pkce: Option<bool>,
         /// Whether claims are fetched from userinfo: auto, always or never.
         "userInfo" => user_info: Option<String>,

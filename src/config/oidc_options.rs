@@ -110,7 +110,7 @@ pub const OPTIONS: &[PluginOption] = &[
     changed("roleClaimName", NESTED),
     changed("groupClaimName", NESTED),
     honoured("userIdentifierClaim"),
-    changed("enablePKCE", "PKCE (S256) is always used"),
+    changed("enablePKCE", "PKCE (S256) is always used; `true` refuses a provider that says it has none"),
     noted("refreshGracePeriodSeconds", "the refresh happens in the background"),
     changed("sessionMaxAge", "counts from the login: a refresh does not start it again"),
     noted("cookieDomain", "without it cookies belong to the host alone"),

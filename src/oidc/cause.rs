@@ -43,6 +43,9 @@ pub enum Cause {
     /// The token endpoint gave no tokens.
     #[error("token endpoint: {0}")]
     Grant(#[from] GrantError),
+    /// PKCE is asked for, and the provider says that it has no S256.
+    #[error("the OpenID provider lists no PKCE method S256, which enablePKCE asks for")]
+    Pkce,
     /// The authorization request could not be pushed.
     #[error("pushed authorization request: {0}")]
     Pushed(GrantError),
@@ -89,6 +92,7 @@ impl Cause {
             Self::Unavailable => "provider_unavailable",
             Self::Grant(GrantError::InvalidGrant) => "invalid_grant",
             Self::Grant(_) => "token_endpoint",
+            Self::Pkce => "pkce",
             Self::Pushed(_) => "pushed_request",
             Self::NoIdToken => "no_id_token",
             Self::IdToken(TokenError::Nonce) => "nonce",
@@ -119,6 +123,7 @@ impl Cause {
             Self::Unavailable | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Grant(error) | Self::Pushed(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Grant(_)
+            | Self::Pkce
             | Self::Pushed(_)
             | Self::NoIdToken
             | Self::IdToken(_)
@@ -186,6 +191,7 @@ impl Cause {
             Self::Grant(GrantError::InvalidGrant) => "The login service no longer accepts this login answer.".to_owned(),
             Self::Grant(error) | Self::Pushed(error) if error.is_timeout() => "The login service took too long to answer.".to_owned(),
             Self::Grant(_) | Self::Pushed(_) | Self::UserInfo(_) => "The login service gave no usable answer.".to_owned(),
+            Self::Pkce => "The login service cannot protect this login as it must be.".to_owned(),
             Self::Store(_) => "Sessions cannot be stored at the moment.".to_owned(),
             Self::LoggedOut => "You were logged out elsewhere while this login was under way.".to_owned(),
             Self::TooMany(_) => "There are too many logins from your network at the moment. Please try again in a few seconds."

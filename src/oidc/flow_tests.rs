@@ -17,6 +17,7 @@ mod provider;
 mod repeated;
 mod session;
 mod token_attacks;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

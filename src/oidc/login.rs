@@ -92,6 +92,9 @@ impl Policy {
         attempt: Attempt,
         now: SystemTime,
     ) -> Result<LocalResponse, Cause> {
+        if self.core.settings.pkce_required && metadata.lacks_s256 {
+            return Err(Cause::Pkce);
+        }
         let attempt = attempt.with_step_up(self.core.settings.step_up.clone());
         let (attempt, cookies) = self.keep_attempt(request, attempt, now)?;
         let settings = &self.core.settings;

@@ -35,6 +35,8 @@ pub struct Metadata {
     pub pushed_endpoint: Option<Url>,
     /// Whether they must be.
     pub pushed_required: bool,
+    /// Whether it lists its PKCE methods, and S256 is none of them (RFC 8414, section 2).
+    pub lacks_s256: bool,
 }
 
 /// The document as it comes. Members that we do not need may be missing or odd.
@@ -56,6 +58,7 @@ struct Document {
     #[serde(default)]
     require_pushed_authorization_requests: bool,
     mtls_endpoint_aliases: Option<Aliases>,
+    code_challenge_methods_supported: Option<Vec<String>>,
 }
 
 /// Where clients with a certificate go instead (RFC 8705, section 5).
@@ -159,6 +162,9 @@ impl Metadata {
                 .pushed_authorization_request_endpoint
                 .or(document.pushed_authorization_request_endpoint),
             pushed_required: document.require_pushed_authorization_requests,
+            lacks_s256: document
+                .code_challenge_methods_supported
+                .is_some_and(|methods| !methods.iter().any(|method| method == "S256")),
         }
     }
 

@@ -77,6 +77,8 @@ pub struct Settings {
     pub trust_forwarded_uri: bool,
     /// 401 instead of a login.
     pub disable_login: bool,
+    /// No login at a provider that says it has no PKCE with S256.
+    pub pkce_required: bool,
     /// Paths that need no session.
     pub excluded: ExcludedPaths,
     /// Who may pass.

@@ -1,5 +1,6 @@
 //! Attacks by number (docs/attacks.md) that need the engine's own clock or provider.
 
+use futures_util::StreamExt;
 use serde_json::json;
 
 use super::*;
@@ -84,4 +85,80 @@ async fn n15_a_missing_claim_is_no_group() {
         assert_eq!(browser.login(&world, &policy, "/").await.status(), 403, "{allowed}");
         assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 403, "{allowed}");
     }
+}
+
+/// Every authorization request has a challenge of its own by S256, whatever the provider says of it and whoever asks for
+/// less; and where PKCE is written down, a provider without it gets no login.
+#[tokio::test]
+async fn n35_pkce_is_never_missing_and_never_weak() {
+    let mut challenges = std::collections::BTreeSet::new();
+    for (methods, refused) in [
+        (json!(null), false),
+        (json!(["S256", "plain"]), false),
+        (json!(["plain"]), true),
+        (json!([]), true),
+        (json!(["s256"]), true),
+    ] {
+        let world = World::new().await;
+        world.provider.script().metadata.insert("code_challenge_methods_supported".into(), methods.clone());
+        for written in [&[][..], &[("enablePKCE", "false")], &[("enablePKCE", "true")], &[("pkce", "true")]] {
+            let policy =
+                world.policy(&[&[("extraAuthParams.code_challenge_method", "plain")], written].concat());
+            for target in ["/", "/x?code_challenge_method=plain&code_challenge=x"] {
+                let outcome = Browser::default().get(&world, &policy, target).await;
+                let required = written.iter().any(|(_, value)| *value == "true");
+                if refused && required {
+                    assert_eq!(
+                        (outcome.status(), outcome.set_cookies.len()),
+                        (502, 0),
+                        "{methods} {written:?}"
+                    );
+                    continue;
+                }
+                let location = outcome.location();
+                let asked = parameters(&location);
+                assert_eq!(asked["code_challenge_method"], "S256", "{methods} {written:?}");
+                assert_eq!(location.matches("code_challenge_method=").count(), 1);
+                assert_eq!(asked["code_challenge"].len(), 43);
+                assert!(challenges.insert(asked["code_challenge"].clone()), "a verifier comes twice");
+            }
+        }
+    }
+    // The verifier that is sent with the code is the one of that challenge.
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let location = browser.get(&world, &policy, "/").await.location();
+    browser.get(&world, &policy, &callback_for(&world, &location)).await;
+    let verifier = world.provider.script().last_form["code_verifier"].clone();
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+    let challenge = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, hash);
+    assert_eq!(parameters(&location)["code_challenge"], challenge);
+    assert!(
+        !location.contains(&verifier) && browser.cookies.values().all(|value| !value.contains(&verifier))
+    );
+}
+
+/// Two thousand people behind one address log in within a minute, fifty at a time, at a provider that takes its time:
+/// no limit of ours is in their way.
+#[tokio::test]
+async fn n88_no_limit_hits_two_thousand_people() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    world.provider.script().token_delay = Duration::from_millis(50);
+    let started = std::time::Instant::now();
+    let logins = (0..2_000).map(|user| {
+        let (world, policy) = (&world, &policy);
+        async move {
+            let outcome = Browser::default().login(world, policy, &format!("/{user}")).await;
+            (outcome.status(), outcome.location()) == (302, format!("/{user}"))
+        }
+    });
+    let in_time: usize = futures_util::stream::iter(logins)
+        .buffer_unordered(50)
+        .map(usize::from)
+        .fold(0, |sum, one| async move { sum + one })
+        .await;
+    assert_eq!(in_time, 2_000);
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }

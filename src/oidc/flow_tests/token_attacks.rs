@@ -280,6 +280,36 @@ async fn n55_odd_key_ids_cost_none() {
     assert_eq!(world.provider.count("jwks"), keys);
 }
 
+/// The only key of that id is one for encryption: what it signed is nothing, as bearer and as ID token.
+#[tokio::test]
+async fn n57_a_key_for_encryption_verifies_nothing() {
+    for marks in [
+        json!({"use": "enc"}),
+        json!({"key_ops": ["encrypt", "wrapKey"]}),
+        json!({"use": "enc", "alg": "ES256"}),
+    ] {
+        let world = World::new().await;
+        let mut encrypting = world.provider.script().keys[0].jwk.clone();
+        encrypting.as_object_mut().unwrap().retain(|name, _| name != "use" && name != "alg");
+        let unmarked = encrypting.clone();
+        encrypting.as_object_mut().unwrap().extend(marks.as_object().unwrap().clone());
+        let other = crate::oidc::fake_provider::SigningKey::new("another").jwk;
+        let publish = |keys: &[&Value]| world.provider.script().jwks = Some(json!({ "keys": keys }));
+        publish(&[&encrypting, &other]);
+        let policy = patient(&world).await;
+        is_refused(&world, &policy, &at_jwt(&world, |_| {}), &marks.to_string()).await;
+        let anonymous = sign(&world, json!({"typ": "at+jwt", "kid": null}), &claims(&world));
+        is_refused(&world, &policy, &anonymous, "no key id").await;
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "{marks}");
+        // The mark is what makes the difference.
+        publish(&[&unmarked, &other]);
+        world.clock.advance(Duration::from_secs(11));
+        let fresh = World::with(world.provider.clone());
+        let policy = patient(&fresh).await;
+        show(&fresh, &policy, &at_jwt(&fresh, |_| {})).await.identity();
+    }
+}
+
 #[tokio::test]
 async fn n58_the_header_does_not_choose_the_key() {
     let world = World::new().await;

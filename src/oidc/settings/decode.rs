@@ -155,6 +155,7 @@ impl Builder<'_> {
             force_https: block.force_https.unwrap_or(self.dialect == Dialect::Plugin),
             trust_forwarded_uri: block.trust_forwarded_uri,
             disable_login: block.disable_login,
+            pkce_required: block.enable_pkce == Some(true) || block.pkce == Some(true),
             excluded: excluded?,
             gate: gate?,
             bearer: bearer?,
