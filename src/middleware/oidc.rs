@@ -28,7 +28,8 @@ impl Oidc {
     }
 
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
-        exchange.state.hide_query |= self.0.owns(exchange.request.uri.path());
+        let hide_query = self.0.hides_query(&parts(exchange));
+        exchange.state.hide_query |= hide_query;
         let parts = parts(exchange);
         if let (None, Some(limit)) = (parts.body, self.0.wants_body(&parts)) {
             return Flow::ReadBody(limit);

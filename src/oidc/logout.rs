@@ -1,5 +1,6 @@
 //! Logout that the user asks for (OpenID Connect RP-Initiated Logout 1.0).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -133,19 +134,11 @@ impl Policy {
     /// The browser comes back from a logout of this browser: the state is checked and removed from
     /// the address. Any other request is none of this.
     pub(super) fn returned_from_logout(&self, request: &RequestParts<'_>) -> Option<LocalResponse> {
-        let query = request.query.filter(|query| query.contains("state="))?;
-        let landing = match &self.core.settings.post_logout {
-            None => "/",
-            Some(PostLogout::Path(path)) => path.as_str(),
-            Some(PostLogout::Url(_)) => return None,
-        };
-        let (path, rest) = landing.split_once('?').unwrap_or((landing, ""));
-        if request.path != path {
-            return None;
-        }
+        let state = self.logout_state(request)?;
+        let (path, rest) = self.logout_landing()?;
+        let landing = if rest.is_empty() { path } else { &format!("{path}?{rest}") };
         let name = self.logout_name(request);
         let expected = self.one_cookie(request, &name).filter(|state| !state.is_empty())?;
-        let (_, state) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state")?;
         aws_lc_rs::constant_time::verify_slices_are_equal(state.as_bytes(), expected.as_bytes()).ok()?;
         let response = match &self.core.settings.post_logout {
             None => self.signed_out(request),
@@ -156,6 +149,26 @@ impl Policy {
             Some(cookie) => response.with_header(SET_COOKIE, cookie),
             None => response,
         })
+    }
+
+    /// The state of a request that may come back from a logout.
+    pub(super) fn logout_state<'r>(&self, request: &RequestParts<'r>) -> Option<Cow<'r, str>> {
+        let query = request.query.filter(|query| query.contains("state="))?;
+        let (path, _) = self.logout_landing()?;
+        if request.path != path {
+            return None;
+        }
+        let (_, state) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state")?;
+        Some(state)
+    }
+
+    /// Path and query where a browser lands after a logout, if that is here.
+    fn logout_landing(&self) -> Option<(&str, &str)> {
+        match &self.core.settings.post_logout {
+            None => Some(("/", "")),
+            Some(PostLogout::Path(path)) => Some(path.split_once('?').unwrap_or((path, ""))),
+            Some(PostLogout::Url(_)) => None,
+        }
     }
 
     /// The name of the cookie of a logout under way. Attempts have longer ids.

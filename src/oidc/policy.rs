@@ -392,12 +392,15 @@ impl Policy {
         format!("{}://{}", scheme.as_str(), request.authority)
     }
 
-    /// Whether `path` is one that the policy itself answers: callback or a logout. Their queries hold
-    /// codes, states and session ids, which must not be written down.
-    pub fn owns(&self, path: &str) -> bool {
-        let settings = &self.core.settings;
+    /// Whether the query of a request must not be written down: at the callback and at logouts it holds codes, states
+    /// and session ids, and a state where a browser comes back from a logout.
+    pub fn hides_query(&self, request: &RequestParts<'_>) -> bool {
+        let (settings, path) = (&self.core.settings, request.path);
         let paths = [&settings.callback_path, &settings.logout_path];
-        paths.into_iter().any(|own| own == path) || self.is_backchannel(path) || self.is_frontchannel(path)
+        paths.into_iter().any(|own| own == path)
+            || self.is_backchannel(path)
+            || self.is_frontchannel(path)
+            || self.logout_state(request).is_some()
     }
 
     /// Its cookies.

@@ -9,6 +9,7 @@ mod harness;
 
 mod access_log;
 mod attacks;
+mod attacks_state;
 mod conf;
 mod forwarding;
 mod h2spec;

@@ -113,6 +113,29 @@ async fn three_hundred_requests_at_three_processes_on_one_expired_session_make_o
     assert_eq!(replicas.world.grants("authorization_code"), 1);
 }
 
+/// As `attacks_state.rs` has it at one process. At ten seconds the call is given up.
+#[tokio::test]
+async fn n69_no_delay_of_the_provider_makes_a_second_grant_at_three_processes() {
+    if !available("n69_no_delay_of_the_provider_makes_a_second_grant_at_three_processes") {
+        return;
+    }
+    for delay in [0, 3, 9] {
+        let replicas = Replicas::start(3).await;
+        let urls = replicas.urls("/x");
+        let browser = replicas.world.browser_of("alice").await;
+        replicas.tokens_end().await;
+        let slow = Fault::at(Endpoint::Token, Answer::Genuine).grant("refresh_token");
+        replicas.world.idp.add_fault(slow.delay(Duration::from_secs(delay)));
+        let fetches = (0..200).map(|n| browser.fetch(&urls[n % 3]));
+        let pages = futures_util::future::join_all(fetches).await;
+        let count = pages.iter().filter(|page| served(page)).count();
+        assert_eq!(count, 200, "{delay} s: {:?}", pages.iter().find(|page| page.status != 200));
+        let grants = (replicas.world.grants("refresh_token"), replicas.world.grants("authorization_code"));
+        assert_eq!(grants, (1, 1), "{delay} s");
+        assert_eq!(replicas.world.idp.counters().get("grant:refresh_token:invalid_grant"), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_session_outlives_an_outage_of_redis() {
     if !available("a_session_outlives_an_outage_of_redis") {
