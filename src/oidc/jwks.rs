@@ -157,6 +157,16 @@ mod tests {
     }
 
     #[test]
+    fn a_set_without_bounds_is_cut() {
+        let many: Vec<_> = (0..10_000).map(|number| ec(Some(&number.to_string()))).collect();
+        let keys = set(many).unwrap();
+        assert_eq!(keys.len(), MAX_KEYS);
+        assert!(keys.candidates(None, Algorithm::ES256).count() <= 8, "a token without a key id tries few");
+        let deep = format!("{{\"keys\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(KeySet::parse(deep.as_bytes()).unwrap_err(), KeySetError::Malformed);
+    }
+
+    #[test]
     fn a_set_without_keys_is_an_error() {
         assert_eq!(set(vec![]).unwrap_err(), KeySetError::Empty);
         assert_eq!(KeySet::parse(b"<html>").unwrap_err(), KeySetError::Malformed);

@@ -382,10 +382,11 @@ async fn n91_failed_credentials_are_not_in_the_log() {
 async fn n92_answers_of_many_at_once_do_not_mix() {
     let world = World::start().await;
     let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..100 {
+    let first = Browser::new();
+    for number in 0..1_000 {
+        let browser = first.stranger();
         let (private, callback, issuer) = (world.at("/private"), world.at(CALLBACK), world.idp.issuer());
         tasks.spawn(async move {
-            let browser = Browser::new();
             let page = browser.step(&Url::parse(&private).unwrap()).await;
             let state =
                 page.location().query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
@@ -405,5 +406,5 @@ async fn n92_answers_of_many_at_once_do_not_mix() {
         });
     }
     let states: std::collections::BTreeSet<String> = tasks.join_all().await.into_iter().collect();
-    assert_eq!(states.len(), 100);
+    assert_eq!(states.len(), 1_000);
 }

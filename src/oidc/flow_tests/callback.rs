@@ -88,13 +88,20 @@ async fn a_changed_attempt_cookie_is_no_cookie() {
     let mut browser = Browser::default();
     let callback = browser.start(&world, &policy, "/").await;
     let (name, value) = browser.cookies.iter().next().map(|(n, v)| (n.clone(), v.clone())).unwrap();
+    let mut bodies = std::collections::BTreeSet::new();
     for at in 0..value.len() {
         let mut bytes = value.clone().into_bytes();
         bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
         browser.cookies.insert(name.clone(), String::from_utf8(bytes).unwrap());
-        assert_eq!(browser.get(&world, &policy, &callback).await.status(), 400, "byte {at}");
+        let outcome = browser.get(&world, &policy, &callback).await;
+        assert_eq!((outcome.status(), outcome.set_cookies.len()), (400, 0), "byte {at}");
+        bodies.insert(outcome.body());
     }
-    assert_eq!(world.provider.count("token"), 0);
+    assert_eq!(
+        (bodies.len(), world.provider.count("token")),
+        (1, 0),
+        "the answer tells where it was changed"
+    );
 }
 
 #[tokio::test]

@@ -172,6 +172,9 @@ mod tests {
     fn ids_are_unique_and_never_shown() {
         let (a, b) = (SessionId::random().unwrap(), SessionId::random().unwrap());
         assert_ne!(a, b);
+        let all: std::collections::HashSet<_> =
+            (0..10_000).map(|_| SessionId::random().unwrap().to_text()).collect();
+        assert!(all.len() == 10_000 && all.iter().all(|text| text.len() >= 22));
         assert!(!format!("{a:?}").contains(&a.to_text()));
     }
 
