@@ -108,6 +108,13 @@ impl SessionStore for Faulty {
     async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError> {
         self.up()?.by_sub(sub).await
     }
+    async fn list(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        self.up()?.list(after, limit).await
+    }
     async fn count(&self) -> Result<u64, StoreError> {
         self.up()?.count().await
     }
