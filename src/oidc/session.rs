@@ -26,6 +26,7 @@ mod record;
 mod redis;
 mod settings;
 mod sqlite;
+mod state;
 mod store;
 mod stream;
 #[cfg(test)]
@@ -34,7 +35,6 @@ pub(crate) mod testing;
 mod tests;
 mod upkeep;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -43,6 +43,7 @@ use tokio::sync::watch;
 use crate::oidc::clock::Clock;
 use cache::Cache;
 use hearing::Hearing;
+use state::Upsets;
 
 pub(in crate::oidc) use commit::Committed;
 pub use entry::{PolicyId, SessionEntry};
@@ -78,7 +79,7 @@ struct Inner {
     cache: Cache,
     owner: OwnerId,
     /// Counts what was taken out or found changed, so that a load that ran meanwhile knows to look again.
-    upsets: AtomicU64,
+    upsets: Upsets,
     failure: ArcSwapOption<StoreError>,
     hearing: Hearing,
     /// Entries of which the store has yet to be told something.
@@ -106,7 +107,7 @@ impl Sessions {
             clock,
             cache: Cache::new(cached),
             owner: OwnerId(random_bytes()?),
-            upsets: AtomicU64::new(0),
+            upsets: Upsets::default(),
             failure: ArcSwapOption::empty(),
             owing: Mutex::default(),
             cursor: Mutex::default(),
@@ -207,13 +208,5 @@ impl Inner {
         if !owing.iter().any(|known| Arc::ptr_eq(known, entry)) {
             owing.push(Arc::clone(entry));
         }
-    }
-
-    fn upset(&self) {
-        self.upsets.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn upsets(&self) -> u64 {
-        self.upsets.load(Ordering::SeqCst)
     }
 }
