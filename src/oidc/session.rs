@@ -135,6 +135,11 @@ impl Sessions {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
+    /// Whether processes on other machines use the store, which then may refresh a session at the same time.
+    pub(in crate::oidc) fn is_shared_by_machines(&self) -> bool {
+        self.inner.store.outage_tolerance().is_some()
+    }
+
     /// The clock that refreshes and upkeep go by.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {

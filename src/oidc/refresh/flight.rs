@@ -115,7 +115,8 @@ struct Flight {
 #[derive(Default)]
 struct Held<'a> {
     permit: Option<SemaphorePermit<'a>>,
-    leased: bool,
+    /// When the lease ends; none: there is none.
+    lease: Option<SystemTime>,
 }
 
 impl Flight {
@@ -160,21 +161,23 @@ impl Flight {
                 Step::Later(reason) => break self.later(reason),
                 Step::Land(outcome) => break outcome,
             };
-            step = protocol::next(event, self.facts(give_up));
+            step = protocol::next(event, self.facts(&held, give_up));
         };
-        if held.leased {
+        if held.lease.is_some() {
             self.give_back(&outcome).await;
         }
         outcome
     }
 
-    fn facts(&self, give_up: SystemTime) -> Facts {
+    fn facts(&self, held: &Held<'_>, give_up: SystemTime) -> Facts {
         let now = self.now();
         let standing = standing(&self.seat.entry.profile().timing, unix_millis(now), &self.settings);
         Facts {
             due: standing != Standing::Good,
             expired: matches!(standing, Standing::Expired | Standing::Over),
             patient: now < give_up,
+            covered: held.lease.is_none_or(|end| now + self.settings.attempt <= end),
+            alone: !self.seat.sessions.is_shared_by_machines(),
         }
     }
 
@@ -190,7 +193,7 @@ impl Flight {
         let (asked, now) = (entry.profile().generation, self.now());
         let ttl = self.settings.attempt + LEASE_MARGIN;
         let answer = sessions.lease(entry, asked, now, ttl).await;
-        held.leased = matches!(answer, Ok(LeaseOutcome::Granted));
+        held.lease = matches!(answer, Ok(LeaseOutcome::Granted)).then(|| now + ttl);
         Event::Lease { asked, answer }
     }
 

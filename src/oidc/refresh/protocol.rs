@@ -67,6 +67,10 @@ pub(super) struct Facts {
     pub(super) expired: bool,
     /// There is time left to wait for another process.
     pub(super) patient: bool,
+    /// The lease, if there is one, outlasts a grant that begins now.
+    pub(super) covered: bool,
+    /// No other machine can refresh this session.
+    pub(super) alone: bool,
 }
 
 /// The whole protocol.
@@ -78,9 +82,10 @@ pub(super) fn next(event: Event, now: Facts) -> Step {
         Event::Lease { answer: Ok(LeaseOutcome::Held(_)), .. } if now.patient => Step::Pause,
         Event::Lease { answer: Ok(LeaseOutcome::Held(_)), .. } => Step::Fail("lease held", None),
         Event::Lease { answer: Ok(LeaseOutcome::Moved(newer)), asked } if newer > asked => Step::Follow,
-        // The store is down, or behind: it could not take our last tokens. While the present ones are good nothing is
-        // risked; after that memory alone has to do.
-        Event::Lease { answer: Ok(LeaseOutcome::Moved(_)) | Err(_), .. } if now.expired => Step::Read,
+        // The store is behind: it could not take our last tokens, so nobody else has them. Or it is down: memory will do
+        // if nobody else can use the same token meanwhile. As long as the tokens are good nothing is risked.
+        Event::Lease { answer: Ok(LeaseOutcome::Moved(_)), .. } if now.expired => Step::Read,
+        Event::Lease { answer: Err(_), .. } if now.expired && now.alone => Step::Read,
         Event::Lease { answer: Ok(LeaseOutcome::Moved(_)) | Err(_), .. } => Step::Later("store"),
         Event::Paused => Step::Lease,
         // Another process has refreshed. If its tokens have ended as well, ask for a lease on its generation.
@@ -91,6 +96,8 @@ pub(super) fn next(event: Event, now: Facts) -> Step {
         // It is our turn.
         Event::Read(None) => Step::Land(FlightOutcome::Ended("gone")),
         Event::Read(Some(_)) if !now.due => Step::Land(FlightOutcome::Found),
+        // Reading took so long that another process might ask before we have done.
+        Event::Read(Some(_)) if !now.covered => Step::Lease,
         Event::Read(Some(record)) if record.refresh_token.is_none() => Step::End("no refresh token"),
         Event::Read(Some(record)) => Step::Grant(record),
         Event::Granted(record, GrantResult::Renewed(tokens)) => Step::Commit(record, tokens),
