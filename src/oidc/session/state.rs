@@ -1,6 +1,6 @@
 //! Whether an entry may serve requests, and what makes a reader look again. Every interleaving is tried in `loom/`.
 
-use crate::oidc::sync::{AtomicU8, AtomicU64, Ordering};
+use crate::oidc::sync::{AtomicU8, AtomicU64, Ordering, fence};
 
 /// Whether an entry may serve requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +50,8 @@ impl StateCell {
 
     /// After an upset since `before` it is to be read again.
     pub fn doubt(&self, upsets: &Upsets, before: u64) {
+        // With the one in `Upsets::add`: either we see the count, or who counted sees what we did to the entry.
+        fence(Ordering::SeqCst);
         if upsets.count() != before {
             self.turn(State::Live, State::Stale);
         }
@@ -69,6 +71,7 @@ impl Default for Upsets {
 impl Upsets {
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
     pub fn count(&self) -> u64 {
