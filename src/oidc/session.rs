@@ -7,7 +7,7 @@
 //!
 //! A store that fails never ends a session: live ones go on from memory, where they are refreshed as well, and what it
 //! could not take is written later. Where other machines use the store too, that has a bound, for what they end cannot be
-//! heard of meanwhile ([`SessionStore::outage_tolerance`]).
+//! heard of meanwhile ([`SessionStore::outage_tolerance`]), and nothing is refreshed, for they might do the same.
 
 mod cache;
 mod commit;
