@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo build test lint tools bench fuzz storm test-keycloak test-traefik fmt
+.PHONY: help demo build test lint tools bench fuzz loom storm test-keycloak test-traefik fmt
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -32,6 +32,10 @@ bench: ## criterion benches; benches/README.md has the load figures
 
 fuzz: ## run the fuzz targets, six minutes each at most (FUZZ names some; fuzz/README.md)
 	@scripts/fuzz.sh $(FUZZ)
+
+loom: ## every interleaving of what requests of one process share (loom/)
+	@scripts/need.sh build
+	@scripts/test.sh loom
 
 storm: ## load and failure by hand, some ten minutes; benches/README.md has the options
 	@scripts/need.sh build test

@@ -70,6 +70,14 @@ cargo_test() {
         cargo test --locked --no-fail-fast
 }
 
+# In a folder of its own: other profile, other lock file. Three preemptions a run find what is to be found in practice.
+loom() {
+    export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3}
+    counted "model check (loom)" \
+        '^test result: .* \([0-9]*\) passed; .*' '^test result: .* \([0-9]*\) failed; .*' '^test result: .* \([0-9]*\) ignored; .*' \
+        cargo test --locked --release --manifest-path loom/Cargo.toml --target-dir target/loom
+}
+
 # Private items are documented too, so links to them are no mistake.
 doc() {
     RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" step "documentation" cargo doc --locked --no-deps --document-private-items
@@ -83,7 +91,7 @@ browser() {
         node --test --test-reporter=tap --test-concurrency=1 tests/browser/login.test.mjs
 }
 
-[ $# -gt 0 ] || set -- fmt clippy deny cargo_test doc fuzz browser
+[ $# -gt 0 ] || set -- fmt clippy deny cargo_test loom doc fuzz browser
 for each in "$@"; do "$each"; done
 
 printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"

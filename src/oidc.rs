@@ -48,6 +48,7 @@ pub mod security_headers;
 pub mod session;
 mod session_endpoints;
 pub mod settings;
+mod sync;
 pub mod template;
 pub mod token_endpoint;
 mod unique;

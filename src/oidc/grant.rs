@@ -87,7 +87,10 @@ impl Core {
             GrantError::InvalidGrant => GrantResult::Invalid,
             GrantError::Rejected(_) => transient("the provider rejects the client"),
             GrantError::NotSent(_) | GrantError::Request(_) => transient("the provider cannot be reached"),
-            GrantError::Status(_) => transient("the provider answers with an error status"),
+            GrantError::Status { retry_after, .. } => GrantResult::Transient {
+                reason: "the provider answers with an error status",
+                retry_after: *retry_after,
+            },
             GrantError::Malformed => transient("the answer holds no tokens"),
             GrantError::NoAnswer(FetchError::TooLong) => transient("the answer is too long"),
             GrantError::NoAnswer(_) => GrantResult::Unknown,

@@ -79,12 +79,12 @@ pub(super) async fn push(
         }
         400 | 401 | 403 => {
             let refusal: Refusal = serde_json::from_slice(&answer.body)
-                .map_err(|_| GrantError::Status(answer.status.as_u16()))?;
+                .map_err(|_| GrantError::Status { status: answer.status.as_u16(), retry_after: None })?;
             return Err(GrantError::Rejected(
                 refusal.error.chars().filter(char::is_ascii_graphic).take(64).collect(),
             ));
         }
-        status => return Err(GrantError::Status(status)),
+        status => return Err(GrantError::Status { status, retry_after: None }),
     };
     let mut short = metadata.authorization_endpoint.clone();
     short

@@ -7,7 +7,7 @@
 //!
 //! A store that fails never ends a session: live ones go on from memory, where they are refreshed as well, and what it
 //! could not take is written later. Where other machines use the store too, that has a bound, for what they end cannot be
-//! heard of meanwhile ([`SessionStore::outage_tolerance`]).
+//! heard of meanwhile ([`SessionStore::outage_tolerance`]), and nothing is refreshed, for they might do the same.
 
 mod cache;
 mod commit;
@@ -26,6 +26,7 @@ mod record;
 mod redis;
 mod settings;
 mod sqlite;
+mod state;
 mod store;
 mod stream;
 #[cfg(test)]
@@ -34,7 +35,6 @@ pub(crate) mod testing;
 mod tests;
 mod upkeep;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -43,6 +43,7 @@ use tokio::sync::watch;
 use crate::oidc::clock::Clock;
 use cache::Cache;
 use hearing::Hearing;
+use state::Upsets;
 
 pub(in crate::oidc) use commit::Committed;
 pub use entry::{PolicyId, SessionEntry};
@@ -78,7 +79,7 @@ struct Inner {
     cache: Cache,
     owner: OwnerId,
     /// Counts what was taken out or found changed, so that a load that ran meanwhile knows to look again.
-    upsets: AtomicU64,
+    upsets: Upsets,
     failure: ArcSwapOption<StoreError>,
     hearing: Hearing,
     /// Entries of which the store has yet to be told something.
@@ -106,7 +107,7 @@ impl Sessions {
             clock,
             cache: Cache::new(cached),
             owner: OwnerId(random_bytes()?),
-            upsets: AtomicU64::new(0),
+            upsets: Upsets::default(),
             failure: ArcSwapOption::empty(),
             owing: Mutex::default(),
             cursor: Mutex::default(),
@@ -132,6 +133,11 @@ impl Sessions {
     #[must_use]
     pub fn is_same_store(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Whether processes on other machines use the store, which then may refresh a session at the same time.
+    pub(in crate::oidc) fn is_shared_by_machines(&self) -> bool {
+        self.inner.store.outage_tolerance().is_some()
     }
 
     /// The clock that refreshes and upkeep go by.
@@ -207,13 +213,5 @@ impl Inner {
         if !owing.iter().any(|known| Arc::ptr_eq(known, entry)) {
             owing.push(Arc::clone(entry));
         }
-    }
-
-    fn upset(&self) {
-        self.upsets.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn upsets(&self) -> u64 {
-        self.upsets.load(Ordering::SeqCst)
     }
 }

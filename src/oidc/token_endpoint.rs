@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use http::header::{HeaderMap, RETRY_AFTER};
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken,
@@ -51,8 +52,13 @@ pub enum GrantError {
     #[error("{0}")]
     NoAnswer(FetchError),
     /// A status that is no answer of a token endpoint.
-    #[error("HTTP status {0}")]
-    Status(u16),
+    #[error("HTTP status {status}")]
+    Status {
+        /// The status.
+        status: u16,
+        /// How long to wait, if it says so (RFC 9110, section 10.2.3).
+        retry_after: Option<Duration>,
+    },
     /// A body that is no answer of a token endpoint.
     #[error("the answer holds neither tokens nor an error")]
     Malformed,
@@ -259,7 +265,7 @@ pub async fn revoke(
     let answer = fetch.call(request).await.map_err(GrantError::NoAnswer)?;
     match answer.status.as_u16() {
         200 => Ok(()),
-        status => Err(GrantError::Status(status)),
+        status => Err(GrantError::Status { status, retry_after: None }),
     }
 }
 
@@ -269,7 +275,7 @@ enum Transport {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("HTTP status {0}")]
-    Status(u16),
+    Status(u16, Option<Duration>),
 }
 
 /// The provider's HTTP client, as the protocol crate wants it.
@@ -288,12 +294,21 @@ async fn send(fetch: &Fetch, request: HttpRequest) -> Result<HttpResponse, Trans
     let answer = fetch.call(request).await?;
     // An error document counts only with the statuses that go with it (RFC 6749, section 5.2).
     if !matches!(answer.status.as_u16(), 200 | 400 | 401 | 403) {
-        return Err(Transport::Status(answer.status.as_u16()));
+        return Err(Transport::Status(answer.status.as_u16(), retry_after(&answer.headers)));
     }
     let mut response = HttpResponse::new(answer.body);
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     Ok(response)
+}
+
+/// Seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok(),
+    }
 }
 
 fn finish(
@@ -310,7 +325,9 @@ fn finish(
             error @ (FetchError::Connect(_) | FetchError::Reach(_)),
         )) => GrantError::NotSent(error),
         RequestTokenError::Request(Transport::Fetch(error)) => GrantError::NoAnswer(error),
-        RequestTokenError::Request(Transport::Status(status)) => GrantError::Status(status),
+        RequestTokenError::Request(Transport::Status(status, retry_after)) => {
+            GrantError::Status { status, retry_after }
+        }
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => GrantError::Malformed,
     })?;
     if !answer.token_type.as_ref().eq_ignore_ascii_case("bearer") {

@@ -104,3 +104,6 @@ impl SessionStore for CountedStore {
         self.told("health", self.store.health().await)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod client;
 pub mod http1;
 pub mod idp;
+pub mod link;
 #[allow(dead_code)] // Measurements are taken by `make storm` only.
 pub mod load;
 pub mod origin;

@@ -17,6 +17,7 @@ mod harness_check;
 mod layers;
 mod oidc_bearer;
 mod oidc_bearer_options;
+mod oidc_links;
 mod oidc_login;
 mod oidc_logout;
 mod oidc_refresh;

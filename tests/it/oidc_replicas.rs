@@ -19,6 +19,7 @@ struct Replicas {
     others: Vec<Proxy>,
     redis: Servers,
     dynamic: String,
+    fixed: String,
 }
 
 fn plugin(redis: &Servers) -> String {
@@ -28,31 +29,61 @@ fn plugin(redis: &Servers) -> String {
     )
 }
 
+/// Static configuration of the store of all.
+fn store(ports: &[u16], more: &str) -> String {
+    let endpoints: Vec<String> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    let endpoints = endpoints.join(", ");
+    format!("oidc:\n  session:\n    store:\n      redis:\n        endpoints: [{endpoints}]\n        {more}")
+}
+
 impl Replicas {
     async fn start(count: usize) -> Self {
         let redis = Servers::single(&[]).await;
         let lines = plugin(&redis);
-        let mut plan = Plan::new().plugin(&lines);
+        Self::over(redis, count, &lines, "").await
+    }
+
+    /// On three primaries with a replica each.
+    async fn on_a_cluster(count: usize) -> Self {
+        let redis = Servers::cluster().await;
+        let fixed = store(&redis.ports(), "cluster: true");
+        Self::over(redis, count, "refreshGracePeriodSeconds: 1", &fixed).await
+    }
+
+    /// On a primary with a replica, found by sentinels.
+    async fn on_a_set(count: usize) -> Self {
+        let redis = Servers::sentinels().await;
+        let fixed = store(&redis.ports()[2..], "sentinel: {masterSet: portcullis}");
+        Self::over(redis, count, "refreshGracePeriodSeconds: 1", &fixed).await
+    }
+
+    /// Lines of the plugin block and of the static configuration choose the store.
+    async fn over(redis: Servers, count: usize, lines: &str, fixed: &str) -> Self {
+        let mut plan = Plan::new().plugin(lines).fixed(fixed);
         plan.provider = ProviderOptions {
             access_token_ttl: LIFE,
             rotation: Rotation::Strict,
             ..ProviderOptions::default()
         };
         let world = plan.start().await;
-        let dynamic = idp::dynamic(&world.idp.issuer(), &world.origin, &lines, "");
-        let mut others = Vec::new();
+        let dynamic = idp::dynamic(&world.idp.issuer(), &world.origin, lines, "");
+        let mut replicas = Self { world, others: Vec::new(), redis, dynamic, fixed: fixed.to_owned() };
         for _ in 1..count {
-            others.push(Setup::new().dynamic(&dynamic).start().await);
-        }
-        let replicas = Self { world, others, redis, dynamic };
-        for proxy in &replicas.others {
-            let url = url::Url::parse(&proxy.url()).unwrap();
-            eventually("a login is offered", || async {
-                [302, 303].contains(&Browser::new().step(&url).await.status)
-            })
-            .await;
+            let another = replicas.another().await;
+            replicas.others.push(another);
         }
         replicas
+    }
+
+    /// One more process, which has nothing in memory.
+    async fn another(&self) -> Proxy {
+        let proxy = Setup::new().dynamic(&self.dynamic).fixed(&self.fixed).start().await;
+        let url = url::Url::parse(&proxy.url()).unwrap();
+        eventually("a login is offered", || async {
+            [302, 303].contains(&Browser::new().step(&url).await.status)
+        })
+        .await;
+        proxy
     }
 
     /// A path at each of the proxies.
@@ -99,7 +130,18 @@ async fn three_hundred_requests_at_three_processes_on_one_expired_session_make_o
     if !available("three_hundred_requests_at_three_processes_on_one_expired_session_make_one_grant") {
         return;
     }
-    let replicas = Replicas::start(3).await;
+    three_hundred_requests_make_one_grant(&Replicas::start(3).await).await;
+}
+
+#[tokio::test]
+async fn so_they_do_on_a_cluster() {
+    if !available("so_they_do_on_a_cluster") {
+        return;
+    }
+    three_hundred_requests_make_one_grant(&Replicas::on_a_cluster(3).await).await;
+}
+
+async fn three_hundred_requests_make_one_grant(replicas: &Replicas) {
     let urls = replicas.urls("/x");
     let browser = replicas.world.browser_of("alice").await;
     replicas.tokens_end().await;
@@ -166,7 +208,7 @@ async fn a_session_outlives_an_outage_of_redis() {
     assert!(start.elapsed() < Duration::from_secs(1));
     assert!(world.proxy.metric("portcullis_oidc_session_store_errors_total", &[]).await >= 1.0);
     replicas.redis.restart(0).await;
-    let fresh = Setup::new().dynamic(&replicas.dynamic).start().await;
+    let fresh = replicas.another().await;
     eventually("a session that is not in memory is found", || async {
         served(&browser.fetch(&format!("{}/x", fresh.url())).await)
     })
@@ -183,10 +225,23 @@ async fn a_process_killed_in_the_middle_of_a_grant_is_followed_by_another() {
     if !available("a_process_killed_in_the_middle_of_a_grant_is_followed_by_another") {
         return;
     }
-    let mut replicas = Replicas::start(2).await;
+    a_killed_process_is_followed(Replicas::start(2).await).await;
+}
+
+#[tokio::test]
+async fn so_it_is_on_a_cluster() {
+    if !available("so_it_is_on_a_cluster") {
+        return;
+    }
+    a_killed_process_is_followed(Replicas::on_a_cluster(3).await).await;
+}
+
+/// The last of them asks the provider, and is killed before the answer.
+async fn a_killed_process_is_followed(mut replicas: Replicas) {
     let urls = replicas.urls("/x");
     let browser = replicas.world.browser_of("alice").await;
-    assert!(served(&browser.fetch(&urls[1]).await));
+    let last = urls.last().unwrap().clone();
+    assert!(served(&browser.fetch(&last).await));
     replicas.tokens_end().await;
     // The first grant never gets to where the provider takes the token.
     let hanging = Fault::at(Endpoint::Token, Answer::Status(503)).grant("refresh_token").times(1);
@@ -194,9 +249,9 @@ async fn a_process_killed_in_the_middle_of_a_grant_is_followed_by_another() {
     replicas.world.idp.add_fault(hanging);
     let doomed = replicas.others.pop().unwrap();
     let first = tokio::spawn({
-        let (browser, url) = (browser.clone(), urls[1].clone());
+        let browser = browser.clone();
         async move {
-            let url = url::Url::parse(&url).unwrap();
+            let url = url::Url::parse(&last).unwrap();
             browser.request("GET", &url, &[], None).await
         }
     });
@@ -204,9 +259,37 @@ async fn a_process_killed_in_the_middle_of_a_grant_is_followed_by_another() {
     soon("the grant", world.idp.counted(|counters| counters.get("grant:refresh_token") == 1)).await;
     first.abort();
     drop(doomed);
-    eventually("another process refreshes", || async { served(&browser.fetch(&urls[0]).await) }).await;
+    for url in &urls[..urls.len() - 1] {
+        eventually("another process refreshes", || async { served(&browser.fetch(url).await) }).await;
+    }
     assert_eq!(world.grants("refresh_token"), 2);
     assert_eq!(world.grants("authorization_code"), 1, "nobody was logged out");
+}
+
+#[tokio::test]
+async fn a_session_outlives_the_promotion_of_a_replica_and_is_refreshed_there() {
+    if !available("a_session_outlives_the_promotion_of_a_replica_and_is_refreshed_there") {
+        return;
+    }
+    let mut replicas = Replicas::on_a_set(2).await;
+    let urls = replicas.urls("/x");
+    let browser = replicas.world.browser_of("alice").await;
+    for url in &urls {
+        assert!(served(&browser.fetch(url).await));
+    }
+    replicas.redis.replicated(0).await;
+    replicas.redis.kill(0);
+    replicas.tokens_end().await;
+    for url in &urls {
+        eventually("the session is refreshed", || async { served(&browser.fetch(url).await) }).await;
+    }
+    let fresh = replicas.another().await;
+    eventually("a session that is not in memory is found", || async {
+        served(&browser.fetch(&format!("{}/x", fresh.url())).await)
+    })
+    .await;
+    assert_eq!(replicas.world.grants("refresh_token"), 1);
+    assert_eq!(replicas.world.grants("authorization_code"), 1, "nobody was logged out");
 }
 
 #[tokio::test]
@@ -215,12 +298,7 @@ async fn the_static_configuration_chooses_the_store_of_all() {
         return;
     }
     let redis = Servers::single(&["--requirepass", "a secret"]).await;
-    let store = format!(
-        "oidc:\n  session:\n    store:\n      redis:\n        endpoints: [\"127.0.0.1:{}\"]\n        \
-         password: a secret",
-        redis.port(0)
-    );
-    let world = Plan::new().fixed(&store).start().await;
+    let world = Plan::new().fixed(&store(&redis.ports(), "password: a secret")).start().await;
     world.browser_of("alice").await;
     let keys = redis.cli(0, &["--no-auth-warning", "-a", "a secret", "--scan"]);
     assert!(keys.lines().any(|key| key.starts_with("portcullis:{") && key.contains("}:s:")), "{keys}");

@@ -76,6 +76,8 @@ pub enum Answer {
     Genuine,
     /// This status and a line of text.
     Status(u16),
+    /// This status, with `Retry-After` in seconds.
+    RetryAfter(u16, u32),
     /// This status and an HTML page, as a load balancer in between would send.
     Html(u16),
     /// This status and an OAuth error (RFC 6749 section 5.2).
@@ -248,6 +250,9 @@ fn instead(answer: Answer) -> Response {
     let status = |code| StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match answer {
         Answer::Status(code) => (status(code), "scripted fault\n").into_response(),
+        Answer::RetryAfter(code, seconds) => {
+            (status(code), [(header::RETRY_AFTER, seconds.to_string())], "later\n").into_response()
+        }
         Answer::Html(code) => {
             let page = "<!doctype html><title>Bad gateway</title><h1>Bad gateway</h1>";
             (status(code), [(header::CONTENT_TYPE, "text/html")], page).into_response()

@@ -1,16 +1,18 @@
-//! One refresh of one session: a task of its own, so that it survives the client that caused it.
+//! One refresh of one session: a task of its own, so that it survives the client that caused it. It does what the
+//! [`protocol`] says.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{SemaphorePermit, watch};
 
-use super::{
-    Freshness, GrantResult, Landed, RefreshGrant, RefreshSettings, RenewedTokens, Standing, expiry, millis,
-    standing,
-};
+use super::grant::{GrantResult, RefreshGrant, RenewedTokens};
+use super::protocol::{self, Event, Facts, Step};
+use super::seat::Taken;
+use super::standing::{Standing, expiry, standing};
+use super::{Freshness, Landed, RefreshSettings, millis};
 use crate::oidc::clock::{from_unix_millis, unix_millis};
-use crate::oidc::session::{Committed, LeaseOutcome, SessionEntry, SessionRecord, Sessions};
+use crate::oidc::session::{LeaseOutcome, SessionEntry, SessionRecord, Sessions};
 
 /// How a flight ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,25 +36,29 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// The longest that a provider's `Retry-After` is honoured.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Joins the flight of this session, or starts it.
+/// Joins the flight of this session, or starts it. The error is when the next one may start, after one that failed.
 pub(super) fn join(
     sessions: &Sessions,
     entry: &Arc<SessionEntry>,
     settings: &RefreshSettings,
     grant: &Arc<dyn RefreshGrant>,
-) -> Landed {
-    let (landed, free) = entry.refresh.take();
-    if let Some(sender) = free {
-        sessions.flight_begins();
-        let flight = Flight {
-            seat: Seat { sessions: sessions.clone(), entry: Arc::clone(entry) },
-            landed: sender,
-            settings: settings.clone(),
-            grant: Arc::clone(grant),
-        };
-        tokio::spawn(flight.fly());
+) -> Result<Landed, u64> {
+    let now = unix_millis(sessions.clock().now());
+    match entry.refresh.take(now, || watch::channel(None)) {
+        Taken::Joined(landed) => Ok(landed),
+        Taken::Resting(until) => Err(until),
+        Taken::Free(landed, sender) => {
+            sessions.flight_begins();
+            let flight = Flight {
+                seat: Seated { sessions: sessions.clone(), entry: Arc::clone(entry) },
+                landed: sender,
+                settings: settings.clone(),
+                grant: Arc::clone(grant),
+            };
+            tokio::spawn(flight.fly());
+            Ok(landed)
+        }
     }
-    landed
 }
 
 /// Waits for a flight, but not for ever, and not when the process stops.
@@ -85,12 +91,12 @@ pub(super) async fn wait(
 }
 
 /// Gives the seat back, whatever becomes of the flight.
-struct Seat {
+struct Seated {
     sessions: Sessions,
     entry: Arc<SessionEntry>,
 }
 
-impl Drop for Seat {
+impl Drop for Seated {
     fn drop(&mut self) {
         self.entry.refresh.leave();
         self.sessions.flight_ends();
@@ -99,18 +105,18 @@ impl Drop for Seat {
 
 struct Flight {
     // First: whoever hears the news, or its end, finds the seat free.
-    seat: Seat,
+    seat: Seated,
     landed: watch::Sender<Option<FlightOutcome>>,
     settings: RefreshSettings,
     grant: Arc<dyn RefreshGrant>,
 }
 
-/// What the lease leaves to do.
-enum Turn<'a> {
-    /// Nobody else refreshes: ours. If the store could not note that, `leased` is false.
-    Ours { leased: bool, _permit: SemaphorePermit<'a> },
-    /// It is settled without us.
-    Settled(FlightOutcome),
+/// What a flight holds on its way.
+#[derive(Default)]
+struct Held<'a> {
+    permit: Option<SemaphorePermit<'a>>,
+    /// When the lease ends; none: there is none.
+    lease: Option<SystemTime>,
 }
 
 impl Flight {
@@ -132,106 +138,95 @@ impl Flight {
     }
 
     async fn run(&self) -> FlightOutcome {
-        match self.take_turn().await {
-            Turn::Settled(outcome) => outcome,
-            Turn::Ours { leased, _permit } => {
-                let outcome = self.refresh().await;
-                if leased {
-                    self.give_back(&outcome).await;
+        let give_up = self.now() + self.settings.wait;
+        let mut held = Held::default();
+        let mut step = Step::Lease;
+        let outcome = loop {
+            let event = match step {
+                Step::Lease => self.lease(&mut held).await,
+                Step::Pause => self.pause(&mut held).await,
+                Step::Follow => Event::Followed(self.seat.sessions.follow(&self.seat.entry).await),
+                Step::Read => Event::Read(self.read().await),
+                Step::Grant(record) => self.ask(record).await,
+                Step::Commit(record, tokens) => self.commit(*record, *tokens).await,
+                Step::Doubt(refused) => {
+                    Event::Doubted { refused, stored: self.seat.sessions.follow(&self.seat.entry).await }
                 }
-                outcome
-            }
+                Step::Discard(tokens) => {
+                    self.grant.discard(*tokens).await;
+                    Event::Discarded
+                }
+                Step::End(reason) => break self.end(reason).await,
+                Step::Fail(reason, retry_after) => break self.fail(reason, retry_after),
+                Step::Later(reason) => break self.later(reason),
+                Step::Land(outcome) => break outcome,
+            };
+            step = protocol::next(event, self.facts(&held, give_up));
+        };
+        if held.lease.is_some() {
+            self.give_back(&outcome).await;
+        }
+        outcome
+    }
+
+    fn facts(&self, held: &Held<'_>, give_up: SystemTime) -> Facts {
+        let now = self.now();
+        let standing = standing(&self.seat.entry.profile().timing, unix_millis(now), &self.settings);
+        Facts {
+            due: standing != Standing::Good,
+            expired: matches!(standing, Standing::Expired | Standing::Over),
+            patient: now < give_up,
+            covered: held.lease.is_none_or(|end| now + self.settings.attempt <= end),
+            alone: !self.seat.sessions.is_shared_by_machines(),
         }
     }
 
-    /// Takes the lease, or waits for what its holder brings.
-    async fn take_turn(&self) -> Turn<'_> {
+    async fn lease<'a>(&'a self, held: &mut Held<'a>) -> Event {
         let (sessions, entry) = (&self.seat.sessions, &self.seat.entry);
-        let clock = sessions.clock();
-        let give_up = clock.now() + self.settings.wait;
-        let ttl = self.settings.attempt + LEASE_MARGIN;
-        loop {
-            // Before the lease: a lease that waits in a queue would run out there.
-            let Ok(permit) = self.settings.permits.acquire().await else {
-                return Turn::Settled(self.fail("stopping", None));
-            };
-            let generation = entry.profile().generation;
-            match sessions.lease(entry, generation, clock.now(), ttl).await {
-                Ok(LeaseOutcome::Granted) => return Turn::Ours { leased: true, _permit: permit },
-                Ok(LeaseOutcome::Gone) => return Turn::Settled(self.end("gone").await),
-                Ok(LeaseOutcome::Moved(newer)) if newer > generation => match sessions.reread(entry).await {
-                    Some(_) if !self.is_due() => return Turn::Settled(FlightOutcome::Found),
-                    // Its tokens have expired as well: the next round asks for its generation.
-                    Some(_) => {}
-                    None => return Turn::Settled(self.gone_or_fail()),
-                },
-                Ok(LeaseOutcome::Held(_)) if clock.now() < give_up => {
-                    drop(permit);
-                    clock.sleep(LEASE_POLL).await;
-                }
-                Ok(LeaseOutcome::Held(_)) => return Turn::Settled(self.fail("lease held", None)),
-                // The store is down, or behind: it could not take our last tokens. While the present ones are good
-                // nothing is risked; after that memory alone has to do.
-                Ok(LeaseOutcome::Moved(_)) | Err(_) if self.is_expired() => {
-                    return Turn::Ours { leased: false, _permit: permit };
-                }
-                Ok(LeaseOutcome::Moved(_)) | Err(_) => return Turn::Settled(self.wait_for_store()),
-            }
+        // Before the lease: a lease that waits in a queue would run out there.
+        if held.permit.is_none() {
+            held.permit = self.settings.permits.acquire().await.ok();
         }
+        if held.permit.is_none() {
+            return Event::Stopping;
+        }
+        let (asked, now) = (entry.profile().generation, self.now());
+        let ttl = self.settings.attempt + LEASE_MARGIN;
+        let answer = sessions.lease(entry, asked, now, ttl).await;
+        held.lease = matches!(answer, Ok(LeaseOutcome::Granted)).then(|| now + ttl);
+        Event::Lease { asked, answer }
+    }
+
+    async fn pause(&self, held: &mut Held<'_>) -> Event {
+        held.permit = None;
+        self.seat.sessions.clock().sleep(LEASE_POLL).await;
+        Event::Paused
+    }
+
+    /// If the store is down memory has enough of it.
+    async fn read(&self) -> Option<Box<SessionRecord>> {
+        let (sessions, entry) = (&self.seat.sessions, &self.seat.entry);
+        let stored = sessions.reread(entry).await;
+        stored.or_else(|| sessions.recall(entry)).map(Box::new)
     }
 
     /// The one grant.
-    async fn refresh(&self) -> FlightOutcome {
-        let (sessions, entry) = (&self.seat.sessions, &self.seat.entry);
-        // If the store is down memory has enough of it.
-        let stored = sessions.reread(entry).await;
-        let Some(record) = stored.or_else(|| sessions.recall(entry)) else {
-            return FlightOutcome::Ended("gone");
-        };
-        if !self.is_due() {
-            return FlightOutcome::Found;
-        }
+    async fn ask(&self, record: Box<SessionRecord>) -> Event {
         let Some(refresh_token) = record.refresh_token.clone() else {
-            return self.end("no refresh token").await;
+            return Event::Read(Some(record));
         };
         let result = tokio::select! {
             biased;
             result = self.grant.refresh(&record, &refresh_token) => result,
-            () = sessions.clock().sleep(self.settings.attempt) => GrantResult::Unknown,
+            () = self.seat.sessions.clock().sleep(self.settings.attempt) => GrantResult::Unknown,
         };
-        match result {
-            GrantResult::Renewed(tokens) => self.commit(record, *tokens).await,
-            GrantResult::Invalid => self.refused(&record).await,
-            GrantResult::Ended(reason) => self.end(reason).await,
-            GrantResult::Transient { reason, retry_after } => self.fail(reason, retry_after),
-            GrantResult::Unknown => self.fail("no answer", None),
-        }
+        Event::Granted(record, result)
     }
 
-    async fn commit(&self, record: SessionRecord, tokens: RenewedTokens) -> FlightOutcome {
-        let (sessions, entry) = (&self.seat.sessions, &self.seat.entry);
-        let expected = record.generation;
-        let spare = tokens.without_identity();
-        let renewed = tokens.apply(record, sessions.clock().now());
-        match sessions.commit(entry, expected, renewed).await {
-            Committed::Saved | Committed::Unsaved => FlightOutcome::Renewed,
-            Committed::Overtaken => FlightOutcome::Found,
-            Committed::Gone => {
-                self.grant.discard(spare).await;
-                self.end("ended meanwhile").await
-            }
-        }
-    }
-
-    /// `invalid_grant`: ends the session, unless another process has used the token up and stored its successor.
-    async fn refused(&self, record: &SessionRecord) -> FlightOutcome {
-        match self.seat.sessions.reread(&self.seat.entry).await {
-            Some(newer) if newer.generation > record.generation => FlightOutcome::Found,
-            Some(_) => self.end("invalid_grant").await,
-            None if self.seat.entry.is_ended() => self.end("invalid_grant").await,
-            // Whether there is a successor only the store can tell.
-            None => self.fail("refused, and the store is down", None),
-        }
+    async fn commit(&self, record: SessionRecord, tokens: RenewedTokens) -> Event {
+        let (expected, spare) = (record.generation, Box::new(tokens.without_identity()));
+        let renewed = tokens.apply(record, self.now());
+        Event::Committed(self.seat.sessions.commit(&self.seat.entry, expected, renewed).await, spare)
     }
 
     async fn end(&self, reason: &'static str) -> FlightOutcome {
@@ -240,22 +235,14 @@ impl Flight {
         FlightOutcome::Ended(reason)
     }
 
-    /// The record could not be read: because there is none, or because the store is down.
-    fn gone_or_fail(&self) -> FlightOutcome {
-        if self.seat.entry.is_ended() { FlightOutcome::Ended("gone") } else { self.fail("store", None) }
-    }
-
     fn fail(&self, reason: &'static str, retry_after: Option<Duration>) -> FlightOutcome {
-        let now = unix_millis(self.seat.sessions.clock().now());
         let pause = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER).max(self.settings.interval);
-        self.seat.entry.refresh.pause_until(now.saturating_add(millis(pause)));
+        self.seat.entry.refresh.pause_until(unix_millis(self.now()).saturating_add(millis(pause)));
         FlightOutcome::Failed(reason)
     }
 
-    /// The store is down and the tokens are good: nothing was asked of the provider. The pause ends when the tokens
-    /// do, for then memory alone has to do.
-    fn wait_for_store(&self) -> FlightOutcome {
-        let outcome = self.fail("store", None);
+    fn later(&self, reason: &'static str) -> FlightOutcome {
+        let outcome = self.fail(reason, None);
         let entry = &self.seat.entry;
         let end = expiry(&entry.profile().timing);
         entry.refresh.pause_until(entry.refresh.not_before().min(end));
@@ -273,51 +260,7 @@ impl Flight {
         self.seat.sessions.release(&self.seat.entry, from_unix_millis(until)).await;
     }
 
-    fn standing(&self) -> Standing {
-        let now = unix_millis(self.seat.sessions.clock().now());
-        standing(&self.seat.entry.profile().timing, now, &self.settings)
-    }
-
-    fn is_due(&self) -> bool {
-        self.standing() != Standing::Good
-    }
-
-    fn is_expired(&self) -> bool {
-        matches!(self.standing(), Standing::Expired | Standing::Over)
-    }
-}
-
-impl RenewedTokens {
-    /// The record's next generation.
-    pub(super) fn apply(self, mut record: SessionRecord, now: SystemTime) -> SessionRecord {
-        record.generation += 1;
-        record.refreshed_at = Some(now);
-        record.access_token = self.access_token;
-        record.access_expiry = self.access_expiry;
-        if let Some(token) = self.refresh_token {
-            record.refresh_token = Some(token);
-            record.refresh_token_issued = Some(now);
-        }
-        record.id_expiry = self.id_token.as_ref().map(|(_, expiry)| *expiry);
-        if let Some((token, _)) = self.id_token {
-            record.id_token = token;
-        }
-        record.claims = self.claims.unwrap_or(record.claims);
-        record.identifier = self.identifier.unwrap_or(record.identifier);
-        record.sid = self.sid.or(record.sid);
-        record
-    }
-
-    /// The tokens alone, to revoke them if the session has ended.
-    fn without_identity(&self) -> Self {
-        Self {
-            access_token: self.access_token.clone(),
-            access_expiry: self.access_expiry,
-            refresh_token: self.refresh_token.clone(),
-            id_token: None,
-            claims: None,
-            identifier: None,
-            sid: None,
-        }
+    fn now(&self) -> SystemTime {
+        self.seat.sessions.clock().now()
     }
 }

@@ -131,7 +131,22 @@ impl Sessions {
         (!entry.is_ended()).then(|| entry.profile().recall(entry.scope))
     }
 
-    /// Reads the store's generation into the entry; whether it is newer than what was known.
+    /// Reads what the store has into the entry, past what memory keeps for it; which generation that is, or none if
+    /// the session is gone.
+    pub(in crate::oidc) async fn follow(&self, entry: &Arc<SessionEntry>) -> Result<Option<u64>, StoreError> {
+        let Some(record) = self.stored(entry).await? else {
+            self.forget(entry);
+            return Ok(None);
+        };
+        // A swap whose answer was lost, and another process has gone on from there.
+        if entry.unsaved_generation().is_some_and(|unsaved| unsaved <= record.generation) {
+            entry.set_unsaved(None);
+        }
+        entry.install(&record);
+        Ok(Some(record.generation))
+    }
+
+    /// Reads the newest generation that there is into the entry; none if the session is gone, or the store down.
     pub(in crate::oidc) async fn reread(&self, entry: &Arc<SessionEntry>) -> Option<SessionRecord> {
         match self.record(entry).await {
             Ok(Some(record)) => {
@@ -168,7 +183,7 @@ impl Sessions {
     /// Drops an entry that the store does not know any more.
     pub(super) fn forget(&self, entry: &SessionEntry) {
         entry.end();
-        self.inner.upset();
+        self.inner.upsets.add();
         self.inner.cache.remove(entry);
     }
 }

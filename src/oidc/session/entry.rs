@@ -1,7 +1,7 @@
 //! A live session in memory: what the hot path touches.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -14,6 +14,8 @@ use super::lookup::open;
 #[cfg(test)]
 use super::lookup::seal;
 use super::record::{SessionProfile, SessionRecord};
+pub(super) use super::state::State;
+use super::state::{StateCell, Upsets};
 use super::store::Stored;
 use super::stream::Streams;
 use crate::oidc::clock::from_unix_millis;
@@ -32,18 +34,6 @@ impl PolicyId {
     }
 }
 
-/// Whether an entry may serve requests.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(super) enum State {
-    /// As in the store, as far as we know.
-    Live = 0,
-    /// Another process changed it: to be read again before use.
-    Stale = 1,
-    /// Logged out or revoked. Final.
-    Ended = 2,
-}
-
 /// One live session. Shared by all requests that carry its cookie; there is one for each session and process.
 ///
 /// Reading takes no lock. What it takes: `benches/README.md`.
@@ -53,7 +43,7 @@ pub struct SessionEntry {
     pub(super) scope: ScopeId,
     /// Of the secret that it was made with.
     pub(super) ring: Arc<RingKey>,
-    state: AtomicU8,
+    state: StateCell,
     /// Second of the last request, to evict the idle first.
     seen: AtomicU64,
     profile: ArcSwap<SessionProfile>,
@@ -71,7 +61,7 @@ impl SessionEntry {
             key,
             scope: record.scope,
             ring,
-            state: AtomicU8::new(State::Live as u8),
+            state: StateCell::default(),
             seen: AtomicU64::new(0),
             profile: ArcSwap::from_pointee(SessionProfile::of(record)),
             memos: ArcSwapOption::empty(),
@@ -149,24 +139,30 @@ impl SessionEntry {
     }
 
     pub(super) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
-            0 => State::Live,
-            1 => State::Stale,
-            _ => State::Ended,
-        }
+        self.state.get()
     }
 
     /// Ends it for good; whether this call did.
     pub(super) fn end(&self) -> bool {
-        let was = self.state.swap(State::Ended as u8, Ordering::AcqRel);
+        let ended = self.state.end();
         self.set_unsaved(None);
         self.streams.end();
-        was != State::Ended as u8
+        ended
     }
 
     /// Live ↔ stale; an ended session stays ended.
     pub(super) fn turn(&self, from: State, to: State) -> bool {
-        self.state.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state.turn(from, to)
+    }
+
+    /// What was read is in place; see [`StateCell::settle`].
+    pub(super) fn settle(&self, upsets: &Upsets, before: u64) {
+        self.state.settle(upsets, before);
+    }
+
+    /// See [`StateCell::doubt`].
+    pub(super) fn doubt(&self, upsets: &Upsets, before: u64) {
+        self.state.doubt(upsets, before);
     }
 
     /// Takes over a newer generation; older ones are ignored.

@@ -86,7 +86,7 @@ impl SessionKey {
 
     /// Takes what [`SessionKey::bytes`] gave.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 }
@@ -112,7 +112,7 @@ impl IndexKey {
 
     /// Takes what [`IndexKey::bytes`] gave.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 }

@@ -113,7 +113,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`]: it is ended here, and the store will be told as soon as it works again.
     pub async fn end(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
-        self.inner.upset();
+        self.inner.upsets.add();
         entry.end();
         let deleted = self.inner.store.delete(&entry.key).await;
         if let Err(error) = self.inner.note(deleted) {
@@ -121,7 +121,7 @@ impl Sessions {
             self.inner.owe(entry);
             return Err(error);
         }
-        self.inner.upset();
+        self.inner.upsets.add();
         self.inner.cache.remove(entry);
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Sessions {
                 Some(entry) => self.end(&entry).await?,
                 None => {
                     self.inner.note(self.inner.store.delete(&key).await)?;
-                    self.inner.upset();
+                    self.inner.upsets.add();
                     // A load that ran meanwhile may have brought it in just now.
                     if let Some(entry) = self.inner.cache.get_by_key(&key) {
                         entry.end();
@@ -181,7 +181,7 @@ impl Sessions {
     async fn load(&self, id: &SessionId, scope: &ScopeId) -> Result<Option<Arc<SessionEntry>>, StoreError> {
         for ring in self.keys.iter().filter(|ring| ring.made(scope, id)) {
             let key = ring.session_key(scope, id);
-            let upsets = self.inner.upsets();
+            let before = self.inner.upsets.count();
             let Some(row) = self.inner.note(self.inner.store.load(&key).await)? else {
                 continue;
             };
@@ -190,9 +190,7 @@ impl Sessions {
                 continue;
             };
             let entry = self.inner.cache.insert(SessionEntry::new(*id, key, Arc::clone(ring), &record));
-            if self.inner.upsets() != upsets {
-                entry.turn(State::Live, State::Stale);
-            }
+            entry.doubt(&self.inner.upsets, before);
             return self.recheck(entry).await;
         }
         Ok(None)
@@ -210,7 +208,7 @@ impl Sessions {
                 State::Ended => return Ok(None),
                 State::Stale => {}
             }
-            let upsets = self.inner.upsets();
+            let before = self.inner.upsets.count();
             match self.record(&entry).await {
                 Err(_) => break,
                 Ok(None) => {
@@ -220,10 +218,7 @@ impl Sessions {
                 }
                 Ok(Some(record)) => entry.install(&record),
             }
-            entry.turn(State::Stale, State::Live);
-            if self.inner.upsets() != upsets {
-                entry.turn(State::Live, State::Stale);
-            }
+            entry.settle(&self.inner.upsets, before);
         }
         Ok((!entry.is_ended()).then_some(entry))
     }

@@ -153,6 +153,10 @@ impl SessionStore for MemoryStore {
         Ok(u64::try_from(before - rows.len()).unwrap_or(u64::MAX))
     }
 
+    fn outage_tolerance(&self) -> Option<Duration> {
+        None
+    }
+
     async fn changes(&self, _cursor: Option<u64>) -> Result<Changes, StoreError> {
         // One process only: there are no others.
         Ok(Changes::default())

@@ -127,6 +127,10 @@ impl SessionStore for SqliteStore {
         self.writer.call(move |db| rows::purge(db, now)).await
     }
 
+    fn outage_tolerance(&self) -> Option<Duration> {
+        None
+    }
+
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError> {
         let origin = self.origin;
         self.reader.call(move |db| rows::changes(db, cursor, origin)).await

@@ -116,6 +116,8 @@ impl StoreError {
 /// Where sessions live.
 ///
 /// Durable stores answer a write only once it would survive the end of this process.
+///
+/// No method has a body here: a store that wraps another one and forgot to pass a call on would not compile.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
     /// The row of `key`, expired or not.
@@ -145,14 +147,13 @@ pub trait SessionStore: Send + Sync {
     async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError>;
 
     /// Sessions after `after`, in the order of their keys, at most `limit`, with the end of each: for the operator.
-    /// Rows without a sealed value are no sessions and are left out.
+    /// Rows without a sealed value are no sessions and are left out. A store that cannot do this answers
+    /// [`StoreError::Unsupported`].
     async fn list(
         &self,
-        _after: Option<&SessionKey>,
-        _limit: usize,
-    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
-        Err(StoreError::Unsupported("list its sessions"))
-    }
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError>;
 
     /// How many rows there are.
     async fn count(&self) -> Result<u64, StoreError>;
@@ -176,9 +177,7 @@ pub trait SessionStore: Send + Sync {
 
     /// How long live sessions go on from memory while [`SessionStore::changes`] fails; after that they get 503 until it
     /// works again. None: without bound, which is right where no other machine can end a session in this store.
-    fn outage_tolerance(&self) -> Option<Duration> {
-        None
-    }
+    fn outage_tolerance(&self) -> Option<Duration>;
 
     /// What other processes changed since `cursor`; none to begin with, which only fetches the cursor.
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError>;

@@ -53,6 +53,11 @@ pub(crate) fn process(store: Arc<dyn SessionStore>) -> (Sessions, Arc<ManualCloc
     (sessions, clock)
 }
 
+/// Whether the store has yet to be told something.
+pub(crate) fn owes(sessions: &Sessions) -> bool {
+    !sessions.inner.owing().is_empty()
+}
+
 /// Lets other tasks and the store's thread go on.
 pub(crate) async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -107,6 +112,13 @@ impl SessionStore for Faulty {
     }
     async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError> {
         self.up()?.by_sub(sub).await
+    }
+    async fn list(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        self.up()?.list(after, limit).await
     }
     async fn count(&self) -> Result<u64, StoreError> {
         self.up()?.count().await

@@ -119,6 +119,13 @@ impl SessionStore for Slow {
     async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError> {
         self.store.by_sub(sub).await
     }
+    async fn list(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, std::time::SystemTime)>, StoreError> {
+        self.store.list(after, limit).await
+    }
     async fn count(&self) -> Result<u64, StoreError> {
         self.store.count().await
     }
@@ -142,6 +149,9 @@ impl SessionStore for Slow {
     }
     async fn purge_expired(&self, now: std::time::SystemTime) -> Result<u64, StoreError> {
         self.store.purge_expired(now).await
+    }
+    fn outage_tolerance(&self) -> Option<Duration> {
+        None
     }
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError> {
         self.store.changes(cursor).await

@@ -132,13 +132,13 @@ impl Sessions {
 impl Inner {
     fn apply(&self, changes: &Changes) {
         if changes.lost {
-            self.upset();
+            self.upsets.add();
             for entry in self.cache.select(|_| true) {
                 entry.turn(State::Live, State::Stale);
             }
         }
         for (key, generation) in &changes.rows {
-            self.upset();
+            self.upsets.add();
             let Some(entry) = self.cache.get_by_key(key) else {
                 continue;
             };

@@ -95,3 +95,39 @@ async fn a_shared_store_may_be_away_for_a_while() {
     t.sessions.poll_changes().await;
     assert!(cached(40));
 }
+
+#[tokio::test]
+async fn tokens_that_the_store_cannot_take_serve_from_memory() {
+    let t = Setting::new().await;
+    t.clock.set(at(301));
+    assert_eq!(t.ask().await, Freshness::Renewed);
+    // The next generation was only kept in memory; the one after it needs no store either.
+    let mut behind = t.sessions.record(&t.entry).await.unwrap().unwrap();
+    behind.generation += 1;
+    behind.access_expiry = Some(at(400));
+    t.entry.keep_unsaved(behind);
+    t.clock.set(at(401));
+    assert_eq!(t.ask().await, Freshness::Renewed);
+    assert_eq!(t.provider.asked(), 2);
+    assert_eq!(t.entry.profile().generation, 3);
+}
+
+#[tokio::test]
+async fn a_store_that_failed_before_the_tokens_ended_holds_nobody_up_after_it() {
+    let t = Setting::new().await;
+    t.clock.set(at(301));
+    assert_eq!(t.ask().await, Freshness::Renewed);
+    let mut behind = t.sessions.record(&t.entry).await.unwrap().unwrap();
+    behind.generation += 1;
+    behind.access_expiry = Some(at(500));
+    t.entry.keep_unsaved(behind);
+    // Due, but the store is behind: nothing is risked while the tokens are good.
+    t.clock.set(at(498));
+    assert_eq!(t.ask().await, Freshness::ValidRefreshing);
+    t.landed().await;
+    assert_eq!(t.provider.asked(), 1);
+    assert_eq!(t.ask().await, Freshness::Valid);
+    t.clock.set(at(501));
+    assert_eq!(t.ask().await, Freshness::Renewed);
+    assert_eq!(t.provider.asked(), 2);
+}
