@@ -1,7 +1,7 @@
 //! A small OpenID provider: it serves the demo and, with faults scripted from outside, the tests.
 //!
 //! Code flow with PKCE (S256), ID tokens in RS256 or ES256, single-use refresh tokens whose reuse ends the grant,
-//! userinfo, RP-initiated logout, revocation. Passwords do not exist: whoever sees the login page picks a person,
+//! userinfo, RP-initiated logout, revocation, registration of clients where that is asked for. Passwords do not exist: whoever sees the login page picks a person,
 //! which is why it listens on loopback only.
 
 mod account;
@@ -14,6 +14,7 @@ mod keys;
 mod ledger;
 mod logout;
 mod options;
+mod register;
 mod state_file;
 mod token;
 mod wire;
@@ -37,6 +38,7 @@ pub use event::Event;
 pub use fault::{Answer, Counters, Endpoint, Fault, Gate};
 pub use keys::{CryptoError, Forgery};
 pub use options::{Client, EventSink, ProviderOptions, Quirks, Rotation, Signing, User};
+pub use register::Registration;
 
 use keys::KeyRing;
 use ledger::{Ledger, Millis, millis};
@@ -244,6 +246,11 @@ impl Provider {
         clients.push(client);
     }
 
+    /// The clients that it knows, those that registered themselves among them.
+    pub fn clients(&self) -> Vec<Client> {
+        locked(&self.shared.clients).clone()
+    }
+
     /// Takes the provider off the network: nothing listens, open connections are cut. Its memory stays.
     pub async fn go_offline(&self) {
         let server = locked(&self.server).take();
@@ -374,6 +381,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route(Endpoint::Token.path(), post(token::token))
         .route(Endpoint::Userinfo.path(), get(account::userinfo).post(account::userinfo))
         .route(Endpoint::Revocation.path(), post(account::revoke))
+        .route(Endpoint::Registration.path(), post(register::register))
         .route(Endpoint::EndSession.path(), get(logout::by_query).post(logout::by_form))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), fault::layer))
         .layer(DefaultBodyLimit::max(fault::MOST_BODY))

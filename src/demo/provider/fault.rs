@@ -35,10 +35,12 @@ pub enum Endpoint {
     EndSession,
     /// `/revoke`
     Revocation,
+    /// `/register`
+    Registration,
 }
 
 impl Endpoint {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Discovery,
         Self::Jwks,
         Self::Authorize,
@@ -46,6 +48,7 @@ impl Endpoint {
         Self::Userinfo,
         Self::EndSession,
         Self::Revocation,
+        Self::Registration,
     ];
 
     /// Where it is, below the issuer.
@@ -58,6 +61,7 @@ impl Endpoint {
             Self::Userinfo => "/userinfo",
             Self::EndSession => "/logout",
             Self::Revocation => "/revoke",
+            Self::Registration => "/register",
         }
     }
 }
