@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::bearer::Bearer;
 use super::cause::Cause;
 use super::claims::Claims;
+use super::client::Client;
 use super::client_auth::AssertionError;
 use super::clock::Clock;
 use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
@@ -26,7 +27,7 @@ use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionI
 use super::settings::Settings;
 use super::template::Template;
 use super::used::UsedStates;
-use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel};
+use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel, registration};
 use crate::net::Scheme;
 use crate::net::forwarded::{self, Forwarding};
 
@@ -96,6 +97,7 @@ pub(super) struct Core {
     pub(super) name: Arc<str>,
     pub(super) settings: Settings,
     pub(super) provider: Arc<Provider>,
+    pub(super) client: Client,
     pub(super) scope: ScopeId,
     pub(super) events: Arc<dyn Events>,
     pub(super) clock: Arc<dyn Clock>,
@@ -115,7 +117,8 @@ impl Policy {
         // The slash at the end may be only ours or only the provider's; a session must not depend
         // on whether the metadata is known yet.
         let issuer = settings.issuer.trim_end_matches('/');
-        let scope_name = format!("{issuer} {}", settings.client_id);
+        let client_name = settings.client_name();
+        let scope_name = format!("{issuer} {client_name}");
         let refresh = RefreshSettings {
             grace: settings.session.refresh_grace,
             access_token_required: settings.strict_audience,
@@ -123,9 +126,19 @@ impl Policy {
             permits: Arc::clone(provider.grants()),
             ..RefreshSettings::default()
         };
+        let scope = ScopeId::new(issuer, &client_name);
+        let client = match &settings.registration {
+            None => Client::Fixed(Arc::new(settings.credentials.clone())),
+            Some(registration) => {
+                let at = registration::Place { provider: &provider, sessions: &sessions, scope };
+                Client::Registered(provider.registrations().get(&settings, registration, at))
+            }
+        };
+        drop(client_name);
         let core = Arc::new(Core {
             name: name.into(),
-            scope: ScopeId::new(issuer, &settings.client_id),
+            client,
+            scope,
             provider,
             events: Arc::clone(&deps.events),
             clock: Arc::clone(sessions.clock()),

@@ -10,6 +10,7 @@
 //! heard of meanwhile ([`SessionStore::outage_tolerance`]).
 
 mod cache;
+mod client_row;
 mod commit;
 mod compact;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod layers;
 mod oidc_login;
 mod oidc_logout;
 mod oidc_refresh;
+mod oidc_registration;
 mod oidc_replicas;
 mod oidc_requests;
 mod oidc_security_headers;
