@@ -25,6 +25,7 @@ mod frontchannel;
 pub mod gate;
 mod grant;
 pub mod id_token;
+mod identity_assertion;
 pub mod identity_headers;
 mod introspected;
 mod introspection;

@@ -247,7 +247,7 @@ impl Policy {
         }
         (bearer.counters.accepted)();
         Decision::Forward(Identity {
-            headers: principal.headers.clone(),
+            headers: self.headers_for(principal, now),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),

@@ -1,6 +1,7 @@
 //! The engine against a provider with faults: login, callback, session, refresh, logout.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod assertion;
 mod attacks;
 mod authorize;
 mod bearer;

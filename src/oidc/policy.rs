@@ -12,11 +12,12 @@ use super::bearer::Bearer;
 use super::cause::Cause;
 use super::claims::Claims;
 use super::client::Client;
-use super::client_auth::AssertionError;
+use super::client_auth::{AssertionError, KeyFault};
 use super::clock::Clock;
 use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
+use super::identity_assertion::Assertions;
 use super::limits::LoginRate;
 use super::principal::{IdentityHeaders, Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
@@ -63,6 +64,9 @@ pub enum PolicyError {
     /// The cookies cannot be made as configured.
     #[error(transparent)]
     Cookie(#[from] CookieError),
+    /// The keys of assertions cannot be derived.
+    #[error("identityAssertion: {0}")]
+    Assertion(#[from] KeyFault),
     /// The crypto library refuses.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -84,6 +88,7 @@ pub struct Policy {
     templates_need_tokens: bool,
     pub(super) strip: Arc<[HeaderName]>,
     pub(super) bearer: Option<Bearer>,
+    pub(super) assertions: Option<Assertions>,
     no_headers: IdentityHeaders,
     pub(super) refresh: RefreshSettings,
     pub(super) grant: Arc<dyn RefreshGrant>,
@@ -165,7 +170,8 @@ impl Policy {
             rules: Rules::new(settings),
             bearer: Bearer::new(&core.name, settings, &*core.events),
             templates_need_tokens: settings.headers_need_tokens(),
-            strip: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
+            assertions: Assertions::new(settings, &scope_name, core.clock.now())?,
+            strip: strip(settings),
             no_headers: IdentityHeaders::default(),
             rate: LoginRate::new(settings.login_rate),
             refresh,
@@ -201,6 +207,9 @@ impl Policy {
         }
         if let Some(endpoint) = self.session_endpoint(request.path) {
             return Decision::Respond(Box::pin(self.answer_endpoint(endpoint, request, now)).await);
+        }
+        if let Some(answer) = self.public_keys(request, now) {
+            return Decision::Respond(answer);
         }
         if let Some(answer) = self.returned_from_logout(request) {
             return Decision::Respond(answer);
@@ -299,7 +308,7 @@ impl Policy {
             return Decision::Respond(Box::pin(self.stronger_login(request, step_up, now)).await);
         }
         Decision::Forward(Identity {
-            headers: principal.headers.clone(),
+            headers: self.headers_for(&principal, now),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),
@@ -418,7 +427,7 @@ impl Policy {
         &self.cookies
     }
 
-    /// Names of the headers by which its templates tell a service about the user, beside
+    /// Names of the headers by which its templates and assertions tell a service about the user, beside
     /// [`IDENTITY_HEADERS`]. `Authorization` and forwarding headers are not among them: elsewhere they
     /// are the client's or a proxy's own.
     ///
@@ -430,7 +439,8 @@ impl Policy {
             *name == AUTHORIZATION || forwarded::classify(name.as_str()) != Forwarding::Other
         };
         let headers = self.core.settings.headers.iter();
-        headers.filter(move |(name, template)| about_user(template) && !shared(name)).map(|(name, _)| name)
+        let of_templates = headers.filter(move |(name, template)| about_user(template) && !shared(name));
+        of_templates.map(|(name, _)| name).chain(self.assertion_header())
     }
 
     /// The middleware's name.
@@ -443,6 +453,12 @@ impl std::fmt::Debug for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Policy").field("name", &self.core.name).finish_non_exhaustive()
     }
+}
+
+/// Names of the headers that the policy sets, whatever a client says under them.
+fn strip(settings: &Settings) -> Arc<[HeaderName]> {
+    let assertion = settings.identity_assertion.iter().map(|assertion| assertion.header.clone());
+    settings.headers.iter().map(|(name, _)| name.clone()).chain(assertion).collect()
 }
 
 /// What a request's cookie stands for.

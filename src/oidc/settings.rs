@@ -2,6 +2,7 @@
 //!
 //! Independent of how it was written; [`decode()`] makes it from a configuration block.
 
+mod assertion;
 mod bearer;
 mod channels;
 mod check;
@@ -26,6 +27,7 @@ use super::security_headers::SecurityHeaders;
 use super::session::StoreSettings;
 use super::template::Template;
 
+pub use assertion::AssertionSettings;
 pub use bearer::{BearerSettings, FailureSettings};
 pub use channels::{LogoutChannels, SessionEndpoints};
 pub use decode::{Dialect, decode};
@@ -94,6 +96,8 @@ pub struct Settings {
     pub minimal_headers: bool,
     /// Headers with templates.
     pub headers: Vec<(HeaderName, Template)>,
+    /// How the service is told, signed, who the user is; none: it is not.
+    pub identity_assertion: Option<AssertionSettings>,
     /// The client's `Authorization` goes on beside a session.
     pub forward_authorization: bool,
     /// Headers of every answer, and CORS.
@@ -228,6 +232,9 @@ impl Settings {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod assertion_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod options_tests;

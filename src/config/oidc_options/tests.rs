@@ -40,6 +40,7 @@ const NATIVE: &[&str] = &[
     "bearerAllowedClients",
     "backchannelLogoutSessionsRequired",
     "clientRegistration",
+    "identityAssertion",
 ];
 
 const BLOCKS: &[(&str, BlockKeys)] = &[

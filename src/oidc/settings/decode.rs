@@ -1,5 +1,6 @@
 //! From a configuration block to [`Settings`].
 
+mod assertion;
 mod authorization;
 mod bearer;
 mod channels;
@@ -124,6 +125,8 @@ impl Builder<'_> {
         let own = [callback_path.as_str(), logout_path.as_str()];
         let channels = self.channels(own);
         let session_endpoints = self.session_endpoints(&callback_path, own, channels.as_ref());
+        let endpoints = session_endpoints.as_ref().and_then(Option::as_ref);
+        let identity_assertion = self.assertion_of_identity(own, channels.as_ref(), endpoints);
         let own_paths = OwnPaths {
             callback: &callback_path,
             post_logout: post_logout.as_ref().and_then(Option::as_ref),
@@ -169,6 +172,7 @@ impl Builder<'_> {
             step_up: step_up?,
             minimal_headers: block.minimal_headers,
             headers: headers?,
+            identity_assertion: identity_assertion?,
             forward_authorization: block.forward_authorization,
             security_headers,
             session: session?,
