@@ -15,6 +15,7 @@
 
 mod answer;
 mod kept;
+mod probe;
 mod request;
 mod task;
 
@@ -52,6 +53,8 @@ struct Inner {
     /// The identifier that the provider has refused.
     refused: Mutex<Option<String>>,
     look_again: Notify,
+    /// When the provider was last asked whether it knows the client, in milliseconds since 1970.
+    probed: tokio::sync::Mutex<Option<u64>>,
 }
 
 impl Registration {
@@ -66,6 +69,7 @@ impl Registration {
             tried: watch::Sender::new(false),
             refused: Mutex::default(),
             look_again: Notify::new(),
+            probed: tokio::sync::Mutex::default(),
         });
         let task = at.provider.runtime().spawn(task::keep_registered(Arc::clone(&inner)));
         Arc::new(Self { inner, task: task.abort_handle() })
@@ -87,11 +91,17 @@ impl Registration {
 
     /// The provider does not know this client.
     pub(super) fn refused(&self, client: &Credentials) {
-        let mut refused = self.inner.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.as_ref() != Some(&client.id) {
-            *refused = Some(client.id.clone());
+        if self.inner.refuse(client) {
             self.inner.look_again.notify_one();
         }
+    }
+}
+
+impl Inner {
+    /// Notes that the provider does not know this client; whether that is news.
+    fn refuse(&self, client: &Credentials) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.replace(client.id.clone()).as_ref() != Some(&client.id)
     }
 }
 

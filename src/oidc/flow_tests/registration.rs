@@ -215,6 +215,35 @@ async fn a_client_that_the_provider_forgot_is_replaced_but_not_at_once() {
 }
 
 #[tokio::test]
+async fn a_provider_that_forgot_the_client_is_asked_although_nobody_logs_in() {
+    let shared = Shared::new().await;
+    let first = shared.process();
+    let policy = first.policy(CLIENT);
+    settled(&first, &policy, "client-1").await;
+    assert_eq!(shared.provider.count("token"), 0, "a new client is known");
+    drop((first, policy));
+    shared.clock.advance(Duration::from_secs(100));
+    let refused = json!({"error": "invalid_client"}).to_string();
+    shared.provider.script().token_answer = Some((401, "application/json", refused));
+    let world = shared.process();
+    let policy = world.policy(CLIENT);
+    shared.registered(2).await;
+    settled(&world, &policy, "client-2").await;
+    assert_eq!(shared.provider.count("token"), 1);
+    // What is known stays, and is asked about once an hour.
+    shared.provider.script().token_answer = None;
+    for _ in 0..3 {
+        let asked = shared.provider.count("token");
+        until(async || {
+            shared.clock.advance(Duration::from_secs(60));
+            shared.provider.count("token") > asked
+        })
+        .await;
+    }
+    assert_eq!((client_id(&world, &policy).await.as_str(), shared.registrations()), ("client-2", 2));
+}
+
+#[tokio::test]
 async fn without_a_client_nothing_is_open_and_logins_get_503() {
     let world = World::with(FakeProvider::start().await);
     let policy = world.policy(&[CLIENT, &[("excludedURLs", "[/public]")]].concat());

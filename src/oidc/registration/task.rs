@@ -9,6 +9,7 @@ use super::Inner;
 use super::answer::Registered;
 use super::kept::Kept;
 use crate::oidc::client_auth::Credentials;
+use crate::oidc::clock::unix_millis;
 use crate::oidc::fetch::FetchError;
 use crate::oidc::metadata::Metadata;
 use crate::oidc::session::{LeaseOutcome, StoreError};
@@ -61,6 +62,17 @@ pub(super) enum RegistrationError {
 }
 
 impl RegistrationError {
+    /// A short name for metrics.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "session_store",
+            Self::Fetch(_) | Self::Status(_) => "unavailable",
+            Self::Refused { .. } => "refused",
+            Self::NoEndpoint | Self::NoMethod | Self::Token | Self::TokenFile { .. } => "impossible",
+            Self::Answer(_) => "unusable",
+        }
+    }
+
     fn longest_pause(&self) -> Duration {
         let passes = |status: u16| status >= 500 || status == 429 || status == 408;
         match self {
@@ -110,6 +122,18 @@ impl Inner {
         let refused = kept.as_ref().is_some_and(|kept| self.is_refused(kept));
         if let Some(kept) = &kept {
             self.publish(kept, now);
+            if !refused
+                && let Some(client) = self.client.load_full()
+                && !self.is_known(&client, now).await
+                && self.refuse(&client)
+            {
+                tracing::warn!(
+                    issuer = self.provider.issuer(),
+                    client_id = client.id,
+                    "the provider does not know the client any more"
+                );
+                return Ok(Duration::ZERO);
+            }
             let due = kept.due(refused).map(|due| due.duration_since(now).unwrap_or_default());
             match due {
                 Some(Duration::ZERO) => {}
@@ -127,6 +151,7 @@ impl Inner {
         let registered = match self.register_living(&provider).await {
             Ok(registered) => registered,
             Err(error) => {
+                self.provider.events().client_registered(self.provider.issuer(), error.label());
                 // The pause is the client's, not the process's.
                 let until = now + pause.min(error.longest_pause());
                 self.sessions.release_client(&self.scope, until).await;
@@ -136,6 +161,7 @@ impl Inner {
         let now = self.sessions.clock().now();
         let refusals = kept.as_ref().map_or(0, |kept| kept.refusals_of_next(refused, now));
         let kept = Kept { client: registered, registered: now, refusals };
+        *self.probed.lock().await = Some(unix_millis(now));
         self.save(row.generation.unwrap_or(0), &kept).await
     }
 
@@ -157,6 +183,7 @@ impl Inner {
             let plain = kept.to_plain();
             match self.sessions.keep_client(&self.scope, generation, &plain, kept.expires()).await {
                 Ok(true) => {
+                    self.provider.events().client_registered(self.provider.issuer(), "registered");
                     tracing::info!(
                         issuer = self.provider.issuer(),
                         client_id = kept.client.id,
