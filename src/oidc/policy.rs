@@ -1,9 +1,10 @@
 //! One OIDC middleware, compiled: what becomes of each request.
 
+mod own;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
@@ -26,11 +27,9 @@ use super::seal::{Seal, SealError};
 use super::security_headers::SecurityHeaders;
 use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
-use super::template::Template;
 use super::used::UsedStates;
 use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel, registration};
 use crate::net::Scheme;
-use crate::net::forwarded::{self, Forwarding};
 
 /// What all policies share, and what survives a reload.
 #[derive(Clone)]
@@ -171,7 +170,7 @@ impl Policy {
             bearer: Bearer::new(&core.name, settings, &*core.events),
             templates_need_tokens: settings.headers_need_tokens(),
             assertions: Assertions::new(settings, &scope_name, core.clock.now())?,
-            strip: strip(settings),
+            strip: own::strip(settings),
             no_headers: IdentityHeaders::default(),
             rate: LoginRate::new(settings.login_rate),
             refresh,
@@ -414,35 +413,6 @@ impl Policy {
         format!("{}://{}", scheme.as_str(), request.authority)
     }
 
-    /// Whether `path` is one that the policy itself answers: callback or a logout. Their queries hold
-    /// codes, states and session ids, which must not be written down.
-    pub fn owns(&self, path: &str) -> bool {
-        let settings = &self.core.settings;
-        let paths = [&settings.callback_path, &settings.logout_path];
-        paths.into_iter().any(|own| own == path) || self.is_backchannel(path) || self.is_frontchannel(path)
-    }
-
-    /// Its cookies.
-    pub fn cookies(&self) -> &Cookies {
-        &self.cookies
-    }
-
-    /// Names of the headers by which its templates and assertions tell a service about the user, beside
-    /// [`IDENTITY_HEADERS`]. `Authorization` and forwarding headers are not among them: elsewhere they
-    /// are the client's or a proxy's own.
-    ///
-    /// [`IDENTITY_HEADERS`]: super::IDENTITY_HEADERS
-    pub fn identity_names(&self) -> impl Iterator<Item = &HeaderName> {
-        let about_user =
-            |template: &Template| template.needs_tokens() || !template.needed_claims().is_empty();
-        let shared = |name: &HeaderName| {
-            *name == AUTHORIZATION || forwarded::classify(name.as_str()) != Forwarding::Other
-        };
-        let headers = self.core.settings.headers.iter();
-        let of_templates = headers.filter(move |(name, template)| about_user(template) && !shared(name));
-        of_templates.map(|(name, _)| name).chain(self.assertion_header())
-    }
-
     /// The middleware's name.
     pub fn name(&self) -> &str {
         &self.core.name
@@ -453,12 +423,6 @@ impl std::fmt::Debug for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Policy").field("name", &self.core.name).finish_non_exhaustive()
     }
-}
-
-/// Names of the headers that the policy sets, whatever a client says under them.
-fn strip(settings: &Settings) -> Arc<[HeaderName]> {
-    let assertion = settings.identity_assertion.iter().map(|assertion| assertion.header.clone());
-    settings.headers.iter().map(|(name, _)| name.clone()).chain(assertion).collect()
 }
 
 /// What a request's cookie stands for.
