@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use super::client_auth::Credentials;
+use super::id_token;
 use super::policy::Core;
 use super::registration::Registration;
+use super::session::SessionRecord;
 use super::token_endpoint::GrantError;
 
 /// Where the client comes from.
@@ -34,7 +38,31 @@ impl Client {
     }
 }
 
+impl Client {
+    /// The one before the present one, if it can still be used.
+    fn former(&self) -> Option<Arc<Credentials>> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Registered(registration) => registration.former(),
+        }
+    }
+}
+
 impl Core {
+    /// Whom the tokens of a session were issued to, which its ID token names: the present client, or the one before it.
+    pub(super) fn client_of(&self, record: &SessionRecord) -> Option<Arc<Credentials>> {
+        let is_its = |client: &Arc<Credentials>| {
+            let claims = id_token::claims_of_stored(record.id_token.expose_secret());
+            claims.is_some_and(|claims| claims.strings("aud").contains(&client.id.as_str()))
+        };
+        self.client.former().filter(is_its).or_else(|| self.client())
+    }
+
+    /// Everybody whom the provider may still mean: the present client first.
+    pub(super) fn clients(&self) -> impl Iterator<Item = Arc<Credentials>> {
+        self.client().into_iter().chain(self.client.former())
+    }
+
     /// Who we are now.
     pub(super) fn client(&self) -> Option<Arc<Credentials>> {
         self.client.current()

@@ -76,12 +76,13 @@ impl Policy {
             request_id = request.request_id, client = %request.client, "logged out"
         );
         let refresh_token = record.as_ref().and_then(|record| record.refresh_token.clone());
-        if let Some(token) = refresh_token {
+        let client = record.as_ref().and_then(|record| self.core.client_of(record));
+        if let Some((token, client)) = refresh_token.zip(client) {
             // The browser does not wait for it, and its leaving does not stop it.
             let core = Arc::clone(&self.core);
             self.runtime.spawn(async move {
                 if let Some(metadata) = core.provider.metadata_within(MAX_TIME).await {
-                    core.revoke(&metadata, &token).await;
+                    core.revoke(&client, &metadata, &token).await;
                 }
             });
         }
@@ -135,7 +136,11 @@ impl Policy {
         if let Some(hint) = hint {
             query.append_pair("id_token_hint", hint);
         }
-        if let Some(client) = self.core.client() {
+        let client = match &record {
+            Some(record) => self.core.client_of(record),
+            None => self.core.client(),
+        };
+        if let Some(client) = client {
             query.append_pair("client_id", &client.id);
         }
         query.append_pair(self.core.settings.profile.landing_parameter(), landing);

@@ -8,8 +8,8 @@
 //!
 //! The client is kept where the sessions are, so a restart finds it, and of several processes one registers for all.
 //! While there is none, logins get 503. What sessions and cookies belong to is not the identifier that the provider
-//! gives but what is registered ([`RegistrationSettings::client_name`]), so they outlive a new registration; their refresh
-//! tokens are the former client's, so a session whose tokens end then begins anew with a login.
+//! gives but what is registered ([`RegistrationSettings::client_name`]), so they outlive a new registration. Their refresh
+//! tokens are the former client's, which is kept for them until its secret ends.
 //!
 //! [`RegistrationSettings::client_name`]: super::settings::RegistrationSettings::client_name
 
@@ -47,7 +47,7 @@ struct Inner {
     provider: Arc<Provider>,
     sessions: Sessions,
     scope: ScopeId,
-    client: ArcSwapOption<Credentials>,
+    clients: ArcSwapOption<Clients>,
     /// Whether the first attempt is over.
     tried: watch::Sender<bool>,
     /// The identifier that the provider has refused.
@@ -55,6 +55,12 @@ struct Inner {
     look_again: Notify,
     /// When the provider was last asked whether it knows the client, in milliseconds since 1970.
     probed: tokio::sync::Mutex<Option<u64>>,
+}
+
+/// The client, and the one before it while its secret holds.
+struct Clients {
+    current: Arc<Credentials>,
+    former: Option<Arc<Credentials>>,
 }
 
 impl Registration {
@@ -65,7 +71,7 @@ impl Registration {
             provider: Arc::clone(at.provider),
             sessions: at.sessions.clone(),
             scope: at.scope,
-            client: ArcSwapOption::empty(),
+            clients: ArcSwapOption::empty(),
             tried: watch::Sender::new(false),
             refused: Mutex::default(),
             look_again: Notify::new(),
@@ -77,7 +83,12 @@ impl Registration {
 
     /// The client, if there is one.
     pub(super) fn current(&self) -> Option<Arc<Credentials>> {
-        self.inner.client.load_full()
+        self.inner.current()
+    }
+
+    /// The one before it, while its secret holds.
+    pub(super) fn former(&self) -> Option<Arc<Credentials>> {
+        self.inner.clients.load().as_ref()?.former.clone()
     }
 
     /// The client; waits while the first attempt is under way, at most `patience`.
@@ -98,6 +109,10 @@ impl Registration {
 }
 
 impl Inner {
+    fn current(&self) -> Option<Arc<Credentials>> {
+        self.clients.load().as_ref().map(|clients| Arc::clone(&clients.current))
+    }
+
     /// Notes that the provider does not know this client; whether that is news.
     fn refuse(&self, client: &Credentials) -> bool {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);

@@ -150,9 +150,24 @@ async fn a_secret_is_replaced_before_it_ends_and_sessions_live_on() {
         matches!(session(&world, &policy, &browser).await, Lookup::Live(_)),
         "the cookie is still a session's"
     );
+    // Its refresh token is the former client's, who may still come. The tokens of others are for the new one.
+    shared.provider.script().audience = "client-1".to_owned();
+    assert!(browser.get(&world, &policy, "/").await.identity().user.is_some());
+    let sent = |world: &World| world.provider.script().last_authorization.clone().unwrap();
+    assert_eq!(sent(&world), basic("client-1:secret-1"));
+    shared.provider.script().audience = "client-2".to_owned();
     let mut other = Browser::default();
     assert_eq!(other.login(&world, &policy, "/").await.location(), "/");
+    assert_eq!(sent(&world), basic("client-2:secret-2"));
+    let leaving =
+        browser.send(&world, &policy, "POST", "/logout", &[("sec-fetch-site", "same-origin")]).await;
+    assert_eq!(parameters(&leaving.location())["client_id"], "client-1", "whom its ID token is for");
     assert_eq!(shared.registrations(), 2);
+}
+
+fn basic(pair: &str) -> String {
+    use base64::Engine;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
 async fn session(world: &World, policy: &Policy, browser: &Browser) -> Lookup {

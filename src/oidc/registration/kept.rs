@@ -29,20 +29,28 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
     pub(super) client: Registered,
+    /// The one before it, whose secret has not ended yet: the refresh tokens of older sessions are that one's.
+    pub(super) former: Option<Registered>,
     pub(super) registered: SystemTime,
     pub(super) refusals: u32,
 }
 
 #[derive(Deserialize)]
 struct Written {
+    client: WrittenClient,
+    former: Option<WrittenClient>,
+    registered: u64,
+    refusals: u32,
+}
+
+#[derive(Deserialize)]
+struct WrittenClient {
     id: String,
     secret: Option<SecretText>,
     end: Option<u64>,
     method: String,
     access_token: Option<SecretText>,
     client_uri: Option<Url>,
-    registered: u64,
-    refusals: u32,
 }
 
 /// Text that becomes a secret as soon as it is read.
@@ -60,24 +68,26 @@ impl Kept {
     /// What the store holds; none if it is not of this version.
     pub(super) fn read(plain: &[u8]) -> Option<Self> {
         let written: Written = serde_json::from_slice(plain).ok()?;
-        let client = Registered {
-            id: written.id,
-            secret: written.secret.map(|text| text.0),
-            end: written.end.map(from_unix_millis),
-            method: ClientAuth::named(&written.method)?,
-            access_token: written.access_token.map(|text| text.0),
-            client_uri: written.client_uri,
-        };
-        Some(Self { client, registered: from_unix_millis(written.registered), refusals: written.refusals })
+        Some(Self {
+            client: written.client.read()?,
+            former: written.former.and_then(WrittenClient::read),
+            registered: from_unix_millis(written.registered),
+            refusals: written.refusals,
+        })
     }
 
     pub(super) fn to_plain(&self) -> Zeroizing<Vec<u8>> {
-        let client = &self.client;
         let text = |secret: &Option<SecretString>| secret.as_ref().map(|s| s.expose_secret().to_owned());
+        let client = |client: &Registered| {
+            json!({
+                "id": client.id, "secret": text(&client.secret), "end": client.end.map(unix_millis),
+                "method": client.method.name(), "access_token": text(&client.access_token),
+                "client_uri": client.client_uri,
+            })
+        };
         let written = json!({
-            "id": client.id, "secret": text(&client.secret), "end": client.end.map(unix_millis),
-            "method": client.method.name(), "access_token": text(&client.access_token),
-            "client_uri": client.client_uri, "registered": unix_millis(self.registered), "refusals": self.refusals,
+            "client": client(&self.client), "former": self.former.as_ref().map(client),
+            "registered": unix_millis(self.registered), "refusals": self.refusals,
         });
         Zeroizing::new(written.to_string().into_bytes())
     }
@@ -99,25 +109,40 @@ impl Kept {
         (life / 10).clamp(LEAST_MARGIN, MOST_MARGIN).min(life / 2)
     }
 
-    /// Whether its secret has ended.
-    pub(super) fn is_over(&self, now: SystemTime) -> bool {
-        self.client.end.is_some_and(|end| end <= now)
-    }
-
     /// How many clients were refused before the one that takes its place.
     pub(super) fn refusals_of_next(&self, refused: bool, now: SystemTime) -> u32 {
         let soon = now.duration_since(self.registered).is_ok_and(|age| age < DAY);
         if refused && soon { self.refusals.saturating_add(1) } else { 0 }
     }
+}
+
+impl Registered {
+    /// Whether its secret has ended.
+    pub(super) fn is_over(&self, now: SystemTime) -> bool {
+        self.end.is_some_and(|end| end <= now)
+    }
 
     /// What it proves itself with.
     pub(super) fn credentials(&self, template: &Credentials) -> Credentials {
         Credentials {
-            id: self.client.id.clone(),
-            secret: self.client.secret.clone(),
-            method: Some(self.client.method),
+            id: self.id.clone(),
+            secret: self.secret.clone(),
+            method: Some(self.method),
             ..template.clone()
         }
+    }
+}
+
+impl WrittenClient {
+    fn read(self) -> Option<Registered> {
+        Some(Registered {
+            id: self.id,
+            secret: self.secret.map(|text| text.0),
+            end: self.end.map(from_unix_millis),
+            method: ClientAuth::named(&self.method)?,
+            access_token: self.access_token.map(|text| text.0),
+            client_uri: self.client_uri,
+        })
     }
 }
 
@@ -139,7 +164,7 @@ mod tests {
             access_token: Some("manage".into()),
             client_uri: Url::parse("https://i/c").ok(),
         };
-        Kept { client, registered: at(0), refusals }
+        Kept { former: Some(client.clone()), client, registered: at(0), refusals }
     }
 
     #[test]
@@ -147,7 +172,8 @@ mod tests {
         let before = kept(Some(100), 3);
         let after = Kept::read(&before.to_plain()).unwrap();
         assert_eq!(after.to_plain(), before.to_plain());
-        assert_eq!(after.client.secret.unwrap().expose_secret(), "s");
+        assert_eq!(after.client.secret.as_ref().unwrap().expose_secret(), "s");
+        assert_eq!(after.former.as_ref().map(|former| former.id.as_str()), Some("c"));
         assert_eq!((after.registered, after.refusals, after.client.end), (at(0), 3, Some(at(100))));
         assert!(Kept::read(b"{}").is_none());
         assert!(!format!("{before:?}").contains("manage"));
@@ -161,7 +187,8 @@ mod tests {
         assert_eq!(due(100_000), at(90_000), "a tenth");
         assert_eq!(due(100 * 86_400), at(99 * 86_400), "a day");
         assert_eq!(kept(None, 0).due(false), None);
-        assert!(kept(Some(100), 0).is_over(at(100)) && !kept(Some(100), 0).is_over(at(99)));
+        let client = kept(Some(100), 0).client;
+        assert!(client.is_over(at(100)) && !client.is_over(at(99)));
     }
 
     #[test]

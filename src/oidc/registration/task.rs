@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Inner;
 use super::answer::Registered;
 use super::kept::Kept;
-use crate::oidc::client_auth::Credentials;
+use super::{Clients, Inner};
 use crate::oidc::clock::unix_millis;
 use crate::oidc::fetch::FetchError;
 use crate::oidc::metadata::Metadata;
@@ -92,7 +91,7 @@ pub(super) async fn keep_registered(client: Arc<Inner>) {
     loop {
         let wait = match client.look(pause).await {
             Ok(wait) => {
-                if client.client.load().is_some() {
+                if client.clients.load().is_some() {
                     (pause, last_fault) = (FIRST_PAUSE, None);
                     client.tried.send_replace(true);
                 }
@@ -123,7 +122,7 @@ impl Inner {
         if let Some(kept) = &kept {
             self.publish(kept, now);
             if !refused
-                && let Some(client) = self.client.load_full()
+                && let Some(client) = self.current()
                 && !self.is_known(&client, now).await
                 && self.refuse(&client)
             {
@@ -141,7 +140,7 @@ impl Inner {
             }
         } else {
             // It has ended, or somebody has emptied the store.
-            self.client.store(None);
+            self.clients.store(None);
         }
         let provider = self.provider.ready().await;
         match self.sessions.claim_client(&self.scope, row.generation, LEASE).await? {
@@ -160,7 +159,8 @@ impl Inner {
         };
         let now = self.sessions.clock().now();
         let refusals = kept.as_ref().map_or(0, |kept| kept.refusals_of_next(refused, now));
-        let kept = Kept { client: registered, registered: now, refusals };
+        let former = kept.map(|kept| kept.client).filter(|former| !refused && !former.is_over(now));
+        let kept = Kept { client: registered, former, registered: now, refusals };
         *self.probed.lock().await = Some(unix_millis(now));
         self.save(row.generation.unwrap_or(0), &kept).await
     }
@@ -213,15 +213,21 @@ impl Inner {
 
     /// Lets requests use the client, unless it is over.
     fn publish(&self, kept: &Kept, now: SystemTime) {
-        if kept.is_over(now) {
-            return self.client.store(None);
+        if kept.client.is_over(now) {
+            return self.clients.store(None);
         }
-        let present = self.client.load();
-        let is_same = |present: &Arc<Credentials>| {
-            present.id == kept.client.id && exposed(&present.secret) == exposed(&kept.client.secret)
+        let former = kept.former.as_ref().filter(|former| !former.is_over(now));
+        let present = self.clients.load();
+        let is_same = |present: &Arc<Clients>| {
+            let (current, before) = (&present.current, &present.former);
+            current.id == kept.client.id
+                && exposed(&current.secret) == exposed(&kept.client.secret)
+                && before.as_ref().map(|client| &client.id) == former.map(|client| &client.id)
         };
         if !present.as_ref().is_some_and(is_same) {
-            self.client.store(Some(Arc::new(kept.credentials(&self.template))));
+            let credentials = |client: &Registered| Arc::new(client.credentials(&self.template));
+            let clients = Clients { current: credentials(&kept.client), former: former.map(credentials) };
+            self.clients.store(Some(Arc::new(clients)));
         }
     }
 
