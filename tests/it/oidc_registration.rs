@@ -59,7 +59,8 @@ async fn processes_that_share_a_store_register_once() {
         redis.port(0)
     ));
     let folder = plan.folder().to_owned();
-    let world = plan.start_unready().await;
+    let mut world = plan.start_unready().await;
+    world.proxy.ready().await;
     let dynamic = fs::read_to_string(folder.join("dynamic.yml")).unwrap();
     let other = other.dynamic(&dynamic).start().await;
     for url in [world.proxy.url(), other.url()] {
@@ -89,7 +90,8 @@ async fn a_provider_that_is_down_at_the_start_gets_its_registration_later() {
 async fn a_provider_without_registration_is_named_in_the_log() {
     let mut plan = Plan::new().registering(&[]);
     plan.provider.registration = None;
-    let world = plan.start_unready().await;
+    let mut world = plan.start_unready().await;
+    world.proxy.ready().await;
     eventually("the reason is told", || async { world.proxy.log().contains("registration_endpoint") }).await;
     let page = Browser::new().step(&url::Url::parse(&world.at("/")).unwrap()).await;
     assert_eq!(page.status, 503, "{page:?}");
