@@ -4,11 +4,17 @@
 //! where it has the thing. Either block accepts both, so that an option can be added without
 //! rewriting the block. What the options mean together is decided in `oidc::settings`.
 
+mod assertion;
+mod registration;
+
 use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
 use crate::schema;
+
+pub use assertion::IdentityAssertion;
+pub use registration::{ClientMetadata, ClientRegistration, Registration};
 
 schema! {
     /// Every option of the OIDC middleware. `None` is "not written".
@@ -117,6 +123,8 @@ schema! {
         "headers" => headers: Vec<HeaderTemplate>,
         /// Headers with the claim that fills them.
         "forwardHeaders" => forward_headers: BTreeMap<String, String>,
+        /// A signed assertion of who the user is (native).
+        "identityAssertion" => identity_assertion: Option<IdentityAssertion>,
         /// Let the client's Authorization header go on beside a session.
         "forwardAuthorization" => forward_authorization: bool = false,
         /// Remove our cookies before the service; always on.
@@ -160,6 +168,8 @@ schema! {
         "redis" => redis: Option<Redis>,
         /// Client registration of the plugin.
         "dynamicClientRegistration" => dynamic_client_registration: Option<Registration>,
+        /// Client registration (native).
+        "clientRegistration" => client_registration: Option<ClientRegistration>,
         /// Back-channel logout.
         "enableBackchannelLogout" => enable_backchannel_logout: bool = false,
         /// Path of back-channel logout (plugin; Hub's `backchannelLogoutUrl`).
@@ -389,27 +399,5 @@ schema! {
         "hybridL1Size" => hybrid_l1_size: Option<i64>,
         /// The plugin's second cache.
         "hybridL1MemoryMB" => hybrid_l1_memory_mb: Option<i64>,
-    }
-}
-
-schema! {
-    /// Client registration of the plugin; only switched off so far.
-    pub struct Registration {
-        /// Whether the client registers itself.
-        "enabled" => enabled: bool = false,
-        /// Keep the result.
-        "persistCredentials" => persist_credentials: Option<bool>,
-        /// Where.
-        "storageBackend" => storage_backend: Option<String>,
-        /// File.
-        "credentialsFile" => credentials_file: Option<String>,
-        /// Prefix of keys.
-        "redisKeyPrefix" => redis_key_prefix: Option<String>,
-        /// Endpoint.
-        "registrationEndpoint" => registration_endpoint: Option<String>,
-        /// Token of that endpoint.
-        "initialAccessToken" => initial_access_token: Option<SecretString>,
-        /// RFC 7591 metadata.
-        "clientMetadata" => client_metadata: Option<super::value::Node>,
     }
 }

@@ -72,10 +72,6 @@ const fn without_effect(key: &'static str, why: &'static str) -> PluginOption {
     PluginOption { key, fate: Fate::WithoutEffect, why }
 }
 
-const fn refused(key: &'static str, why: &'static str) -> PluginOption {
-    PluginOption { key, fate: Fate::Refused, why }
-}
-
 const NEVER_SENT: &str = "is sent; the plugin never did";
 const AT_THE_SERVICE: &str = "removes the service's header, which the plugin did not reach";
 const ISSUER_AUDIENCE: &str =
@@ -83,7 +79,7 @@ const ISSUER_AUDIENCE: &str =
 const NESTED: &str = "also a path (`realm_access.roles`), and a claim that is one text";
 const REDIS_TIMES: &str = "counts; the plugin's times are fixed";
 const REDIS_TLS: &str = "counts; the plugin never speaks TLS";
-const NO_REGISTRATION: &str = "clients cannot register themselves yet";
+const KEPT_WITH_SESSIONS: &str = "the registered client is in the session store, sealed";
 const CACHES: &str = "sessions are in Redis, and each process remembers those that it serves";
 
 /// Every option, in the order of the plugin's documentation.
@@ -193,14 +189,44 @@ pub const OPTIONS: &[PluginOption] = &[
     without_effect("redis.hybridL1Size", CACHES),
     without_effect("redis.hybridL1MemoryMB", CACHES),
     // Registration of the client (RFC 7591).
-    refused("dynamicClientRegistration.enabled", "not supported yet"),
-    without_effect("dynamicClientRegistration.persistCredentials", NO_REGISTRATION),
-    without_effect("dynamicClientRegistration.storageBackend", NO_REGISTRATION),
-    without_effect("dynamicClientRegistration.credentialsFile", NO_REGISTRATION),
-    without_effect("dynamicClientRegistration.redisKeyPrefix", NO_REGISTRATION),
-    without_effect("dynamicClientRegistration.registrationEndpoint", NO_REGISTRATION),
-    without_effect("dynamicClientRegistration.initialAccessToken", NO_REGISTRATION),
-    without_effect("dynamicClientRegistration.clientMetadata", NO_REGISTRATION),
+    changed(
+        "dynamicClientRegistration.enabled",
+        "only without `clientID`; tried until it succeeds, once for all replicas, and again before the secret ends or when \
+         the provider forgets the client",
+    ),
+    changed(
+        "dynamicClientRegistration.persistCredentials",
+        "the client is kept in any case, in the session store",
+    ),
+    without_effect("dynamicClientRegistration.storageBackend", KEPT_WITH_SESSIONS),
+    without_effect("dynamicClientRegistration.credentialsFile", KEPT_WITH_SESSIONS),
+    without_effect("dynamicClientRegistration.redisKeyPrefix", KEPT_WITH_SESSIONS),
+    honoured("dynamicClientRegistration.registrationEndpoint"),
+    honoured("dynamicClientRegistration.initialAccessToken"),
+    noted("dynamicClientRegistration.clientMetadata", "required, with `redirect_uris`"),
+    noted(
+        "dynamicClientRegistration.clientMetadata.redirect_uris",
+        "at least one must be the callback; logout addresses are made of them",
+    ),
+    noted("dynamicClientRegistration.clientMetadata.response_types", "must contain `code`"),
+    noted("dynamicClientRegistration.clientMetadata.grant_types", "must contain `authorization_code`"),
+    honoured("dynamicClientRegistration.clientMetadata.application_type"),
+    honoured("dynamicClientRegistration.clientMetadata.contacts"),
+    honoured("dynamicClientRegistration.clientMetadata.client_name"),
+    honoured("dynamicClientRegistration.clientMetadata.logo_uri"),
+    honoured("dynamicClientRegistration.clientMetadata.client_uri"),
+    honoured("dynamicClientRegistration.clientMetadata.policy_uri"),
+    honoured("dynamicClientRegistration.clientMetadata.tos_uri"),
+    honoured("dynamicClientRegistration.clientMetadata.jwks_uri"),
+    honoured("dynamicClientRegistration.clientMetadata.subject_type"),
+    changed(
+        "dynamicClientRegistration.clientMetadata.token_endpoint_auth_method",
+        "is used at the token endpoint, too; not written: the first that the provider lists, `client_secret_basic` before others",
+    ),
+    honoured("dynamicClientRegistration.clientMetadata.default_max_age"),
+    honoured("dynamicClientRegistration.clientMetadata.require_auth_time"),
+    honoured("dynamicClientRegistration.clientMetadata.default_acr_values"),
+    honoured("dynamicClientRegistration.clientMetadata.scope"),
     // Since version 0.8.27.
     noted("clientAuthMethod", "not written: what the provider lists; more methods than the plugin has"),
     changed("clientAssertionPrivateKey", ISSUER_AUDIENCE),

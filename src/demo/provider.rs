@@ -2,7 +2,8 @@
 //!
 //! Code flow with PKCE (S256), ID tokens in RS256 or ES256, single-use refresh tokens whose reuse ends the grant,
 //! access tokens for machines (client credentials) and as JWT where an `audience` or `resource` is asked for,
-//! userinfo, introspection, RP-initiated logout, revocation. Passwords do not exist: whoever sees the login page picks a person,
+//! userinfo, introspection, RP-initiated logout, revocation, registration of clients where that is asked for. Passwords
+//! do not exist: whoever sees the login page picks a person,
 //! which is why it listens on loopback only.
 
 mod access_token;
@@ -17,6 +18,7 @@ mod keys;
 mod ledger;
 mod logout;
 mod options;
+mod register;
 mod state_file;
 mod token;
 mod wire;
@@ -40,6 +42,7 @@ pub use event::Event;
 pub use fault::{Answer, Counters, Endpoint, Fault, Gate};
 pub use keys::{CryptoError, Forgery};
 pub use options::{Client, EventSink, ProviderOptions, Quirks, Rotation, Signing, User};
+pub use register::Registration;
 
 use keys::KeyRing;
 use ledger::{Ledger, Millis, millis};
@@ -255,6 +258,11 @@ impl Provider {
         clients.push(client);
     }
 
+    /// The clients that it knows, those that registered themselves among them.
+    pub fn clients(&self) -> Vec<Client> {
+        locked(&self.shared.clients).clone()
+    }
+
     /// Takes the provider off the network: nothing listens, open connections are cut. Its memory stays.
     pub async fn go_offline(&self) {
         let server = locked(&self.server).take();
@@ -399,6 +407,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route(Endpoint::Userinfo.path(), get(account::userinfo).post(account::userinfo))
         .route(Endpoint::Revocation.path(), post(account::revoke))
         .route(Endpoint::Introspection.path(), post(introspection::introspect))
+        .route(Endpoint::Registration.path(), post(register::register))
         .route(Endpoint::EndSession.path(), get(logout::by_query).post(logout::by_form))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), fault::layer))
         .layer(DefaultBodyLimit::max(fault::MOST_BODY))

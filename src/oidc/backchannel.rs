@@ -40,7 +40,7 @@ enum Refusal {
     NoSession,
     #[error("logout token: it was used before")]
     Replayed,
-    #[error("the OpenID provider was never reached, or too much is going on")]
+    #[error("the OpenID provider was never reached, the client is not registered, or too much is going on")]
     Unavailable,
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -109,8 +109,15 @@ impl Policy {
         let _turn = turn.ok().and_then(Result::ok).ok_or(Refusal::Unavailable)?;
         let provider = &self.core.provider;
         let metadata = provider.metadata_within(PATIENCE).await.ok_or(Refusal::Unavailable)?;
-        let client_id = &self.core.settings.client_id;
-        let token = logout_token::validate(&token, provider, &metadata.issuer, client_id, now).await?;
+        let mut valid = Err(Refusal::Unavailable);
+        for client in self.core.clients() {
+            let judged = logout_token::validate(&token, provider, &metadata.issuer, &client.id, now).await;
+            valid = judged.map_err(Refusal::from);
+            if !matches!(valid, Err(Refusal::Token(TokenError::Audience))) {
+                break;
+            }
+        }
+        let token = valid?;
         let ended = self.carry_out(&token, now).await?;
         let (named, cause) = match &token.target {
             Target::Session(_) => (None, format!("one session at the provider: {ended} here")),

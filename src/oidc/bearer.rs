@@ -19,6 +19,7 @@ use secrecy::SecretString;
 use smallvec::SmallVec;
 
 use super::claims::Claims;
+use super::client_auth::Credentials;
 use super::clock::unix_millis;
 use super::events::Events;
 use super::id_token::TokenError;
@@ -38,11 +39,13 @@ const MEMORY: u64 = 32 << 20;
 /// The longest that a verdict is kept: a key that the provider withdraws stops counting by then.
 const LONGEST: Duration = Duration::from_secs(300);
 
+const NO_CLIENT: &str = "the client is not registered yet";
+
 /// What one policy knows of access tokens.
 pub(super) struct Bearer {
     settings: BearerSettings,
     rules: Rules,
-    /// Hash of all inputs of a verdict but the token.
+    /// Hash of all inputs of a verdict but the client and the token.
     inputs: Context,
     known: Cache<[u8; 32], Known, Bytes>,
     failures: Failures,
@@ -112,7 +115,7 @@ impl Bearer {
         own.gate.domains_by_verified_email = true;
         let mut inputs = Context::new(&SHA256);
         let introspected = if settings.require_introspection { "introspected" } else { "" };
-        for part in [settings.issuer.as_str(), &settings.client_id, &bearer.audience, introspected] {
+        for part in [settings.issuer.as_str(), &bearer.audience, introspected] {
             inputs.update(&(part.len() as u64).to_be_bytes());
             inputs.update(part.as_bytes());
         }
@@ -126,8 +129,10 @@ impl Bearer {
         })
     }
 
-    fn key(&self, token: &str) -> [u8; 32] {
+    fn key(&self, client_id: &str, token: &str) -> [u8; 32] {
         let mut digest = self.inputs.clone();
+        digest.update(&(client_id.len() as u64).to_be_bytes());
+        digest.update(client_id.as_bytes());
         digest.update(token.as_bytes());
         let mut key = [0; 32];
         key.iter_mut().zip(digest.finish().as_ref()).for_each(|(to, from)| *to = *from);
@@ -136,12 +141,13 @@ impl Bearer {
 
     /// Who the token stands for.
     async fn check(&self, core: &Core, token: &str, now: SystemTime) -> Result<Arc<Principal>, Refusal> {
-        let key = self.key(token);
+        let client = core.client().ok_or_else(|| Refusal::Unavailable(NO_CLIENT.into()))?;
+        let key = self.key(&client.id, token);
         let millis = unix_millis(now);
         if let Some(known) = self.known.get(&key).filter(|known| millis < known.until) {
             return Ok(known.principal);
         }
-        let (claims, until) = self.judge(core, token, now).await?;
+        let (claims, until) = self.judge(core, &client, token, now).await?;
         let identifier = claims.text(&self.settings.identifier_claim).ok_or(Refusal::Identifier)?;
         if identifier.len() > self.settings.max_identifier || !is_safe(identifier) {
             return Err(Refusal::Identifier);
@@ -154,10 +160,16 @@ impl Bearer {
     }
 
     /// The claims of a good token, and how long that may be believed.
-    async fn judge(&self, core: &Core, token: &str, now: SystemTime) -> Result<(Claims, u64), Refusal> {
+    async fn judge(
+        &self,
+        core: &Core,
+        client: &Arc<Credentials>,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<(Claims, u64), Refusal> {
         let longest = unix_millis(now + LONGEST);
         let own = match token.bytes().filter(|b| *b == b'.').count() {
-            2 => Some(access_token::verify(token, &self.settings, core, now).await?),
+            2 => Some(access_token::verify(token, &self.settings, core, client, now).await?),
             _ if self.settings.opaque => None,
             _ => return Err(Refusal::Opaque),
         };
@@ -165,12 +177,12 @@ impl Bearer {
         if !core.settings.require_introspection {
             return own.map(|own| (own.claims, until)).ok_or(Refusal::Opaque);
         }
-        let answer = introspect(&core.settings, &core.provider, &SecretString::from(token), now).await;
+        let answer = introspect(client, &core.provider, &SecretString::from(token), now).await;
         let until = until.min(answer.until);
         match (answer.verdict, own) {
             (Verdict::Active(_), Some(AccessToken { claims, .. })) => Ok((claims, until)),
             (Verdict::Active(claims), None) => {
-                access_token::check_introspected(&claims, &self.settings, core, now)?;
+                access_token::check_introspected(&claims, &self.settings, core, client, now)?;
                 Ok((Claims::clone(&claims), until))
             }
             (Verdict::Inactive, _) => Err(Refusal::Inactive),
@@ -235,7 +247,7 @@ impl Policy {
         }
         (bearer.counters.accepted)();
         Decision::Forward(Identity {
-            headers: principal.headers.clone(),
+            headers: self.headers_for(principal, now),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::attempt::Attempt;
 use super::cause::Cause;
 use super::claims::Claims;
+use super::client_auth::Credentials;
 use super::establish::{Context, establish};
 use super::fetch::MAX_TIME;
 use super::gate::Denial;
@@ -70,6 +71,13 @@ impl CallbackQuery {
         }
         Ok(parsed)
     }
+}
+
+/// Who we are to the provider, and what it says of itself.
+#[derive(Clone, Copy)]
+struct Party<'a> {
+    client: &'a Arc<Credentials>,
+    metadata: &'a Metadata,
 }
 
 /// What a callback has used up so far.
@@ -153,6 +161,7 @@ impl Policy {
             return self.too_late(request, &query, &attempt, now).await;
         }
         let metadata = self.core.provider.metadata().ok_or(Cause::Unavailable)?;
+        let client = self.core.client().ok_or(Cause::Unavailable)?;
         self.rate.admit(request.client, now).map_err(Cause::TooMany)?;
         // Before the state is used up: who is refused here can come again with the same answer.
         let _seat = self.core.provider.exchanges().enter(request.client).await.map_err(Cause::TooMany)?;
@@ -162,8 +171,9 @@ impl Policy {
             return self.second_use(request, attempt.target(), now).await;
         }
         let code = authorized_code(&query, &metadata)?;
-        let tokens = self.exchange(request, &metadata, code, &attempt).await?;
-        let record = self.new_record(&metadata, tokens, &attempt, now).await?;
+        let party = Party { client: &client, metadata: &metadata };
+        let tokens = self.exchange(request, party, code, &attempt).await?;
+        let record = self.new_record(party, tokens, &attempt, now).await?;
         self.finish_login(request, record, &attempt, &cookie, now).await
     }
 
@@ -209,26 +219,30 @@ impl Policy {
     async fn exchange(
         &self,
         request: &RequestParts<'_>,
-        metadata: &Metadata,
+        party: Party<'_>,
         code: &str,
         attempt: &Attempt,
     ) -> Result<Tokens, Cause> {
+        let Party { client, metadata } = party;
         let (settings, fetch) = (&self.core.settings, self.core.provider.fetch());
-        let redirect_uri = self.redirect_uri(request);
-        Ok(token_endpoint::exchange_code(settings, metadata, fetch, code, &attempt.verifier(), &redirect_uri)
-            .await?)
+        let (redirect_uri, verifier) = (self.redirect_uri(request), attempt.verifier());
+        let tokens =
+            token_endpoint::exchange_code(settings, client, metadata, fetch, code, &verifier, &redirect_uri);
+        Ok(tokens.await.map_err(|error| self.core.noted(client, error))?)
     }
 
     async fn new_record(
         &self,
-        metadata: &Metadata,
+        party: Party<'_>,
         tokens: Tokens,
         attempt: &Attempt,
         now: SystemTime,
     ) -> Result<SessionRecord, Cause> {
         let settings = &self.core.settings;
         let nonce = attempt.nonce();
-        let context = Context { settings, provider: &self.core.provider, metadata, patience: MAX_TIME, now };
+        let Party { client, metadata } = party;
+        let provider = &self.core.provider;
+        let context = Context { settings, client, provider, metadata, patience: MAX_TIME, now };
         let established = establish(context, &tokens, Some(&nonce), None).await?;
         let claims = established.claims;
         let subject: Arc<str> = claims.subject().unwrap_or_default().into();

@@ -37,6 +37,38 @@ pub enum ClientAuth {
     Public,
 }
 
+impl ClientAuth {
+    /// The method of a name (OAuth parameters registry: token endpoint authentication methods).
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "client_secret_post" => Self::SecretPost,
+            "client_secret_basic" => Self::SecretBasic,
+            "client_secret_jwt" => Self::SecretJwt,
+            "private_key_jwt" => Self::PrivateKeyJwt,
+            "tls_client_auth" | "self_signed_tls_client_auth" => Self::TlsClient,
+            "none" => Self::Public,
+            _ => return None,
+        })
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SecretPost => "client_secret_post",
+            Self::SecretBasic => "client_secret_basic",
+            Self::SecretJwt => "client_secret_jwt",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClient => "tls_client_auth",
+            Self::Public => "none",
+        }
+    }
+
+    /// Whether it needs a client secret.
+    pub fn is_by_secret(self) -> bool {
+        matches!(self, Self::SecretPost | Self::SecretBasic | Self::SecretJwt)
+    }
+}
+
 /// What `aud` of an assertion is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Audience {
@@ -50,7 +82,7 @@ pub enum Audience {
 /// A client and what it can prove itself with.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// Client identifier.
+    /// Client identifier; empty in the settings of a client that registers itself.
     pub id: String,
     /// The method as configured; `None`: by what discovery lists.
     pub method: Option<ClientAuth>,

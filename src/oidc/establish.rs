@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::cause::Cause;
 use super::claims::Claims;
+use super::client_auth::Credentials;
 use super::fetch::FetchError;
 use super::id_token::{self, Expected, TokenError};
 use super::introspection::{Verdict, introspect};
@@ -22,6 +23,8 @@ use super::userinfo::{self, UserInfoError};
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
+    /// Who we are to the provider: whom the tokens must be for.
+    pub(super) client: &'a Arc<Credentials>,
     pub(super) provider: &'a Arc<Provider>,
     pub(super) metadata: &'a Metadata,
     /// Longest wait for userinfo.
@@ -48,12 +51,12 @@ pub(super) async fn establish(
     nonce: Option<&str>,
     previous: Option<&SessionRecord>,
 ) -> Result<Established, Cause> {
-    let Context { settings, provider, metadata, now, .. } = context;
+    let Context { settings, client, provider, metadata, now, .. } = context;
     let validated = match &tokens.id_token {
         Some(token) => {
             let expected = Expected {
                 issuer: &metadata.issuer,
-                client_id: &settings.client_id,
+                client_id: &client.id,
                 nonce,
                 access_token: Some(tokens.access_token.expose_secret()),
             };
@@ -80,11 +83,11 @@ pub(super) async fn establish(
     }
     check_tenant(settings, metadata, &claims)?;
     if settings.strict_audience {
-        check_access_token(settings, provider, &tokens.access_token).await?;
+        check_access_token(context, &tokens.access_token).await?;
     }
     // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
     if settings.require_introspection && previous.is_none() {
-        match introspect(settings, provider, &tokens.access_token, now).await.verdict {
+        match introspect(client, provider, &tokens.access_token, now).await.verdict {
             Verdict::Active(_) => {}
             Verdict::Inactive => return Err(Cause::AccessToken(TokenError::Inactive)),
             Verdict::Unknown(_) => return Err(Cause::Unavailable),
@@ -125,7 +128,7 @@ async fn complete(
     access_token: &SecretString,
     previous: Option<&SessionRecord>,
 ) -> Result<(), Cause> {
-    let Context { settings, provider, metadata, patience, .. } = context;
+    let Context { settings, client, provider, metadata, patience, .. } = context;
     let wanted = match settings.user_info {
         UserInfo::Never => false,
         UserInfo::Always => true,
@@ -135,7 +138,7 @@ async fn complete(
         return Ok(());
     }
     let subject = claims.subject().unwrap_or_default().to_owned();
-    let answer = userinfo::fetch(provider, metadata, access_token, &settings.client_id, &subject);
+    let answer = userinfo::fetch(provider, metadata, access_token, &client.id, &subject);
     let late = FetchError::Timeout(patience.as_secs());
     match tokio::time::timeout(patience, answer).await.unwrap_or(Err(late.into())) {
         Ok(Some(info)) => claims.fill_from(&info),
@@ -165,16 +168,13 @@ fn without_userinfo(
 }
 
 /// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
-async fn check_access_token(
-    settings: &Settings,
-    provider: &Provider,
-    token: &SecretString,
-) -> Result<(), Cause> {
+async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), Cause> {
+    let Context { settings, client, provider, .. } = context;
     let token = token.expose_secret();
     if token.matches('.').count() != 2 {
         return Ok(());
     }
-    let expected = settings.audience.as_ref().or(settings.resource.as_ref()).unwrap_or(&settings.client_id);
+    let expected = settings.audience.as_ref().or(settings.resource.as_ref()).unwrap_or(&client.id);
     let signed = id_token::verify_signature(token, provider).await.map_err(Cause::AccessToken)?;
     if signed.claims.strings("aud").contains(&expected.as_str()) {
         Ok(())

@@ -42,6 +42,10 @@ pub trait Events: Send + Sync {
     /// The provider was asked about a token: `active`, `inactive` or `unavailable`.
     fn introspected(&self, _provider: &str, _outcome: &'static str) {}
 
+    /// A registration of the client ended: `registered`, `refused`, `unavailable` (no answer), `unusable` (the answer),
+    /// `impossible` (nothing was sent) or `session_store`.
+    fn client_registered(&self, _provider: &str, _outcome: &'static str) {}
+
     /// Something that an audit asks for has happened.
     fn audit(&self, _record: &AuditRecord<'_>) {}
 

@@ -93,6 +93,14 @@ pub(crate) struct Script {
     codes: HashMap<String, String>,
     refresh_tokens: Vec<String>,
     pub(crate) revoked: Vec<String>,
+    /// Who tokens are for: the last client that has registered.
+    pub(crate) audience: String,
+    /// The answer to a registration, in place of a client.
+    pub(crate) registration_answer: Option<(u16, Value)>,
+    /// Members of the next clients.
+    pub(crate) registered: Map<String, Value>,
+    /// The last registration: what was sent, and by which right.
+    pub(crate) last_registration: Option<(Value, Option<String>)>,
     serial: usize,
     /// What tokens are dated by.
     pub(crate) clock: Option<Arc<ManualClock>>,
@@ -157,6 +165,10 @@ impl FakeProvider {
             codes: HashMap::new(),
             refresh_tokens: Vec::new(),
             revoked: Vec::new(),
+            audience: "client".to_owned(),
+            registration_answer: None,
+            registered: Map::new(),
+            last_registration: None,
             serial: 0,
             clock: None,
         };
@@ -172,6 +184,7 @@ impl FakeProvider {
             .route("/revoke", post(revoke))
             .route("/par", post(pushed))
             .route("/introspect", post(introspect))
+            .route("/register", post(register))
             .with_state(Arc::clone(&self.script))
     }
 
@@ -273,7 +286,7 @@ fn answer(script: &mut Script, nonce: Option<String>) -> Value {
         .as_secs();
     let mut claims = script.claims.clone();
     claims.extend(
-        json!({"iss": script.issuer, "aud": "client", "iat": now, "exp": now + 300})
+        json!({"iss": script.issuer, "aud": script.audience, "iat": now, "exp": now + 300})
             .as_object()
             .unwrap()
             .clone(),
@@ -337,6 +350,28 @@ async fn introspect(
     script.last_form = form;
     let (status, body) = script.introspection.clone();
     (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
+}
+
+async fn register(
+    State(script): Shared,
+    headers: HeaderMap,
+    axum::Json(asked): axum::Json<Map<String, Value>>,
+) -> Response {
+    let mut script = script.lock().unwrap();
+    count(&mut script, "register");
+    let right = headers.get("authorization").map(|v| v.to_str().unwrap().to_owned());
+    script.last_registration = Some((Value::Object(asked.clone()), right));
+    if let Some((status, body)) = script.registration_answer.clone() {
+        return (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response();
+    }
+    let number = script.counts["register"];
+    script.audience = format!("client-{number}");
+    let mut client = asked;
+    client.insert("client_id".into(), json!(script.audience));
+    client.insert("client_secret".into(), json!(format!("secret-{number}")));
+    client.insert("client_secret_expires_at".into(), json!(0));
+    client.extend(script.registered.clone());
+    (StatusCode::CREATED, axum::Json(client)).into_response()
 }
 
 async fn revoke(State(script): Shared, Form(form): Form<HashMap<String, String>>) -> StatusCode {

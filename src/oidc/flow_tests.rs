@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod any_input;
+mod assertion;
 mod attacks;
 mod authorize;
 mod bearer;
@@ -15,6 +16,7 @@ mod login;
 mod logout;
 mod profiles;
 mod provider;
+mod registration;
 mod repeated;
 mod session;
 mod token_attacks;
@@ -97,9 +99,13 @@ impl World {
 
     pub(super) fn with(provider: FakeProvider) -> Self {
         let clock = Arc::new(ManualClock::new(SystemTime::now()));
+        Self::process(provider, Arc::new(MemoryStore::new(10_000)), clock)
+    }
+
+    /// One of several processes.
+    pub(super) fn process(provider: FakeProvider, store: Arc<MemoryStore>, clock: Arc<ManualClock>) -> Self {
         provider.script().clock = Some(Arc::clone(&clock));
         let keys = Arc::new(super::session::SessionKeys::new(&[KEY.into()]).unwrap());
-        let store = Arc::new(MemoryStore::new(10_000));
         let sessions = Sessions::new(store, keys, Arc::clone(&clock) as _, 1000).unwrap();
         let runtime = tokio::runtime::Handle::current();
         let events: Arc<dyn super::Events> = Arc::new(NoEvents);

@@ -9,8 +9,10 @@ use secrecy::SecretString;
 
 use super::audit::{AuditEvent, AuditRecord};
 use super::callback::kept_claims;
+use super::client_auth::Credentials;
 use super::establish::{Context, Established, establish};
 use super::fetch::{FetchError, MAX_TIME};
+use super::metadata::Metadata;
 use super::policy::Core;
 use super::refresh::{FlightOutcome, GrantResult, RefreshGrant, RenewedTokens};
 use super::session::{SessionEntry, SessionRecord};
@@ -25,18 +27,20 @@ impl RefreshGrant for Core {
         let Some(metadata) = self.provider.metadata() else {
             return transient("the OpenID provider was never reached");
         };
+        let Some(client) = self.client_of(record) else { return transient("the client is not registered") };
         let started = Instant::now();
-        let tokens =
-            token_endpoint::refresh(&self.settings, &metadata, self.provider.fetch(), refresh_token).await;
+        let fetch = self.provider.fetch();
+        let tokens = token_endpoint::refresh(&self.settings, &client, &metadata, fetch, refresh_token).await;
         let tokens = match tokens {
             Ok(tokens) => tokens,
-            Err(error) => return self.failed(&error),
+            Err(error) => return self.failed(&self.noted(&client, error)),
         };
         let now = self.clock.now();
         // The old refresh token is spent: what else is asked must not use up the time that is left.
         let left = MAX_TIME.saturating_sub(started.elapsed() + MARGIN);
         let context = Context {
             settings: &self.settings,
+            client: &client,
             provider: &self.provider,
             metadata: &metadata,
             patience: left,
@@ -53,8 +57,9 @@ impl RefreshGrant for Core {
     }
 
     async fn discard(&self, tokens: RenewedTokens) {
-        if let (Some(token), Some(metadata)) = (tokens.refresh_token, self.provider.metadata()) {
-            self.revoke(&metadata, &token).await;
+        let (metadata, client) = (self.provider.metadata(), self.client());
+        if let (Some(token), Some(metadata), Some(client)) = (tokens.refresh_token, metadata, client) {
+            self.revoke(&client, &metadata, &token).await;
         }
     }
 
@@ -111,8 +116,8 @@ impl Core {
     }
 
     /// Revokes a refresh token; a failure is only logged: the session has ended in any case.
-    pub(super) async fn revoke(&self, metadata: &super::metadata::Metadata, token: &SecretString) {
-        let result = token_endpoint::revoke(&self.settings, metadata, self.provider.fetch(), token).await;
+    pub(super) async fn revoke(&self, client: &Credentials, metadata: &Metadata, token: &SecretString) {
+        let result = token_endpoint::revoke(client, metadata, self.provider.fetch(), token).await;
         if let Err(error) = result {
             tracing::warn!(policy = %self.name, issuer = self.provider.issuer(), cause = %error, "a refresh token was not revoked");
         }

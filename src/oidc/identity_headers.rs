@@ -14,6 +14,7 @@ pub const IDENTITY_HEADERS: &[&str] = &[
     "x-auth-request-user",
     "x-auth-request-redirect",
     "x-auth-request-token",
+    super::identity_assertion::DEFAULT_HEADER,
 ];
 
 /// Longest value of a list header, in bytes.

@@ -22,7 +22,8 @@ impl Policy {
             return true;
         }
         let Ok(Some(record)) = self.sessions.record(entry).await else { return false };
-        let answer = introspect(&self.core.settings, &self.core.provider, &record.access_token, now).await;
+        let Some(client) = self.core.client() else { return false };
+        let answer = introspect(&client, &self.core.provider, &record.access_token, now).await;
         match answer.verdict {
             Verdict::Active(_) => {
                 entry.set_lasting_memo(self.introspected, generation, Arc::new(ActiveUntil(answer.until)));

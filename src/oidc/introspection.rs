@@ -20,7 +20,6 @@ use super::clock::unix_millis;
 use super::fetch::FetchError;
 use super::id_token;
 use super::provider::Provider;
-use super::settings::Settings;
 use super::token_endpoint::GrantError;
 
 /// Answers that are kept.
@@ -84,15 +83,15 @@ impl std::fmt::Debug for Introspections {
     }
 }
 
-/// What the provider knows of `token`, asked as the client of `settings`.
+/// What the provider knows of `token`, asked as this client.
 pub async fn introspect(
-    settings: &Settings,
+    credentials: &Arc<Credentials>,
     provider: &Arc<Provider>,
     token: &SecretString,
     now: SystemTime,
 ) -> Answer {
     let known = provider.introspections();
-    let (key, millis) = (key(settings, token), unix_millis(now));
+    let (key, millis) = (key(credentials, token), unix_millis(now));
     if let Some(answer) = known.answers.get(&key).filter(|answer| millis < answer.until) {
         return answer;
     }
@@ -100,7 +99,7 @@ pub async fn introspect(
     let Ok(place) = Arc::clone(&known.waiting).try_acquire_owned() else {
         return unknown("too many tokens are being introspected");
     };
-    let (credentials, provider) = (settings.credentials.clone(), Arc::clone(provider));
+    let (credentials, provider) = (Arc::clone(credentials), Arc::clone(provider));
     let question = Question { credentials, provider, token: token.clone(), now };
     // A task of its own: clients that leave must not make the others start over.
     let runtime = question.provider.runtime().clone();
@@ -112,9 +111,9 @@ pub async fn introspect(
 }
 
 /// Every input of an answer that is not the provider's own: who asks, and about what.
-fn key(settings: &Settings, token: &SecretString) -> [u8; 32] {
+fn key(credentials: &Credentials, token: &SecretString) -> [u8; 32] {
     let mut digest = Context::new(&SHA256);
-    for part in [settings.client_id.as_str(), token.expose_secret()] {
+    for part in [credentials.id.as_str(), token.expose_secret()] {
         digest.update(&(part.len() as u64).to_be_bytes());
         digest.update(part.as_bytes());
     }
@@ -125,7 +124,7 @@ fn key(settings: &Settings, token: &SecretString) -> [u8; 32] {
 
 /// One token, and who asks about it.
 struct Question {
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     provider: Arc<Provider>,
     token: SecretString,
     now: SystemTime,

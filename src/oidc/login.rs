@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::attempt::{self, Attempt, seconds};
 use super::authorize::StepUp;
 use super::cause::Cause;
+use super::client_auth::Credentials;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::settings::Settings;
@@ -95,12 +96,14 @@ impl Policy {
         if self.core.settings.pkce_required && metadata.lacks_s256 {
             return Err(Cause::Pkce);
         }
+        let client = self.core.client.within(PATIENCE).await.ok_or(Cause::Unavailable)?;
         let attempt = attempt.with_step_up(self.core.settings.step_up.clone());
         let (attempt, cookies) = self.keep_attempt(request, attempt, now)?;
         let settings = &self.core.settings;
-        let mut location = authorization_url(settings, metadata, &attempt, &self.redirect_uri(request))?;
+        let redirect_uri = self.redirect_uri(request);
+        let mut location = authorization_url(settings, &client.id, metadata, &attempt, &redirect_uri)?;
         if settings.pushed_authorization.applies(metadata) {
-            location = self.push(metadata, &location).await?;
+            location = self.push(&client, metadata, &location).await?;
         }
         let mut response = page::redirect(location.as_str())
             .ok_or(Cause::Internal("the authorization URL is no header value"))?;
@@ -152,12 +155,17 @@ impl Policy {
     }
 
     /// Sends the request ahead; the browser carries a reference to it.
-    async fn push(&self, metadata: &Metadata, location: &url::Url) -> Result<url::Url, Cause> {
+    async fn push(
+        &self,
+        client: &Credentials,
+        metadata: &Metadata,
+        location: &url::Url,
+    ) -> Result<url::Url, Cause> {
         let provider = &self.core.provider;
         let seat = tokio::time::timeout(PATIENCE, provider.pushes().acquire()).await;
         let _seat = seat.map_err(|_| Cause::Unavailable)?.map_err(|_| Cause::Unavailable)?;
-        let pushed = pushed::push(&self.core.settings, metadata, provider.fetch(), location);
-        pushed.await.map_err(Cause::Pushed)
+        let pushed = pushed::push(client, metadata, provider.fetch(), location).await;
+        pushed.map_err(|error| Cause::Pushed(self.core.noted(client, error)))
     }
 
     /// Where the browser goes after the login.
@@ -275,11 +283,12 @@ pub(super) fn adds_offline_access(settings: &Settings, metadata: &Metadata) -> b
 /// The authorization request (Core, section 3.1.2.1; RFC 7636).
 fn authorization_url(
     settings: &Settings,
+    client_id: &str,
     metadata: &Metadata,
     attempt: &Attempt,
     redirect_uri: &str,
 ) -> Result<url::Url, Cause> {
-    let client = token_endpoint::client(settings, metadata)?;
+    let client = token_endpoint::client(client_id, metadata)?;
     let redirect = RedirectUrl::new(redirect_uri.to_owned())
         .map_err(|_| Cause::Internal("the redirect URI is no URL"))?;
     let client = client.disable_openid_scope().set_redirect_uri(redirect);
@@ -297,7 +306,7 @@ fn authorization_url(
                 .chain(offline.then(|| "offline_access".to_owned()))
                 .map(Scope::new),
         );
-    let audience = settings.audience.as_ref().filter(|audience| **audience != settings.client_id);
+    let audience = settings.audience.as_ref().filter(|audience| *audience != client_id);
     let mut named: Vec<&str> = OURS.to_vec();
     for (name, value) in [("audience", audience), ("resource", settings.resource.as_ref())] {
         if let Some(value) = value {

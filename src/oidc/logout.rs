@@ -15,7 +15,7 @@ use super::metadata::Metadata;
 use super::policy::Policy;
 use super::request_kind::{RequestKind, is_cross_site, is_embedded, is_prefetch};
 use super::session::{Lookup, SessionRecord};
-use super::settings::{PostLogout, Settings};
+use super::settings::PostLogout;
 use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
@@ -77,12 +77,13 @@ impl Policy {
             request_id = request.request_id, client = %request.client, "logged out"
         );
         let refresh_token = record.as_ref().and_then(|record| record.refresh_token.clone());
-        if let Some(token) = refresh_token {
+        let client = record.as_ref().and_then(|record| self.core.client_of(record));
+        if let Some((token, client)) = refresh_token.zip(client) {
             // The browser does not wait for it, and its leaving does not stop it.
             let core = Arc::clone(&self.core);
             self.runtime.spawn(async move {
                 if let Some(metadata) = core.provider.metadata_within(MAX_TIME).await {
-                    core.revoke(&metadata, &token).await;
+                    core.revoke(&client, &metadata, &token).await;
                 }
             });
         }
@@ -103,7 +104,7 @@ impl Policy {
         // Without a round by the provider only our own page needs the state, to be told from `/`.
         let comes_back = ours && (endpoint.is_some() || self.core.settings.post_logout.is_none());
         let location = match endpoint {
-            Some(endpoint) => end_session_url(endpoint, &self.core.settings, record, &landing, &state),
+            Some(endpoint) => self.end_session_url(endpoint, record, &landing, &state),
             None if comes_back => format!("{landing}?state={state}"),
             None => landing,
         };
@@ -120,6 +121,36 @@ impl Policy {
             response = response.with_header(SET_COOKIE, cookie);
         }
         response
+    }
+
+    fn end_session_url(
+        &self,
+        mut endpoint: url::Url,
+        record: Option<SessionRecord>,
+        landing: &str,
+        state: &str,
+    ) -> String {
+        let mut query = endpoint.query_pairs_mut();
+        let hint = record
+            .as_ref()
+            .map(|record| record.id_token.expose_secret())
+            .filter(|hint| !hint.is_empty() && hint.len() <= MAX_HINT);
+        if let Some(hint) = hint {
+            query.append_pair("id_token_hint", hint);
+        }
+        let client = match &record {
+            Some(record) => self.core.client_of(record),
+            None => self.core.client(),
+        };
+        if let Some(client) = client {
+            query.append_pair("client_id", &client.id);
+        }
+        query.append_pair(self.core.settings.profile.landing_parameter(), landing);
+        if !state.is_empty() {
+            query.append_pair("state", state);
+        }
+        drop(query);
+        endpoint.into()
     }
 
     /// Where the browser lands, absolute, and whether that is on this host.
@@ -186,30 +217,6 @@ impl Policy {
         }
         .response()
     }
-}
-
-fn end_session_url(
-    mut endpoint: url::Url,
-    settings: &Settings,
-    record: Option<SessionRecord>,
-    landing: &str,
-    state: &str,
-) -> String {
-    let mut query = endpoint.query_pairs_mut();
-    let hint = record
-        .as_ref()
-        .map(|record| record.id_token.expose_secret())
-        .filter(|hint| !hint.is_empty() && hint.len() <= MAX_HINT);
-    if let Some(hint) = hint {
-        query.append_pair("id_token_hint", hint);
-    }
-    query.append_pair("client_id", &settings.client_id);
-    query.append_pair(settings.profile.landing_parameter(), landing);
-    if !state.is_empty() {
-        query.append_pair("state", state);
-    }
-    drop(query);
-    endpoint.into()
 }
 
 /// 192 random bits; empty if the generator fails, and then no return is recognised.

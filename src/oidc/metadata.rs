@@ -25,6 +25,8 @@ pub struct Metadata {
     pub revocation_endpoint: Option<Url>,
     /// Where tokens are introspected, if anywhere (RFC 7662).
     pub introspection_endpoint: Option<Url>,
+    /// Where clients register themselves, if they may (RFC 7591). Whether it may be called is judged when it is.
+    pub registration_endpoint: Option<Url>,
     /// The scopes that it lists, if it lists them.
     pub scopes_supported: Option<Vec<String>>,
     /// How clients may authenticate, if it says so.
@@ -50,6 +52,7 @@ struct Document {
     end_session_endpoint: Option<Url>,
     revocation_endpoint: Option<Url>,
     introspection_endpoint: Option<Url>,
+    registration_endpoint: Option<Url>,
     scopes_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     #[serde(default)]
@@ -155,6 +158,7 @@ impl Metadata {
                 .clone()
                 .or(aliases.introspection_endpoint)
                 .or(document.introspection_endpoint),
+            registration_endpoint: document.registration_endpoint,
             scopes_supported: document.scopes_supported,
             auth_methods: document.token_endpoint_auth_methods_supported,
             iss_in_answers: document.authorization_response_iss_parameter_supported,

@@ -1,9 +1,10 @@
 //! One OIDC middleware, compiled: what becomes of each request.
 
+mod own;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
@@ -11,11 +12,13 @@ use tokio::sync::Semaphore;
 use super::bearer::Bearer;
 use super::cause::Cause;
 use super::claims::Claims;
-use super::client_auth::AssertionError;
+use super::client::Client;
+use super::client_auth::{AssertionError, KeyFault};
 use super::clock::Clock;
 use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
+use super::identity_assertion::Assertions;
 use super::limits::LoginRate;
 use super::principal::{IdentityHeaders, Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
@@ -24,11 +27,9 @@ use super::seal::{Seal, SealError};
 use super::security_headers::SecurityHeaders;
 use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
-use super::template::Template;
 use super::used::UsedStates;
-use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel};
+use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel, registration};
 use crate::net::Scheme;
-use crate::net::forwarded::{self, Forwarding};
 
 /// What all policies share, and what survives a reload.
 #[derive(Clone)]
@@ -62,6 +63,9 @@ pub enum PolicyError {
     /// The cookies cannot be made as configured.
     #[error(transparent)]
     Cookie(#[from] CookieError),
+    /// The keys of assertions cannot be derived.
+    #[error("identityAssertion: {0}")]
+    Assertion(#[from] KeyFault),
     /// The crypto library refuses.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -83,6 +87,7 @@ pub struct Policy {
     templates_need_tokens: bool,
     pub(super) strip: Arc<[HeaderName]>,
     pub(super) bearer: Option<Bearer>,
+    pub(super) assertions: Option<Assertions>,
     no_headers: IdentityHeaders,
     pub(super) refresh: RefreshSettings,
     pub(super) grant: Arc<dyn RefreshGrant>,
@@ -96,6 +101,7 @@ pub(super) struct Core {
     pub(super) name: Arc<str>,
     pub(super) settings: Settings,
     pub(super) provider: Arc<Provider>,
+    pub(super) client: Client,
     pub(super) scope: ScopeId,
     pub(super) events: Arc<dyn Events>,
     pub(super) clock: Arc<dyn Clock>,
@@ -115,7 +121,8 @@ impl Policy {
         // The slash at the end may be only ours or only the provider's; a session must not depend
         // on whether the metadata is known yet.
         let issuer = settings.issuer.trim_end_matches('/');
-        let scope_name = format!("{issuer} {}", settings.client_id);
+        let client_name = settings.client_name();
+        let scope_name = format!("{issuer} {client_name}");
         let refresh = RefreshSettings {
             grace: settings.session.refresh_grace,
             access_token_required: settings.strict_audience,
@@ -123,9 +130,19 @@ impl Policy {
             permits: Arc::clone(provider.grants()),
             ..RefreshSettings::default()
         };
+        let scope = ScopeId::new(issuer, &client_name);
+        let client = match &settings.registration {
+            None => Client::Fixed(Arc::new(settings.credentials.clone())),
+            Some(registration) => {
+                let at = registration::Place { provider: &provider, sessions: &sessions, scope };
+                Client::Registered(provider.registrations().get(&settings, registration, at))
+            }
+        };
+        drop(client_name);
         let core = Arc::new(Core {
             name: name.into(),
-            scope: ScopeId::new(issuer, &settings.client_id),
+            client,
+            scope,
             provider,
             events: Arc::clone(&deps.events),
             clock: Arc::clone(sessions.clock()),
@@ -152,7 +169,8 @@ impl Policy {
             rules: Rules::new(settings),
             bearer: Bearer::new(&core.name, settings, &*core.events),
             templates_need_tokens: settings.headers_need_tokens(),
-            strip: settings.headers.iter().map(|(name, _)| name.clone()).collect(),
+            assertions: Assertions::new(settings, &scope_name, core.clock.now())?,
+            strip: own::strip(settings),
             no_headers: IdentityHeaders::default(),
             rate: LoginRate::new(settings.login_rate),
             refresh,
@@ -188,6 +206,9 @@ impl Policy {
         }
         if let Some(endpoint) = self.session_endpoint(request.path) {
             return Decision::Respond(Box::pin(self.answer_endpoint(endpoint, request, now)).await);
+        }
+        if let Some(answer) = self.public_keys(request, now) {
+            return Decision::Respond(answer);
         }
         if let Some(answer) = self.returned_from_logout(request) {
             return Decision::Respond(answer);
@@ -286,7 +307,7 @@ impl Policy {
             return Decision::Respond(Box::pin(self.stronger_login(request, step_up, now)).await);
         }
         Decision::Forward(Identity {
-            headers: principal.headers.clone(),
+            headers: self.headers_for(&principal, now),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(Arc::clone(&principal.user)),
@@ -390,37 +411,6 @@ impl Policy {
     pub(super) fn origin(&self, request: &RequestParts<'_>) -> String {
         let scheme = if self.is_https(request) { Scheme::Https } else { Scheme::Http };
         format!("{}://{}", scheme.as_str(), request.authority)
-    }
-
-    /// Whether the query of a request must not be written down: at the callback and at logouts it holds codes, states
-    /// and session ids, and a state where a browser comes back from a logout.
-    pub fn hides_query(&self, request: &RequestParts<'_>) -> bool {
-        let (settings, path) = (&self.core.settings, request.path);
-        let paths = [&settings.callback_path, &settings.logout_path];
-        paths.into_iter().any(|own| own == path)
-            || self.is_backchannel(path)
-            || self.is_frontchannel(path)
-            || self.logout_state(request).is_some()
-    }
-
-    /// Its cookies.
-    pub fn cookies(&self) -> &Cookies {
-        &self.cookies
-    }
-
-    /// Names of the headers by which its templates tell a service about the user, beside
-    /// [`IDENTITY_HEADERS`]. `Authorization` and forwarding headers are not among them: elsewhere they
-    /// are the client's or a proxy's own.
-    ///
-    /// [`IDENTITY_HEADERS`]: super::IDENTITY_HEADERS
-    pub fn identity_names(&self) -> impl Iterator<Item = &HeaderName> {
-        let about_user =
-            |template: &Template| template.needs_tokens() || !template.needed_claims().is_empty();
-        let shared = |name: &HeaderName| {
-            *name == AUTHORIZATION || forwarded::classify(name.as_str()) != Forwarding::Other
-        };
-        let headers = self.core.settings.headers.iter();
-        headers.filter(move |(name, template)| about_user(template) && !shared(name)).map(|(name, _)| name)
     }
 
     /// The middleware's name.

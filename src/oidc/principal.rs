@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::authorize::Level;
 use super::claims::Claims;
 use super::gate::{Denial, Gate};
+use super::identity_assertion::{Asserted, Selection};
 use super::identity_headers::{list, rendered, single};
 use super::settings::Settings;
 use super::template::{Source, Template};
@@ -34,6 +35,8 @@ pub struct Principal {
     pub headers: IdentityHeaders,
     /// Name for the access log.
     pub user: Arc<str>,
+    /// What is asserted of the user, if that is asked for and the user may pass.
+    pub asserted: Option<Asserted>,
 }
 
 /// Headers that tell a service who the user is. The names are those of the policy, once for all its sessions.
@@ -49,6 +52,16 @@ impl IdentityHeaders {
     pub fn iter(&self) -> impl Iterator<Item = (&TitledName, &HeaderValue)> {
         self.names.iter().zip(&*self.values).filter_map(|(name, value)| Some((name, value.as_ref()?)))
     }
+
+    /// The same with this value for the last name.
+    #[must_use]
+    pub fn with_last(&self, value: HeaderValue) -> Self {
+        let mut values = self.values.to_vec();
+        if let Some(last) = values.last_mut() {
+            *last = Some(value);
+        }
+        Self { names: Arc::clone(&self.names), values: values.into() }
+    }
 }
 
 /// The rules of one policy, compiled.
@@ -61,6 +74,7 @@ pub struct Rules {
     minimal: bool,
     templates: Vec<(HeaderName, Template)>,
     names: Arc<[TitledName]>,
+    selection: Option<Selection>,
 }
 
 /// Tokens that templates may name.
@@ -76,14 +90,17 @@ impl Rules {
     pub fn new(settings: &Settings) -> Self {
         let more = MORE.into_iter().filter(|_| !settings.minimal_headers);
         let templates = settings.headers.iter().map(|(name, _)| name.clone());
+        let assertion = settings.identity_assertion.iter().map(|assertion| assertion.header.clone());
+        let names = [X_FORWARDED_USER].into_iter().chain(more).chain(templates).chain(assertion);
         Self {
-            names: [X_FORWARDED_USER].into_iter().chain(more).chain(templates).map(TitledName::new).collect(),
+            names: names.map(TitledName::new).collect(),
             gate: Gate::new(&settings.gate),
             identifier_claim: settings.gate.identifier_claim.clone(),
             role_claim: settings.gate.role_claim.clone(),
             group_claim: settings.gate.group_claim.clone(),
             minimal: settings.minimal_headers,
             templates: settings.headers.clone(),
+            selection: Selection::of(settings),
         }
     }
 
@@ -103,8 +120,13 @@ impl Rules {
             let text = template.render(Source { claims, access_token: access, id_token: id });
             values.push(text.as_deref().and_then(rendered).map(|value| sensitive(value, template)));
         }
+        // The assertion is signed when it is sent.
+        values.extend(self.selection.as_ref().map(|_| None));
+        let verdict = self.gate.admit(claims);
+        let selection = self.selection.as_ref().filter(|_| verdict.is_ok());
         Principal {
-            verdict: self.gate.admit(claims),
+            verdict,
+            asserted: selection.map(|selection| selection.assert(claims, &user)),
             level: Level::of(claims),
             headers: IdentityHeaders { names: Arc::clone(&self.names), values: together(values) },
             user,

@@ -19,6 +19,7 @@ use super::introspection::Introspections;
 use super::jwks::{KeySet, KeySetError};
 use super::limits::Exchanges;
 use super::metadata::{Metadata, MetadataError, discovery_url};
+use super::registration::Registrations;
 use super::settings::ProviderSettings;
 
 pub use registry::{ProviderKey, Providers};
@@ -41,6 +42,7 @@ pub struct Provider {
     exchanges: Exchanges,
     pushes: Semaphore,
     introspections: Introspections,
+    registrations: Registrations,
 }
 
 struct Inner {
@@ -110,8 +112,15 @@ impl Provider {
         });
         let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
         let (grants, pushes) = (Arc::new(Semaphore::new(MOST_GRANTS)), Semaphore::new(MOST_PUSHES));
-        let (exchanges, introspections) = (Exchanges::default(), Introspections::default());
-        Arc::new(Self { inner, task, grants, exchanges, pushes, introspections })
+        Arc::new(Self {
+            inner,
+            task,
+            grants,
+            exchanges: Exchanges::default(),
+            pushes,
+            introspections: Introspections::default(),
+            registrations: Registrations::default(),
+        })
     }
 
     /// The issuer as configured.
@@ -152,6 +161,23 @@ impl Provider {
     /// What it has said of tokens.
     pub fn introspections(&self) -> &Introspections {
         &self.introspections
+    }
+
+    /// Its clients that register themselves.
+    pub(super) fn registrations(&self) -> &Registrations {
+        &self.registrations
+    }
+
+    /// The metadata, however long the first takes to come.
+    pub async fn ready(&self) -> Arc<Metadata> {
+        let mut state = self.inner.state.subscribe();
+        loop {
+            if let Some(metadata) = self.metadata() {
+                return metadata;
+            }
+            // It cannot fail: `self` holds the sender.
+            let _ = state.wait_for(|state| *state == State::Ready).await;
+        }
     }
 
     /// The metadata, if there is any yet.

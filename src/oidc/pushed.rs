@@ -4,9 +4,9 @@
 use serde::Deserialize;
 use url::Url;
 
+use super::client_auth::Credentials;
 use super::fetch::{Fetch, FetchError};
 use super::metadata::Metadata;
-use super::settings::Settings;
 use super::token_endpoint::GrantError;
 
 /// When requests are pushed.
@@ -51,7 +51,7 @@ struct Refusal {
 /// # Errors
 /// [`GrantError`]: there is no endpoint, or it gives no reference.
 pub(super) async fn push(
-    settings: &Settings,
+    credentials: &Credentials,
     metadata: &Metadata,
     fetch: &Fetch,
     location: &Url,
@@ -63,7 +63,7 @@ pub(super) async fn push(
     let own = metadata.authorization_endpoint.query_pairs().count();
     let pairs: Vec<_> = location.query_pairs().skip(own).collect();
     let form: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-    let proof = settings.credentials.proof(metadata).await?;
+    let proof = credentials.proof(metadata).await?;
     let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
     let answer = fetch.call(request).await.map_err(|error| match error {
         FetchError::Connect(_) | FetchError::Reach(_) => GrantError::NotSent(error),
@@ -87,9 +87,6 @@ pub(super) async fn push(
         status => return Err(GrantError::Status { status, retry_after: None }),
     };
     let mut short = metadata.authorization_endpoint.clone();
-    short
-        .query_pairs_mut()
-        .append_pair("client_id", &settings.client_id)
-        .append_pair("request_uri", &reference);
+    short.query_pairs_mut().append_pair("client_id", &credentials.id).append_pair("request_uri", &reference);
     Ok(short)
 }

@@ -10,6 +10,7 @@
 //! heard of meanwhile ([`SessionStore::outage_tolerance`]), and nothing is refreshed, for they might do the same.
 
 mod cache;
+mod client_row;
 mod commit;
 mod compact;
 #[cfg(test)]

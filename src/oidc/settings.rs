@@ -2,11 +2,14 @@
 //!
 //! Independent of how it was written; [`decode()`] makes it from a configuration block.
 
+mod assertion;
 mod bearer;
 mod channels;
 mod check;
 mod decode;
+mod registration;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,19 +27,21 @@ use super::security_headers::SecurityHeaders;
 use super::session::StoreSettings;
 use super::template::Template;
 
+pub use assertion::AssertionSettings;
 pub use bearer::{BearerSettings, FailureSettings};
 pub use channels::{LogoutChannels, SessionEndpoints};
 pub use decode::{Dialect, decode};
+pub use registration::{InitialAccessToken, RegistrationSettings};
 
 /// Options of one OIDC middleware.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Issuer as configured (a URL), without the well-known suffix.
     pub issuer: String,
-    /// Client identifier.
-    pub client_id: String,
     /// The client and its proof.
     pub credentials: Credentials,
+    /// How the client registers itself; none: it is the one above.
+    pub registration: Option<RegistrationSettings>,
     /// Seals login state and sessions; at least 32 bytes.
     pub key: SecretString,
     /// Keys that still open sessions but seal no new ones.
@@ -93,6 +98,8 @@ pub struct Settings {
     pub minimal_headers: bool,
     /// Headers with templates.
     pub headers: Vec<(HeaderName, Template)>,
+    /// How the service is told, signed, who the user is; none: it is not.
+    pub identity_assertion: Option<AssertionSettings>,
     /// The client's `Authorization` goes on beside a session.
     pub forward_authorization: bool,
     /// Headers of every answer, and CORS.
@@ -196,6 +203,14 @@ pub struct EgressProxy {
 }
 
 impl Settings {
+    /// The client, as sessions and cookies know it: by its identifier, or by what it registers.
+    pub fn client_name(&self) -> Cow<'_, str> {
+        match &self.registration {
+            None => Cow::Borrowed(&self.credentials.id),
+            Some(registration) => Cow::Owned(registration.client_name()),
+        }
+    }
+
     /// Claims that a gate, a header or the identifier asks for.
     pub fn needed_claims(&self) -> Vec<String> {
         let mut names = vec![self.gate.identifier_claim.clone()];
@@ -220,8 +235,14 @@ impl Settings {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod assertion_tests;
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod options_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod registration_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;

@@ -19,7 +19,7 @@ use openidconnect::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::client_auth::{AssertionError, Proof};
+use super::client_auth::{AssertionError, Credentials, Proof};
 use super::fetch::{Fetch, FetchError};
 use super::metadata::Metadata;
 use super::settings::Settings;
@@ -68,6 +68,11 @@ pub enum GrantError {
 }
 
 impl GrantError {
+    /// Whether the provider does not know the client, or not by its proof (RFC 6749, section 5.2: `invalid_client`).
+    pub fn is_about_client(&self) -> bool {
+        matches!(self, Self::Rejected(error) if error == "invalid_client")
+    }
+
     /// Whether the provider was too slow, as opposed to wrong.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::NotSent(FetchError::Timeout(_)) | Self::NoAnswer(FetchError::Timeout(_)))
@@ -164,10 +169,10 @@ pub(super) type OidcClient = Client<
 ///
 /// # Errors
 /// If the issuer is not a URL, which discovery has ruled out.
-pub(super) fn client(settings: &Settings, metadata: &Metadata) -> Result<OidcClient, GrantError> {
+pub(super) fn client(id: &str, metadata: &Metadata) -> Result<OidcClient, GrantError> {
     let issuer =
         IssuerUrl::new(metadata.issuer.clone()).map_err(|error| GrantError::Request(error.to_string()))?;
-    Ok(Client::new(ClientId::new(settings.client_id.clone()), issuer, JsonWebKeySet::new(Vec::new()))
+    Ok(Client::new(ClientId::new(id.to_owned()), issuer, JsonWebKeySet::new(Vec::new()))
         .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
         .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
         .set_auth_type(AuthType::RequestBody))
@@ -196,6 +201,7 @@ impl From<AssertionError> for GrantError {
 /// [`GrantError`].
 pub async fn exchange_code(
     settings: &Settings,
+    credentials: &Credentials,
     metadata: &Metadata,
     fetch: &Fetch,
     code: &str,
@@ -205,8 +211,8 @@ pub async fn exchange_code(
     let redirect =
         RedirectUrl::new(redirect_uri.to_owned()).map_err(|error| GrantError::Request(error.to_string()))?;
     let once = || async {
-        let proof = settings.credentials.proof(metadata).await?;
-        let client = proving(client(settings, metadata)?, &proof);
+        let proof = credentials.proof(metadata).await?;
+        let client = proving(client(&credentials.id, metadata)?, &proof);
         let mut request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
@@ -231,12 +237,13 @@ pub async fn exchange_code(
 /// [`GrantError`].
 pub async fn refresh(
     settings: &Settings,
+    credentials: &Credentials,
     metadata: &Metadata,
     fetch: &Fetch,
     token: &SecretString,
 ) -> Result<Tokens, GrantError> {
-    let proof = settings.credentials.proof(metadata).await?;
-    let client = proving(client(settings, metadata)?, &proof);
+    let proof = credentials.proof(metadata).await?;
+    let client = proving(client(&credentials.id, metadata)?, &proof);
     let token = RefreshToken::new(token.expose_secret().to_owned());
     let mut request = client.exchange_refresh_token(&token);
     if let Some(resource) = &settings.resource {
@@ -253,14 +260,14 @@ pub async fn refresh(
 /// # Errors
 /// [`GrantError`].
 pub async fn revoke(
-    settings: &Settings,
+    credentials: &Credentials,
     metadata: &Metadata,
     fetch: &Fetch,
     token: &SecretString,
 ) -> Result<(), GrantError> {
     let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(()) };
     let form = [("token", token.expose_secret()), ("token_type_hint", "refresh_token")];
-    let proof = settings.credentials.proof(metadata).await?;
+    let proof = credentials.proof(metadata).await?;
     let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
     let answer = fetch.call(request).await.map_err(GrantError::NoAnswer)?;
     match answer.status.as_u16() {

@@ -54,6 +54,10 @@ impl Events for Told {
         self.metrics.oidc().introspected(issuer, outcome);
     }
 
+    fn client_registered(&self, issuer: &str, outcome: &'static str) {
+        self.metrics.oidc().client_registered(issuer, outcome);
+    }
+
     fn refreshed(&self, issuer: &str, outcome: &'static str) {
         let outcome = match outcome {
             "renewed" => RefreshOutcome::Renewed,

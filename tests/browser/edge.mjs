@@ -17,13 +17,15 @@ export async function place() {
   return { port, admin, origin: `http://localhost:${port}` };
 }
 
-// Starts it at `where`; `client` is { id, secret }, `options` are further lines of the plugin block.
+// Starts it at `where`; `client` is { id, secret }, or none where it registers itself; `options` are further lines of the
+// plugin block.
 export async function edge(t, { where, issuer, client, options = [] }) {
   const home = await folder(t);
   const backend = await service();
   t.after(() => backend.stop());
   const block = [
-    `providerURL: ${issuer}`, `clientID: ${client.id}`, `clientSecret: ${JSON.stringify(client.secret)}`,
+    `providerURL: ${issuer}`,
+    ...(client ? [`clientID: ${client.id}`, `clientSecret: ${JSON.stringify(client.secret)}`] : []),
     'sessionEncryptionKey: only-for-tests-0123456789abcdef-0123456789', 'callbackURL: /oauth2/callback',
     'logoutURL: /oauth2/logout', 'postLogoutRedirectURI: /public/bye', 'excludedURLs: [/public]', 'forceHTTPS: false',
     'allowPrivateIPAddresses: true', 'refreshGracePeriodSeconds: 2', ...options,

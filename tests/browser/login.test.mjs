@@ -75,3 +75,31 @@ test('oidc-provider', async (t) => {
     confirmLogout: (page) => page.getByRole('button', { name: 'Yes, sign me out' }).click(),
   });
 });
+
+test('oidc-provider, at which the client registers itself', async (t) => {
+  const where = await place();
+  const op = await startProvider({ port: await freePort(), accessTokenSeconds: 6, registration: 'only-for-tests' });
+  t.after(() => op.stop());
+  const { at, restart } = await edge(t, {
+    where,
+    issuer: op.issuer,
+    options: [
+      'dynamicClientRegistration:', '  enabled: true', '  initialAccessToken: only-for-tests', '  clientMetadata:',
+      `    redirect_uris: ["${where.origin}/oauth2/callback"]`,
+    ],
+  });
+
+  await journey(t, {
+    browser,
+    at,
+    restart,
+    async logIn(page) {
+      await page.getByLabel('Name').fill('alice');
+      await page.getByRole('button', { name: 'Sign in' }).click();
+    },
+    user: 'alice@example.test',
+    refreshes: () => op.grants.refresh_token ?? 0,
+    confirmLogout: (page) => page.getByRole('button', { name: 'Yes, sign me out' }).click(),
+  });
+  assert.equal(op.registered.length, 1, 'the restart has found the client');
+});

@@ -28,12 +28,13 @@ async function readForm(request) {
   return new URLSearchParams(Buffer.concat(chunks).toString());
 }
 
-// Starts it for one client. `grants` counts the successful ones by type.
-export async function startProvider({ port, client, accessTokenSeconds }) {
+// Starts it for one client, or for clients that register themselves with the token `registration`. `grants` counts the
+// successful ones by type, `registered` has the clients.
+export async function startProvider({ port, client, registration, accessTokenSeconds }) {
   const issuer = `http://127.0.0.1:${port}`;
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const provider = new Provider(issuer, {
-    clients: [{ grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], ...client }],
+    clients: client ? [{ grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], ...client }] : [],
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), kid: 'one', use: 'sig', alg: 'RS256' }] },
     cookies: { keys: ['only for tests'] },
     pkce: { required: () => true },
@@ -48,6 +49,7 @@ export async function startProvider({ port, client, accessTokenSeconds }) {
     features: {
       devInteractions: { enabled: false },
       revocation: { enabled: true },
+      ...(registration && { registration: { enabled: true, initialAccessToken: registration } }),
       rpInitiatedLogout: {
         enabled: true,
         logoutSource(ctx, logoutForm) {
@@ -63,6 +65,8 @@ export async function startProvider({ port, client, accessTokenSeconds }) {
     const type = oidc.params.grant_type;
     grants[type] = (grants[type] ?? 0) + 1;
   });
+  const registered = [];
+  provider.on('registration_create.success', (_ctx, { clientId }) => registered.push(clientId));
   provider.on('server_error', (_ctx, error) => console.error(error));
 
   provider.use(async (ctx, next) => {
@@ -78,5 +82,5 @@ export async function startProvider({ port, client, accessTokenSeconds }) {
 
   const server = provider.listen(port, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
-  return { issuer, grants, stop: () => { server.closeAllConnections(); server.close(); } };
+  return { issuer, grants, registered, stop: () => { server.closeAllConnections(); server.close(); } };
 }

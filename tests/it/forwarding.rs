@@ -7,7 +7,7 @@ use crate::harness::origin::Origin;
 use crate::harness::proxy::{Setup, route};
 
 /// Every header in which a service may be told who is there, in spellings that services take for the same.
-const IDENTITY: [&str; 12] = [
+const IDENTITY: [&str; 14] = [
     "X-Forwarded-User",
     "x-forwarded-user",
     "X_Forwarded_User",
@@ -20,6 +20,8 @@ const IDENTITY: [&str; 12] = [
     "X_Auth_Request_User",
     "X-Auth-Request-Redirect",
     "X-Auth-Request-Token",
+    "X-Portcullis-Jwt-Assertion",
+    "X_Portcullis_Jwt_Assertion",
 ];
 
 const FORWARDED: [(&str, &str); 9] = [

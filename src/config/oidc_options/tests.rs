@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::config::decode::BlockKeys;
-use crate::config::oidc::{HeaderTemplate, Oidc, Redis, Registration, SecurityHeaders};
+use crate::config::oidc::{ClientMetadata, HeaderTemplate, Oidc, Redis, Registration, SecurityHeaders};
 
 /// Options that the plugin has not; Traefik Hub's words, and our own.
 const NATIVE: &[&str] = &[
@@ -39,6 +39,8 @@ const NATIVE: &[&str] = &[
     "bearerRequireAtJwt",
     "bearerAllowedClients",
     "backchannelLogoutSessionsRequired",
+    "clientRegistration",
+    "identityAssertion",
 ];
 
 const BLOCKS: &[(&str, BlockKeys)] = &[
@@ -47,6 +49,7 @@ const BLOCKS: &[(&str, BlockKeys)] = &[
     ("securityHeaders", SecurityHeaders::BLOCK),
     ("redis", Redis::BLOCK),
     ("dynamicClientRegistration", Registration::BLOCK),
+    ("dynamicClientRegistration.clientMetadata", ClientMetadata::BLOCK),
 ];
 
 /// Every key of a block, whatever becomes of it.
@@ -131,7 +134,7 @@ fn page() -> String {
 
 /// The block that a key is in.
 fn section(key: &str) -> &str {
-    match key.split_once('.') {
+    match key.rsplit_once('.') {
         Some((block, _)) if !block.contains('[') => block,
         _ => "",
     }

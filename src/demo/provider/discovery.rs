@@ -36,7 +36,10 @@ pub(super) async fn metadata(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
     });
-    let members: Map<String, Value> = members.as_object().cloned().unwrap_or_default();
+    let mut members: Map<String, Value> = members.as_object().cloned().unwrap_or_default();
+    if shared.options.registration.is_some() {
+        members.insert("registration_endpoint".to_owned(), at(Endpoint::Registration).into());
+    }
     Json(Value::Object(shared.tampered(Document::Discovery, members)))
 }
 

@@ -40,10 +40,12 @@ pub enum Endpoint {
     Revocation,
     /// `/introspect`
     Introspection,
+    /// `/register`
+    Registration,
 }
 
 impl Endpoint {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Discovery,
         Self::Jwks,
         Self::Authorize,
@@ -52,6 +54,7 @@ impl Endpoint {
         Self::EndSession,
         Self::Revocation,
         Self::Introspection,
+        Self::Registration,
     ];
 
     /// Where it is, below the issuer.
@@ -65,6 +68,7 @@ impl Endpoint {
             Self::EndSession => "/logout",
             Self::Revocation => "/revoke",
             Self::Introspection => "/introspect",
+            Self::Registration => "/register",
         }
     }
 }

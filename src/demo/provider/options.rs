@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
+use super::register::Registration;
 
 /// Receives what happens, one call an event.
 pub type EventSink = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -28,6 +29,8 @@ pub struct ProviderOptions {
     pub signing: Signing,
     /// What becomes of a refresh token when it is used.
     pub rotation: Rotation,
+    /// How clients may register themselves (RFC 7591); none: they cannot.
+    pub registration: Option<Registration>,
     /// Ways in which real providers differ from each other.
     pub quirks: Quirks,
     /// File that keeps keys, grants and logins across restarts; none forgets them.
@@ -46,6 +49,7 @@ impl Default for ProviderOptions {
             refresh_token_ttl: Duration::from_secs(86_400),
             signing: Signing::Rs256,
             rotation: Rotation::Strict,
+            registration: None,
             quirks: Quirks::default(),
             state_file: None,
             events: None,

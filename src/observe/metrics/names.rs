@@ -114,6 +114,8 @@ families! {
         "Requests with a bearer token.";
     OIDC_INTROSPECTIONS = "portcullis_oidc_introspections_total" ["issuer", "outcome"]
         "Calls that asked an OpenID provider about a token.";
+    OIDC_REGISTRATIONS = "portcullis_oidc_client_registrations_total" ["issuer", "outcome"]
+        "Attempts to register the client at an OpenID provider.";
     OIDC_SESSIONS = "portcullis_oidc_sessions" []
         "Sessions held now.";
     OIDC_PROVIDER_UP = "portcullis_oidc_provider_up" ["issuer"]

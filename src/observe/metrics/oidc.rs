@@ -64,6 +64,7 @@ pub struct OidcMetrics {
     logouts: IntCounterVec,
     bearer: IntCounterVec,
     introspections: IntCounterVec,
+    registrations: IntCounterVec,
     sessions: IntGauge,
     provider_up: IntGaugeVec,
     store_errors: IntCounterVec,
@@ -78,6 +79,7 @@ impl OidcMetrics {
             logouts: counter_vec(registry, &names::OIDC_LOGOUTS)?,
             bearer: counter_vec(registry, &names::OIDC_BEARER)?,
             introspections: counter_vec(registry, &names::OIDC_INTROSPECTIONS)?,
+            registrations: counter_vec(registry, &names::OIDC_REGISTRATIONS)?,
             sessions: gauge(registry, &names::OIDC_SESSIONS)?,
             provider_up: gauge_vec(registry, &names::OIDC_PROVIDER_UP)?,
             store_errors: counter_vec(registry, &names::OIDC_STORE_ERRORS)?,
@@ -122,6 +124,11 @@ impl OidcMetrics {
     /// Counts a call about a token. `outcome` is one of a fixed set of words, such as `active`.
     pub fn introspected(&self, issuer: &str, outcome: &'static str) {
         self.introspections.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    /// Counts an attempt to register a client. `outcome` is one of a fixed set of words, such as `registered`.
+    pub fn client_registered(&self, issuer: &str, outcome: &'static str) {
+        self.registrations.with_label_values(&[issuer, outcome]).inc();
     }
 
     /// Counts a failed operation of the session store, such as `load`.

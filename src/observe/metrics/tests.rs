@@ -182,6 +182,7 @@ fn only_names_of_the_table_are_exported() {
     metrics.oidc().login("login@file", LoginOutcome::Success);
     metrics.oidc().refresh("https://id.example", RefreshOutcome::Rejected);
     metrics.oidc().introspected("https://id.example", "active");
+    metrics.oidc().client_registered("https://id.example", "registered");
     metrics.oidc().bearer("login@file", "accepted")();
     let text = metrics.encode().unwrap();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
@@ -195,6 +196,7 @@ fn only_names_of_the_table_are_exported() {
         r#"portcullis_oidc_logins_total{middleware="login@file",outcome="success"} 1"#,
         r#"portcullis_oidc_refreshes_total{issuer="https://id.example",outcome="rejected"} 1"#,
         r#"portcullis_oidc_introspections_total{issuer="https://id.example",outcome="active"} 1"#,
+        r#"portcullis_oidc_client_registrations_total{issuer="https://id.example",outcome="registered"} 1"#,
         r#"portcullis_oidc_bearer_total{middleware="login@file",outcome="accepted"} 1"#,
         r#"portcullis_oidc_refreshes_total{issuer="https://id.example",outcome="renewed"} 0"#,
     ] {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Refusal;
 use crate::oidc::claims::Claims;
+use crate::oidc::client_auth::Credentials;
 use crate::oidc::establish::check_tenant;
 use crate::oidc::id_token::{self, SKEW, TokenError};
 use crate::oidc::policy::Core;
@@ -28,6 +29,7 @@ pub(super) async fn verify(
     token: &str,
     settings: &BearerSettings,
     core: &Core,
+    client: &Credentials,
     now: SystemTime,
 ) -> Result<AccessToken, Refusal> {
     let header = id_token::header_of(token.split('.').next().unwrap_or_default())?;
@@ -41,8 +43,8 @@ pub(super) async fn verify(
     let claims = signed.claims;
     id_token::check_issuer(&claims, &metadata.issuer)?;
     check_tenant(&core.settings, &metadata, &claims)?;
-    refuse_other_kinds(&claims, marked, &core.settings.client_id)?;
-    check_audience(&claims, settings, &core.settings.client_id)?;
+    refuse_other_kinds(&claims, marked, &client.id)?;
+    check_audience(&claims, settings, &client.id)?;
     let expiry = id_token::check_times(&claims, now)?;
     let until = check_age(&claims, settings, now)?.map_or(expiry + SKEW, |oldest| oldest.min(expiry + SKEW));
     if id_token::text(&claims, "sub")?.is_empty() {
@@ -145,12 +147,13 @@ pub(super) fn check_introspected(
     claims: &Claims,
     settings: &BearerSettings,
     core: &Core,
+    client: &Credentials,
     now: SystemTime,
 ) -> Result<(), Refusal> {
     let metadata = core.provider.metadata();
     let metadata = metadata.ok_or_else(|| Refusal::Unavailable(NEVER_REACHED.into()))?;
     check_tenant(&core.settings, &metadata, claims)?;
-    let client_id = &core.settings.client_id;
+    let client_id = &client.id;
     let is_allowed = |party: &str| is_allowed(party, settings, client_id);
     match claims.members().get("aud") {
         Some(_) => check_audience(claims, settings, client_id)?,

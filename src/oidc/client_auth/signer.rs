@@ -4,13 +4,14 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
-    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
     RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding,
 };
 use aws_lc_rs::{error, hmac};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 /// A key with the one algorithm that it signs by.
 pub struct Signer {
@@ -82,6 +83,29 @@ impl Signer {
     pub fn from_secret(secret: &SecretString) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
         Self { algorithm: "HS256", key: Key::Hmac(Box::new(key)) }
+    }
+
+    /// The key of ES256 with this private scalar (RFC 7518, section 3.4).
+    ///
+    /// # Errors
+    /// [`KeyFault::Kind`]: it is 0 or not below the order of the curve.
+    pub fn from_p256_scalar(scalar: &[u8; 32]) -> Result<Self, KeyFault> {
+        // ECPrivateKey of RFC 5915: version 1, the scalar, prime256v1.
+        const HEAD: [u8; 7] = [0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20];
+        const CURVE: [u8; 12] = [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+        let der = Zeroizing::new([HEAD.as_slice(), scalar, CURVE.as_slice()].concat());
+        EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)
+            .map(|pair| Self { algorithm: "ES256", key: Key::Ecdsa(pair) })
+            .map_err(|_| KeyFault::Kind("ES256"))
+    }
+
+    /// The coordinates of a public key on P-256; none for other keys.
+    pub fn p256_point(&self) -> Option<([u8; 32], [u8; 32])> {
+        let Key::Ecdsa(pair) = &self.key else { return None };
+        // Uncompressed: 4, x, y (SEC 1, section 2.3.3).
+        let (&[4], point) = pair.public_key().as_ref().split_first_chunk::<1>()? else { return None };
+        let (x, y) = point.split_first_chunk::<32>()?;
+        Some((*x, y.try_into().ok()?))
     }
 
     /// `alg` of what it signs.

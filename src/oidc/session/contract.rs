@@ -50,9 +50,9 @@ async fn rows_round_trip(store: &dyn SessionStore) {
     assert_eq!(store.load(&key(1)).await.unwrap(), None);
 }
 
-/// A row that is no session: nothing is sealed in it, and no `sid` names it.
+/// A row that is no session: nothing is sealed in it, no `sid` names it, and it is its own subject.
 async fn marks_round_trip(store: &dyn SessionStore) {
-    let mark = Stored { sid: None, sealed: Vec::new(), ..row(1_800_000_000_123) };
+    let mark = Stored { sid: None, sub: index(1), sealed: Vec::new(), ..row(1_800_000_000_123) };
     store.insert(&key(1), mark.clone()).await.unwrap();
     assert_eq!(store.load(&key(1)).await.unwrap(), Some(mark));
     assert!(store.delete(&key(1)).await.unwrap());
@@ -121,7 +121,7 @@ async fn pages_hold_sessions_only(store: &dyn SessionStore) {
     for n in [5, 1, 4, 2] {
         store.insert(&key(n), row(0)).await.unwrap();
     }
-    store.insert(&key(3), Stored { sealed: Vec::new(), ..row(0) }).await.unwrap();
+    store.insert(&key(3), Stored { sid: None, sub: index(3), ..row(0) }).await.unwrap();
     let page = async |after: Option<u8>, limit| {
         store
             .list(after.map(key).as_ref(), limit)

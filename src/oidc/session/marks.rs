@@ -49,7 +49,7 @@ impl Sessions {
             generation: unix_millis(time),
             expires,
             sid: None,
-            // Nobody's: the key itself is the hash of something else.
+            // Its own: it is no session.
             sub: IndexKey::from_bytes(*key.bytes()),
             sealed: Vec::new(),
         };

@@ -99,7 +99,7 @@ impl SessionStore for MemoryStore {
     ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
         let mut listed: Vec<_> = {
             let rows = self.rows();
-            let sessions = rows.iter().filter(|(_, row)| !row.stored.sealed.is_empty());
+            let sessions = rows.iter().filter(|(key, row)| row.stored.is_session(key));
             sessions.map(|(key, row)| (*key, row.stored.expires)).collect()
         };
         listed.retain(|(key, _)| after.is_none_or(|after| key > after));

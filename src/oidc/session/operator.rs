@@ -73,8 +73,7 @@ impl Sessions {
     /// [`StoreError`]: it is not ended durably.
     pub async fn revoke(&self, key: &SessionKey) -> Result<bool, StoreError> {
         let row = self.inner.note(self.inner.store.load(key).await)?;
-        // A mark is no session.
-        if row.as_ref().is_none_or(|row| row.sealed.is_empty()) {
+        if row.is_none_or(|row| !row.is_session(key)) {
             return Ok(false);
         }
         self.end_all(vec![*key]).await.map(|ended| ended > 0)

@@ -212,11 +212,12 @@ impl RedisStore {
         Ok(rows)
     }
 
-    /// Whether it is a session: a row with a sealed value.
+    /// Whether it is there, and a session ([`Stored::is_session`]).
     async fn is_session(&self, key: &SessionKey) -> Result<bool, StoreError> {
-        let mut command = redis::cmd("HSTRLEN");
-        command.arg(self.names.session(key)).arg("v");
-        self.link.ask::<u64>(Bucket::of(key.bytes()), &command).await.map(|length| length > 0)
+        let mut command = redis::cmd("HGET");
+        command.arg(self.names.session(key)).arg("u");
+        let sub: Option<Vec<u8>> = self.link.ask(Bucket::of(key.bytes()), &command).await?;
+        Ok(sub.is_some_and(|sub| sub != key.bytes()))
     }
 
     async fn purge_bucket(&self, bucket: Bucket, now: SystemTime) -> Result<u64, StoreError> {

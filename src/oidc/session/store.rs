@@ -24,6 +24,14 @@ pub struct Stored {
     pub sealed: Vec<u8>,
 }
 
+impl Stored {
+    /// Whether the row of `key` is a session's. Other rows name themselves as their subject.
+    #[must_use]
+    pub fn is_session(&self, key: &SessionKey) -> bool {
+        self.sub.bytes() != key.bytes()
+    }
+}
+
 /// What a compare-and-swap did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CasOutcome {
@@ -147,7 +155,7 @@ pub trait SessionStore: Send + Sync {
     async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError>;
 
     /// Sessions after `after`, in the order of their keys, at most `limit`, with the end of each: for the operator.
-    /// Rows without a sealed value are no sessions and are left out. A store that cannot do this answers
+    /// Rows that are none ([`Stored::is_session`]) are left out. A store that cannot do this answers
     /// [`StoreError::Unsupported`].
     async fn list(
         &self,

@@ -1,5 +1,6 @@
 //! From a configuration block to [`Settings`].
 
+mod assertion;
 mod authorization;
 mod bearer;
 mod channels;
@@ -8,6 +9,7 @@ mod endpoints;
 mod identity;
 mod notices;
 mod provider;
+mod registration;
 mod security_headers;
 mod session;
 mod store;
@@ -18,6 +20,7 @@ use crate::config::value::{Node, Position};
 use crate::config::{Decode, Decoder};
 use crate::oidc::excluded::ExcludedPaths;
 use crate::oidc::profile::Profile;
+use registration::OwnPaths;
 
 /// Whose defaults a block has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,6 @@ pub enum Dialect {
 pub fn decode(node: &Node, dialect: Dialect, decoder: &mut Decoder) -> Option<Settings> {
     let block = Oidc::decode(node, decoder)?;
     let mut builder = Builder { block: &block, node, dialect, decoder, faulty: false };
-    builder.refuse_later();
     builder.refuse_cookie_attributes();
     builder.warn_without_effect();
     builder.warn_changed();
@@ -123,6 +125,14 @@ impl Builder<'_> {
         let own = [callback_path.as_str(), logout_path.as_str()];
         let channels = self.channels(own);
         let session_endpoints = self.session_endpoints(&callback_path, own, channels.as_ref());
+        let endpoints = session_endpoints.as_ref().and_then(Option::as_ref);
+        let identity_assertion = self.assertion_of_identity(own, channels.as_ref(), endpoints);
+        let own_paths = OwnPaths {
+            callback: &callback_path,
+            post_logout: post_logout.as_ref().and_then(Option::as_ref),
+            channels: channels.as_ref(),
+        };
+        let registration = self.registration(&credentials, own_paths);
         tokens?;
         let mut auth_params: Vec<_> = block.extra_auth_params.clone().into_iter().collect();
         auth_params.extend(block.auth_params.clone());
@@ -133,8 +143,8 @@ impl Builder<'_> {
         }
         Some(Settings {
             issuer: issuer?,
-            client_id: credentials.id.clone(),
             credentials,
+            registration: registration?,
             key: key?,
             previous_keys: previous_keys?,
             callback_path,
@@ -163,6 +173,7 @@ impl Builder<'_> {
             step_up: step_up?,
             minimal_headers: block.minimal_headers,
             headers: headers?,
+            identity_assertion: identity_assertion?,
             forward_authorization: block.forward_authorization,
             security_headers,
             session: session?,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use portcullis::demo::provider::{Client, Fault, Provider, ProviderOptions};
+use portcullis::demo::provider::{Client, Fault, Provider, ProviderOptions, Registration};
 
 use super::client::{Browser, Page};
 use super::origin::Origin;
@@ -11,6 +11,7 @@ use super::proxy::{Proxy, Setup};
 
 pub const CLIENT: &str = "portcullis";
 pub const SECRET: &str = "a secret with a space, a + and a % sign";
+pub const REGISTRATION_TOKEN: &str = "may-register-0123456789";
 pub const CALLBACK: &str = "/oauth2/callback";
 pub const LOGOUT: &str = "/oauth2/logout";
 
@@ -33,6 +34,8 @@ pub struct Plan {
     pub origin: Option<Origin>,
     /// The provider is off the network when the proxy starts.
     pub provider_down: bool,
+    /// The client registers itself; its callbacks beside the first proxy's.
+    registers: Option<Vec<String>>,
     /// Scripted before the proxy starts.
     pub faults: Vec<Fault>,
     setup: Setup,
@@ -46,6 +49,7 @@ impl Plan {
             routers: String::new(),
             origin: None,
             provider_down: false,
+            registers: None,
             faults: Vec::new(),
             setup: Setup::new(),
         }
@@ -54,6 +58,16 @@ impl Plan {
     /// Adds a line to the plugin block.
     pub fn plugin(mut self, line: &str) -> Self {
         let _ = writeln!(self.plugin, "{line}");
+        self
+    }
+
+    /// Has the client register itself, also for the callbacks of `others`, which are addresses of proxies.
+    pub fn registering(mut self, others: &[String]) -> Self {
+        self.provider.registration = Some(Registration {
+            initial_access_token: Some(REGISTRATION_TOKEN.to_owned()),
+            secret_life: None,
+        });
+        self.registers = Some(others.to_vec());
         self
     }
 
@@ -118,7 +132,10 @@ impl Plan {
         if self.provider_down {
             idp.go_offline().await;
         }
-        let text = dynamic(&idp.issuer(), &origin, &self.plugin, &self.routers);
+        let mut text = dynamic(&idp.issuer(), &origin, &self.plugin, &self.routers);
+        if let Some(others) = &self.registers {
+            text = registering(&text, [&url].into_iter().chain(others));
+        }
         let proxy = self.setup.dynamic(&text).spawn();
         World { idp, origin, proxy }
     }
@@ -160,6 +177,17 @@ pub fn dynamic(issuer: &str, origin: &Origin, plugin: &str, routers: &str) -> St
         let _ = writeln!(text, "          {line}");
     }
     text
+}
+
+/// The same where the client is not known but registers itself, for the callbacks of these proxies.
+fn registering<'a>(text: &str, urls: impl Iterator<Item = &'a String>) -> String {
+    let client = format!("          clientID: {CLIENT}\n          clientSecret: \"{SECRET}\"\n");
+    let callbacks: Vec<String> = urls.map(|url| format!("{url}{CALLBACK}")).collect();
+    let block = format!(
+        "          dynamicClientRegistration:\n            enabled: true\n            initialAccessToken: {REGISTRATION_TOKEN}\n            \
+         clientMetadata:\n              redirect_uris: {callbacks:?}\n"
+    );
+    text.replace(&client, &block)
 }
 
 impl World {

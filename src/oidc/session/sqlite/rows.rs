@@ -111,7 +111,7 @@ pub(super) fn list(
 ) -> Result<Vec<(SessionKey, SystemTime)>> {
     let after: &[u8] = after.map_or(&[], |key| key.bytes());
     db.prepare_cached(
-        "SELECT key, expires FROM sessions WHERE key > ?1 AND length(sealed) > 0 ORDER BY key LIMIT ?2",
+        "SELECT key, expires FROM sessions WHERE key > ?1 AND sub <> key ORDER BY key LIMIT ?2",
     )?
     .query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
         Ok((SessionKey::from_bytes(row.get(0)?), time(row.get(1)?)))

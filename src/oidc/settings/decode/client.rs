@@ -18,45 +18,49 @@ impl Builder<'_> {
         let audience = self.assertion_audience();
         let tls = block.client_config.as_ref().and_then(|client| client.tls.as_ref());
         let id = block.client_id.as_ref().map(|id| id.trim()).filter(|id| !id.is_empty());
-        if id.is_none() {
-            self.error("clientID", "is required");
+        let registers = self.registers();
+        if id.is_none() && !registers {
+            self.error(
+                "clientID",
+                "is required (or `clientRegistration`, where the provider registers clients)",
+            );
         }
         let credentials = Credentials {
             id: id.unwrap_or_default().to_owned(),
             method: method.unwrap_or_default(),
-            secret: block.client_secret.clone().filter(|secret| !secret.expose_secret().is_empty()),
+            secret: block
+                .client_secret
+                .clone()
+                .filter(|secret| !registers && !secret.expose_secret().is_empty()),
             assertion: assertion.clone().unwrap_or_default(),
             audience: audience.unwrap_or_default(),
             has_certificate: tls.is_some_and(|tls| tls.cert.as_ref().is_some_and(|cert| !cert.is_empty())),
         };
-        if method.and(assertion.map(drop)).is_ok() {
+        if !registers && method.and(assertion.map(drop)).is_ok() {
             self.check_proof(&credentials);
         }
         Some(credentials)
     }
 
     fn client_auth_method(&mut self) -> Result<Option<ClientAuth>, ()> {
-        Ok(Some(match self.block.client_auth_method.as_deref().unwrap_or_default() {
-            "" => return Ok(None),
-            "client_secret_post" => ClientAuth::SecretPost,
-            "client_secret_basic" => ClientAuth::SecretBasic,
-            "client_secret_jwt" => ClientAuth::SecretJwt,
-            "private_key_jwt" => ClientAuth::PrivateKeyJwt,
-            "tls_client_auth" | "self_signed_tls_client_auth" => ClientAuth::TlsClient,
-            "none" => ClientAuth::Public,
-            _ => {
-                self.error("clientAuthMethod", METHODS);
-                return Err(());
+        let written = self.block.client_auth_method.as_deref().filter(|name| !name.is_empty());
+        let (key, name) = match (written, self.registered_auth_method()) {
+            (Some(name), _) => ("clientAuthMethod", name),
+            (None, Some(name)) => {
+                ("dynamicClientRegistration.clientMetadata.token_endpoint_auth_method", name)
             }
-        }))
+            (None, None) => return Ok(None),
+        };
+        let method = ClientAuth::named(name);
+        if method.is_none() {
+            self.error(key, METHODS);
+        }
+        method.ok_or(()).map(Some)
     }
 
     /// What the method needs must be there.
     fn check_proof(&mut self, credentials: &Credentials) {
-        let by_secret = matches!(
-            credentials.method,
-            Some(ClientAuth::SecretPost | ClientAuth::SecretBasic | ClientAuth::SecretJwt)
-        );
+        let by_secret = credentials.method.is_some_and(ClientAuth::is_by_secret);
         let provable = credentials.secret.is_some()
             || credentials.assertion.is_some()
             || credentials.has_certificate

@@ -1,4 +1,4 @@
-//! Options that are refused for now, and those that mean something else here.
+//! Options that are refused, and those that mean something else here.
 
 use super::Builder;
 use crate::config::oidc_options::{self, Fate};
@@ -10,15 +10,6 @@ const SAME_SITE: &str = "only `lax` is supported";
 const SECURE: &str = "has no effect: Secure follows the scheme outside";
 
 impl Builder<'_> {
-    pub(super) fn refuse_later(&mut self) {
-        let block = self.block;
-        let registration = block.dynamic_client_registration.as_ref();
-        let later = [(registration.is_some_and(|r| r.enabled), "dynamicClientRegistration.enabled")];
-        for (_, key) in later.into_iter().filter(|(used, _)| *used) {
-            self.error(key, "not supported yet");
-        }
-    }
-
     pub(super) fn refuse_cookie_attributes(&mut self) {
         let (session, state) = (self.block.session.as_ref(), self.block.state_cookie.as_ref());
         let other = |value: Option<&String>| value.is_some_and(|value| !value.eq_ignore_ascii_case("lax"));
