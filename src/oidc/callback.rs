@@ -222,6 +222,7 @@ impl Policy {
             created: now,
             refreshed_at: None,
             absolute_expiry: now + settings.session.max_age,
+            idle_lifetime: settings.session.idle_timeout,
             generation: 0,
         })
     }

@@ -232,6 +232,7 @@ impl Policy {
         if let Some(entry) = self.sessions.lookup_cached(&id, &self.core.scope, now)
             && let Some(Freshness::Valid | Freshness::ValidRefreshing) = fresh_now(&entry, now, &self.refresh)
         {
+            self.sessions.used(&entry, now);
             return Found::Session(entry);
         }
         Box::pin(self.fresh_session(&id, now)).await
@@ -244,6 +245,7 @@ impl Policy {
             Lookup::None => return Found::None,
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
         };
+        self.sessions.used(&entry, now);
         match ensure_fresh(&self.sessions, &entry, now, &self.refresh, &self.grant).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => Found::Session(entry),
             Freshness::Unavailable { retry_after } => Found::Wait(retry_after),

@@ -17,6 +17,7 @@ pub(crate) mod contract;
 mod entry;
 mod hearing;
 mod id;
+mod idle;
 mod keys;
 mod lookup;
 mod marks;
@@ -34,7 +35,7 @@ pub(crate) mod testing;
 mod tests;
 mod upkeep;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -81,6 +82,8 @@ struct Inner {
     upsets: AtomicU64,
     failure: ArcSwapOption<StoreError>,
     hearing: Hearing,
+    /// Whether any session has an idle lifetime.
+    idles: AtomicBool,
     /// Entries of which the store has yet to be told something.
     owing: Mutex<Vec<Arc<SessionEntry>>>,
     cursor: Mutex<Option<u64>>,
@@ -108,6 +111,7 @@ impl Sessions {
             owner: OwnerId(random_bytes()?),
             upsets: AtomicU64::new(0),
             failure: ArcSwapOption::empty(),
+            idles: AtomicBool::new(false),
             owing: Mutex::default(),
             cursor: Mutex::default(),
             flights: watch::Sender::new(0),

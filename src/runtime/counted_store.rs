@@ -49,6 +49,10 @@ impl SessionStore for CountedStore {
         self.told("compare_and_swap", self.store.compare_and_swap(key, expected, row).await)
     }
 
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        self.told("extend", self.store.extend(key, expires).await)
+    }
+
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.told("delete", self.store.delete(key).await)
     }

@@ -9,12 +9,11 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use smallvec::SmallVec;
 
 use super::id::{ScopeId, SessionId, SessionKey};
+use super::idle::Idle;
 use super::keys::RingKey;
-use super::lookup::open;
-#[cfg(test)]
-use super::lookup::seal;
+use super::lookup::{open, seal};
 use super::record::{SessionProfile, SessionRecord};
-use super::store::Stored;
+use super::store::{StoreError, Stored};
 use super::stream::Streams;
 use crate::oidc::clock::from_unix_millis;
 use crate::oidc::refresh::RefreshSeat;
@@ -62,6 +61,7 @@ pub struct SessionEntry {
     unsaved: Mutex<Option<Box<Stored>>>,
     pub(in crate::oidc) refresh: RefreshSeat,
     pub(super) streams: Streams,
+    pub(super) idle: Idle,
 }
 
 impl SessionEntry {
@@ -78,6 +78,7 @@ impl SessionEntry {
             unsaved: Mutex::default(),
             refresh: RefreshSeat::default(),
             streams: Streams::default(),
+            idle: Idle::of(record),
         }
     }
 
@@ -98,7 +99,9 @@ impl SessionEntry {
 
     /// Whether a kept reference may still be used: not ended, not changed elsewhere, not expired.
     pub fn is_live(&self, now_millis: u64) -> bool {
-        self.state() == State::Live && now_millis < self.profile().timing.absolute
+        self.state() == State::Live
+            && now_millis < self.profile().timing.absolute
+            && !self.idle.is_over(now_millis)
     }
 
     /// Whether the session was logged out or revoked.
@@ -181,6 +184,11 @@ impl SessionEntry {
         }
     }
 
+    /// A record of this session as a row.
+    pub(super) fn seal(&self, record: &SessionRecord) -> Result<Stored, StoreError> {
+        seal(&self.ring, &self.id, &self.key, record, self.row_end(record))
+    }
+
     fn unsaved(&self) -> MutexGuard<'_, Option<Box<Stored>>> {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,7 +210,7 @@ impl SessionEntry {
     #[cfg(test)]
     pub(crate) fn keep_unsaved(&self, record: SessionRecord) {
         self.install(&record);
-        self.set_unsaved(seal(&self.ring, &self.id, &self.key, &record).ok());
+        self.set_unsaved(self.seal(&record).ok());
     }
 
     pub(super) fn touch(&self, second: u64) {

@@ -54,10 +54,15 @@ impl Sessions {
             Some(entry) => self.recheck(entry).await,
             None => self.load(id, scope).await,
         };
-        let now = unix_millis(now);
+        let millis = unix_millis(now);
         match found {
-            Ok(Some(entry)) if now < entry.profile().timing.absolute => {
-                entry.touch(now / 1000);
+            Ok(Some(entry)) if millis < entry.profile().timing.absolute => {
+                match self.has_idled_out(&entry, now).await {
+                    Ok(true) => return Lookup::None,
+                    Err(_) => return Lookup::StoreDown,
+                    Ok(false) => {}
+                }
+                entry.touch(millis / 1000);
                 Lookup::Live(entry)
             }
             Ok(_) => Lookup::None,
@@ -77,10 +82,10 @@ impl Sessions {
         let ring = self.keys.newest().ok_or(StoreError::Crypto)?;
         let id = ring.new_id(&record.scope).map_err(|RandomError| StoreError::Crypto)?;
         let key = ring.session_key(&record.scope, &id);
-        let row = seal(ring, &id, &key, &record)?;
-        self.inner.note(self.inner.store.insert(&key, row).await)?;
         let entry = SessionEntry::new(id, key, Arc::clone(ring), &record);
+        self.inner.note(self.inner.store.insert(&key, entry.seal(&record)?).await)?;
         entry.touch(unix_millis(record.created) / 1000);
+        self.note_idle(&entry);
         Ok((id, self.inner.cache.insert(entry)))
     }
 
@@ -190,6 +195,8 @@ impl Sessions {
                 continue;
             };
             let entry = self.inner.cache.insert(SessionEntry::new(*id, key, Arc::clone(ring), &record));
+            entry.idle.raise(unix_millis(row.expires));
+            self.note_idle(&entry);
             if self.inner.upsets() != upsets {
                 entry.turn(State::Live, State::Stale);
             }
@@ -235,6 +242,7 @@ pub(super) fn seal(
     id: &SessionId,
     key: &SessionKey,
     record: &SessionRecord,
+    expires: SystemTime,
 ) -> Result<Stored, StoreError> {
     let scope = &record.scope;
     let generation = record.generation;
@@ -242,7 +250,7 @@ pub(super) fn seal(
     let place = Place { scope, id, key, generation };
     Ok(Stored {
         generation,
-        expires: record.absolute_expiry,
+        expires,
         sid: record.sid.as_ref().map(|sid| ring.sid_key(scope, sid)),
         sub: ring.sub_key(scope, &record.subject),
         sealed: ring.seal(&place, &plain).map_err(|_| StoreError::Crypto)?,

@@ -80,6 +80,13 @@ impl SessionStore for MemoryStore {
         Ok(CasOutcome::Swapped)
     }
 
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let Some(row) = rows.get_mut(key) else { return Ok(false) };
+        row.stored.expires = row.stored.expires.max(expires);
+        Ok(true)
+    }
+
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         Ok(self.rows().remove(key).is_some())
     }

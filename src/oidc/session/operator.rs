@@ -21,7 +21,7 @@ const PAGE: usize = 500;
 pub struct SessionView {
     /// Its name in the store.
     pub key: SessionKey,
-    /// Its absolute end.
+    /// When it ends unless it is used: its idle end or its absolute one.
     pub expires: SystemTime,
     /// What this process knows of it.
     pub known: Option<Arc<SessionEntry>>,

@@ -14,7 +14,7 @@ use super::id::{IndexKey, SessionKey};
 pub struct Stored {
     /// Counts the changes of the record.
     pub generation: u64,
-    /// When the session ends at the latest; the store may forget it then.
+    /// When the session ends unless it is used: its idle end or its absolute one. The store may forget it then.
     pub expires: SystemTime,
     /// Under which the provider's session id finds it.
     pub sid: Option<IndexKey>,
@@ -134,6 +134,10 @@ pub trait SessionStore: Send + Sync {
         expected: u64,
         row: Stored,
     ) -> Result<CasOutcome, StoreError>;
+
+    /// Moves the end of a row to `expires` if that is later; whether there is the row. Its generation and a lease on it
+    /// stay, and nobody is told.
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError>;
 
     /// Forgets a row; whether there was one.
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError>;

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -109,6 +109,9 @@ impl SessionStore for Slow {
         row: Stored,
     ) -> Result<CasOutcome, StoreError> {
         self.store.compare_and_swap(key, expected, row).await
+    }
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        self.store.extend(key, expires).await
     }
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.store.delete(key).await
