@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use smallvec::SmallVec;
 
 use super::attempt::Attempt;
+use super::carry::SetCookies;
 use super::cause::Cause;
 use super::claims::Claims;
 use super::establish::{Context, establish};
@@ -17,7 +18,7 @@ use super::gate::Denial;
 use super::login::adds_offline_access;
 use super::metadata::Metadata;
 use super::policy::Policy;
-use super::session::{Lookup, SessionRecord};
+use super::session::{Lookup, SessionEntry, SessionId, SessionRecord};
 use super::token_endpoint::{self, Tokens};
 use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
@@ -240,13 +241,12 @@ impl Policy {
         let (id, entry) =
             self.sessions.create(record).await.map_err(|error| Cause::Store(error.to_string()))?;
         self.refuse_if_logged_out(&entry, attempt).await?;
+        let session = self.session_cookies(request, id, &entry, now).await?;
         if let Lookup::Live(old) = old
             && let Err(error) = self.sessions.end(&old).await
         {
             tracing::warn!(session = ?old.key(), %error, "the session before this login is ended in memory only");
         }
-        let https = self.is_https(request);
-        let age = self.core.settings.session.max_age;
         let principal = self.principal(&entry).await?;
         // One try for each request: a provider that does not give what was asked for is not asked again.
         let verdict = match attempt.step_up() {
@@ -274,15 +274,32 @@ impl Policy {
                 self.deny(request, denial, user)
             }
         };
-        let cookies = [
-            self.set_cookie(request, self.cookies.session_name(https), &id.to_text(), age),
-            self.clear_cookie(request, cookie),
-            self.count_round(request, now),
-        ];
-        for cookie in cookies.into_iter().flatten() {
+        let others = [self.clear_cookie(request, cookie), self.count_round(request, now)];
+        for cookie in session.into_iter().chain(others.into_iter().flatten()) {
             response = response.with_header(SET_COOKIE, cookie);
         }
         Ok(response)
+    }
+
+    /// The cookies of a new session. If there can be none it is over.
+    async fn session_cookies(
+        &self,
+        request: &RequestParts<'_>,
+        id: SessionId,
+        entry: &Arc<SessionEntry>,
+        now: SystemTime,
+    ) -> Result<SetCookies, Cause> {
+        let Some(memo) = self.carried else {
+            let name = self.cookies.session_name(self.is_https(request));
+            let id = self.set_cookie(request, name, &id.to_text(), self.core.settings.session.max_age);
+            return Ok(id.into_iter().chain(self.cleared_chunks(request, 0)).collect());
+        };
+        let carried = self.new_carried(request, id, entry, now, memo).await;
+        if carried.is_err() {
+            // In memory it ends in any case.
+            let _ = self.sessions.end(entry).await;
+        }
+        carried
     }
 }
 

@@ -5,6 +5,7 @@ mod attacks;
 mod authorize;
 mod bearer;
 mod callback;
+mod carried;
 mod channels;
 mod client;
 mod endpoints;

@@ -114,7 +114,8 @@ impl Policy {
                 .then(|| self.set_cookie(request, &self.logout_name(request), &state, RETURN_TIME))
                 .flatten(),
         ];
-        for cookie in cookies.into_iter().flatten() {
+        let chunks = self.cleared_chunks(request, 0);
+        for cookie in cookies.into_iter().flatten().chain(chunks) {
             response = response.with_header(SET_COOKIE, cookie);
         }
         response

@@ -278,6 +278,16 @@ pub async fn renew(
     flight::wait(sessions, entry, &eager, landed).await
 }
 
+/// Waits for the refresh under way, if there is one, and at most so long.
+pub async fn settled(sessions: &Sessions, entry: &SessionEntry, limit: Duration) {
+    let Some(mut landed) = entry.refresh.present() else { return };
+    tokio::select! {
+        _ = landed.wait_for(Option::is_some) => {}
+        () = sessions.stopped() => {}
+        () = sessions.clock().sleep(limit) => {}
+    }
+}
+
 /// What a flight tells those who wait: none until it has landed.
 type Landed = watch::Receiver<Option<FlightOutcome>>;
 
@@ -307,6 +317,10 @@ impl RefreshSeat {
 
     fn lock(&self) -> MutexGuard<'_, Option<Landed>> {
         self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn present(&self) -> Option<Landed> {
+        self.lock().clone()
     }
 
     /// Takes the seat, or gives the flight that has it. The sender is for the one who took it.

@@ -10,10 +10,12 @@
 //! heard of meanwhile ([`SessionStore::outage_tolerance`]).
 
 mod cache;
+mod carried;
 mod commit;
 mod compact;
 #[cfg(test)]
 pub(crate) mod contract;
+mod cookie;
 mod entry;
 mod hearing;
 mod id;
@@ -45,7 +47,9 @@ use crate::oidc::clock::Clock;
 use cache::Cache;
 use hearing::Hearing;
 
+pub(in crate::oidc) use carried::{Adopted, Brought};
 pub(in crate::oidc) use commit::Committed;
+pub use cookie::{CookieStore, DEFAULT_CARRIED};
 pub use entry::{PolicyId, SessionEntry};
 pub use id::{IndexKey, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes};
 pub use keys::{KeyError, MIN_SECRET, SessionKeys};

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use crate::observe::metrics::OidcMetrics;
 use crate::oidc::session::{
-    CasOutcome, Changes, IndexKey, LeaseOutcome, OwnerId, SessionKey, SessionStore, StoreError, Stored,
+    CasOutcome, Changes, CookieStore, IndexKey, LeaseOutcome, OwnerId, SessionKey, SessionStore, StoreError,
+    Stored,
 };
 
 /// Passes everything on.
@@ -98,6 +99,10 @@ impl SessionStore for CountedStore {
 
     fn outage_tolerance(&self) -> Option<Duration> {
         self.store.outage_tolerance()
+    }
+
+    fn in_browser(&self) -> Option<&CookieStore> {
+        self.store.in_browser()
     }
 
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError> {

@@ -141,7 +141,8 @@ impl Sessions {
             let keys = self.inner.store.by_sid(&ring.sid_key(scope, sid)).await;
             ended += self.end_all(self.inner.note(keys)?).await?;
         }
-        Ok(ended)
+        let cached = |entry: &SessionEntry| entry.scope == *scope && entry.profile().sid() == Some(sid);
+        Ok(ended + self.end_cached(cached).await?)
     }
 
     /// Ends all sessions of the subject `sub`; how many.
@@ -154,7 +155,8 @@ impl Sessions {
             let keys = self.inner.store.by_sub(&ring.sub_key(scope, sub)).await;
             ended += self.end_all(self.inner.note(keys)?).await?;
         }
-        Ok(ended)
+        let cached = |entry: &SessionEntry| entry.scope == *scope && entry.profile().subject() == sub;
+        Ok(ended + self.end_cached(cached).await?)
     }
 
     pub(super) async fn end_all(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
@@ -247,7 +249,7 @@ pub(super) fn seal(
     let scope = &record.scope;
     let generation = record.generation;
     let plain = record.encode().map_err(|_| StoreError::Crypto)?;
-    let place = Place { scope, id, key, generation };
+    let place = Place { scope, id, key, generation, name: "" };
     Ok(Stored {
         generation,
         expires,
@@ -266,7 +268,7 @@ pub(super) fn open(
     row: &Stored,
 ) -> Option<SessionRecord> {
     let generation = row.generation;
-    let plain = ring.open(&Place { scope, id, key, generation }, &row.sealed)?;
+    let plain = ring.open(&Place { scope, id, key, generation, name: "" }, &row.sealed)?;
     let record = SessionRecord::decode(&plain).ok()?;
     (record.generation == generation && record.scope == *scope).then_some(record)
 }

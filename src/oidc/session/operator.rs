@@ -75,7 +75,7 @@ impl Sessions {
         let row = self.inner.note(self.inner.store.load(key).await)?;
         // A mark is no session.
         if row.as_ref().is_none_or(|row| row.sealed.is_empty()) {
-            return Ok(false);
+            return self.end_cached(|entry| entry.key == *key).await.map(|ended| ended > 0);
         }
         self.end_all(vec![*key]).await.map(|ended| ended > 0)
     }
@@ -85,7 +85,8 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`]: not all are ended durably.
     pub async fn revoke_all(&self) -> Result<usize, StoreError> {
-        let (mut ended, mut after) = (0, None);
+        self.end_unlisted();
+        let (mut ended, mut after) = (self.end_cached(|_| true).await?, None);
         loop {
             let page = self.list(after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(ended) };

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use super::cookie::CookieStore;
 use super::id::{IndexKey, SessionKey};
 
 /// One row.
@@ -181,6 +182,11 @@ pub trait SessionStore: Send + Sync {
     /// How long live sessions go on from memory while [`SessionStore::changes`] fails; after that they get 503 until it
     /// works again. None: without bound, which is right where no other machine can end a session in this store.
     fn outage_tolerance(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The store itself if the sessions are in the browsers and only what goes with them is in it.
+    fn in_browser(&self) -> Option<&CookieStore> {
         None
     }
 
