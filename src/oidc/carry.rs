@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::cause::Cause;
 use super::cookie::{ChunkError, Presented};
+use super::logout::MAX_HINT;
 use super::policy::{Found, Policy};
 use super::refresh::{Freshness, ensure_fresh, settled};
 use super::session::{Adopted, Brought, Lookup, PolicyId, SessionEntry, SessionId, StoreError};
@@ -191,12 +192,10 @@ impl Policy {
         now: SystemTime,
         memo: PolicyId,
     ) -> Result<Arc<Current>, Cause> {
-        let wanted = self.wants_id_token();
-        let current = match self.try_carry(request, id, entry, now, wanted != IdToken::Useless).await {
+        let wanted = self.wanted_id_token();
+        let current = match self.try_carry(request, id, entry, now, wanted).await {
             // Without it a logout at the provider may ask the user; no session at all is worse.
-            Err(Cause::TooLarge(_)) if wanted == IdToken::Hint => {
-                self.try_carry(request, id, entry, now, false).await
-            }
+            Err(Cause::TooLarge(_)) if wanted == MAX_HINT => self.try_carry(request, id, entry, now, 0).await,
             result => result,
         }?;
         let current = Arc::new(current);
@@ -210,10 +209,10 @@ impl Policy {
         id: SessionId,
         entry: &SessionEntry,
         now: SystemTime,
-        with_id_token: bool,
+        longest_id_token: usize,
     ) -> Result<Current, Cause> {
         let https = self.is_https(request);
-        let carried = self.sessions.carry(entry, self.cookies.session_name(https), with_id_token).await;
+        let carried = self.sessions.carry(entry, self.cookies.session_name(https), longest_id_token).await;
         let carried = carried.map_err(|error| match error {
             StoreError::Unsupported(_) => Cause::TooLarge(error.to_string()),
             error => Cause::Store(error.to_string()),
@@ -242,26 +241,17 @@ impl Policy {
         current
     }
 
-    fn wants_id_token(&self) -> IdToken {
+    /// The longest ID token that is good for anything: a template may name it, or a logout sends it as a hint.
+    fn wanted_id_token(&self) -> usize {
         let metadata = self.core.provider.metadata();
         if self.templates_need_tokens {
-            IdToken::Needed
+            usize::MAX
         } else if metadata.is_none_or(|metadata| metadata.end_session_endpoint.is_some()) {
-            IdToken::Hint
+            MAX_HINT
         } else {
-            IdToken::Useless
+            0
         }
     }
-}
-
-/// What the ID token of a session is good for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum IdToken {
-    /// A header template may name it.
-    Needed,
-    /// A logout sends it as a hint.
-    Hint,
-    Useless,
 }
 
 /// When the session ends unless it is used.

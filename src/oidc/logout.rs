@@ -19,7 +19,7 @@ use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest ID token that is sent as a hint: with more, the URL is too long for many servers.
-const MAX_HINT: usize = 4_096;
+pub(super) const MAX_HINT: usize = 4_096;
 
 /// How long a logout may take before its return is not recognised any more.
 const RETURN_TIME: Duration = Duration::from_secs(600);

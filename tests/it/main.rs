@@ -14,6 +14,7 @@ mod forwarding;
 mod h2spec;
 mod harness_check;
 mod layers;
+mod oidc_cookie;
 mod oidc_login;
 mod oidc_logout;
 mod oidc_refresh;

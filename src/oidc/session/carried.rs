@@ -94,16 +94,22 @@ impl Sessions {
         let Some(store) = self.inner.store.in_browser() else { return Ok(None) };
         let Some(opened) = self.open_brought(brought, scope) else { return Ok(None) };
         let Opened { ring, key, record, ends } = opened;
+        let (cached, stored) = (self.inner.cache.get(&brought.id), store.end_of(&key));
         // A request before this one may have moved the idle end.
-        let end = from_unix_millis(ends).max(store.end_of(&key).unwrap_or(SystemTime::UNIX_EPOCH));
+        let known = cached.as_ref().map(|entry| entry.row_end(&record)).max(stored);
+        let end = known.map_or(from_unix_millis(ends), |known| known.max(from_unix_millis(ends)));
         if now >= end || now >= record.absolute_expiry || self.was_ended(&record).await? {
             return Ok(None);
         }
-        let row = seal(&ring, &brought.id, &key, &record, from_unix_millis(ends))?;
+        let row = seal(&ring, &brought.id, &key, &record, end)?;
         if !store.offer(&key, row) {
             return Ok(None);
         }
-        if let Some(entry) = self.inner.cache.get(&brought.id) {
+        if let Some(entry) = cached {
+            if stored.is_none() && entry.profile().generation > record.generation {
+                // Its tokens had to give way, and what is brought is all there is.
+                self.inner.cache.remove(&entry);
+            }
             entry.idle.raise(ends);
             if entry.profile().generation < record.generation {
                 self.inner.upset();
@@ -126,7 +132,8 @@ impl Sessions {
         Ok(ended.is_some_and(|time| time > began))
     }
 
-    /// The present generation for the browser, under this cookie name. None if the session has just ended.
+    /// The present generation for the browser, under this cookie name, without an ID token that is longer than that.
+    /// None if the session has just ended.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -134,10 +141,10 @@ impl Sessions {
         &self,
         entry: &SessionEntry,
         name: &str,
-        with_id_token: bool,
+        longest_id_token: usize,
     ) -> Result<Option<Carried>, StoreError> {
         let Some(mut record) = self.record(entry).await? else { return Ok(None) };
-        if !with_id_token {
+        if record.id_token.expose_secret().len() > longest_id_token {
             record.id_token = SecretString::default();
         }
         let ends = unix_millis(entry.row_end(&record));

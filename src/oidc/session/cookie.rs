@@ -31,6 +31,8 @@ pub struct CookieStore {
     ended: DashMap<SessionKey, u64>,
     /// Sessions that began before this time have ended, all of them.
     void_before: AtomicU64,
+    /// Second of the last use of any.
+    latest: AtomicU64,
     capacity: usize,
 }
 
@@ -42,8 +44,8 @@ struct Row {
 }
 
 impl Row {
-    fn new(stored: Stored) -> Self {
-        Self { stored, lease: None, used: AtomicU64::new(0) }
+    fn new(stored: Stored, second: u64) -> Self {
+        Self { stored, lease: None, used: AtomicU64::new(second) }
     }
 
     /// A mark cannot be had back from a browser, nor a lease.
@@ -57,7 +59,8 @@ impl CookieStore {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(16);
-        Self { rows: DashMap::new(), ended: DashMap::new(), void_before: AtomicU64::new(0), capacity }
+        let (void_before, latest) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { rows: DashMap::new(), ended: DashMap::new(), void_before, latest, capacity }
     }
 
     /// Takes the row that a cookie has brought, unless a newer one is here; false if the session has ended.
@@ -67,7 +70,7 @@ impl CookieStore {
         }
         self.make_room();
         match self.rows.entry(*key) {
-            Entry::Vacant(free) => drop(free.insert(Row::new(row))),
+            Entry::Vacant(free) => drop(free.insert(Row::new(row, self.latest.load(Ordering::Relaxed)))),
             Entry::Occupied(mut there) => {
                 let present = &mut there.get_mut().stored;
                 let expires = present.expires.max(row.expires);
@@ -87,6 +90,10 @@ impl CookieStore {
 
     /// Whether the newest generation is here, which is used now.
     pub(super) fn holds(&self, key: &SessionKey, second: u64) -> bool {
+        // A plain load first: the line must not bounce between cores more than once a second.
+        if self.latest.load(Ordering::Relaxed) < second {
+            self.latest.store(second, Ordering::Relaxed);
+        }
         let row = self.rows.get(key);
         row.inspect(|row| row.used.store(second, Ordering::Relaxed)).is_some()
     }
@@ -170,7 +177,7 @@ impl SessionStore for CookieStore {
             Entry::Occupied(_) => Err(StoreError::Refused("the key exists")),
             Entry::Vacant(free) => {
                 self.ended.remove(key);
-                free.insert(Row::new(row));
+                free.insert(Row::new(row, self.latest.load(Ordering::Relaxed)));
                 Ok(())
             }
         }

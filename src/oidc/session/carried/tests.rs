@@ -23,7 +23,7 @@ async fn finds(sessions: &Sessions, brought: &Brought<'_>, second: u64) -> Optio
 
 async fn login(sessions: &Sessions, record: SessionRecord) -> (SessionId, Arc<SessionEntry>, Carried) {
     let (id, entry) = sessions.create(record).await.unwrap();
-    let carried = sessions.carry(&entry, NAME, true).await.unwrap().unwrap();
+    let carried = sessions.carry(&entry, NAME, usize::MAX).await.unwrap().unwrap();
     (id, entry, carried)
 }
 
@@ -78,7 +78,7 @@ async fn an_older_cookie_finds_the_newest_generation_and_a_newer_one_replaces_it
     let (id, entry, first) = login(&here, record()).await;
     assert_eq!(finds(&there, &brought(id, &first), 1).await.unwrap().profile().generation, 0);
     here.commit(&entry, 0, SessionRecord { generation: 1, ..record() }).await;
-    let second = here.carry(&entry, NAME, true).await.unwrap().unwrap();
+    let second = here.carry(&entry, NAME, usize::MAX).await.unwrap().unwrap();
     assert_eq!(finds(&here, &brought(id, &first), 2).await.unwrap().profile().generation, 1);
     assert_eq!(finds(&there, &brought(id, &second), 2).await.unwrap().profile().generation, 1);
     assert_eq!(finds(&there, &brought(id, &first), 2).await.unwrap().profile().generation, 1);
@@ -90,7 +90,7 @@ async fn both_ends_are_in_the_cookie() {
     let sessions = browser_process();
     let (id, entry, first) = login(&sessions, idle).await;
     sessions.used(&entry, at(300));
-    let later = sessions.carry(&entry, NAME, true).await.unwrap().unwrap();
+    let later = sessions.carry(&entry, NAME, usize::MAX).await.unwrap().unwrap();
     assert_eq!((first.is.ends, later.is.ends), (unix_millis(at(600)), unix_millis(at(900))));
     let next = browser_process;
     assert!(finds(&next(), &brought(id, &first), 599).await.is_some());
