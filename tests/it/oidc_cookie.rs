@@ -194,3 +194,10 @@ async fn it_is_warned_about_at_start() {
     assert!(is_in(&one, &one.browser_of("alice").await).await);
     assert!(!one.proxy.folder().join("state/sessions.sqlite").exists());
 }
+
+#[test]
+fn the_check_warns_about_it() {
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/cookie/portcullis.yml");
+    let (passed, printed) = crate::harness::proxy::check(&example);
+    assert!(passed && printed.contains("where refresh tokens rotate"), "{printed}");
+}
