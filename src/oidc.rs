@@ -10,6 +10,7 @@ pub mod authorize;
 mod backchannel;
 mod bearer;
 mod callback;
+mod carry;
 mod cause;
 pub mod claims;
 mod client;

@@ -78,6 +78,7 @@ pub fn record(number: usize, now: SystemTime) -> SessionRecord {
         created: now,
         refreshed_at: None,
         refresh_token_issued: Some(now),
+        idle_lifetime: None,
         absolute_expiry: now + Duration::from_secs(86_400),
         sid: Some(format!("a81d4fae-7dec-11d0-a765-{number:012}").into()),
         generation: 0,

@@ -106,7 +106,7 @@ fn try_out(loaded: &Loaded, dynamic: &DynamicConfig) -> Result<Compiled, String>
     let idle = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let idle = idle.map_err(|error| error.to_string())?;
     let _inside = idle.enter();
-    let kept = kept(loaded, idle.handle())?.in_memory();
+    let kept = kept(loaded, idle.handle())?.default_store(&loaded.config).in_memory();
     Ok(compile(0, &loaded.config, dynamic, file::NAME, &kept))
 }
 

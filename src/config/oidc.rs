@@ -132,6 +132,8 @@ schema! {
 
         /// Absolute lifetime of a session in seconds.
         "sessionMaxAge" => session_max_age: Option<i64>,
+        /// Seconds without a request after which a session ends; 0 is never (native).
+        "sessionIdleTimeout" => session_idle_timeout: Option<i64>,
         /// Refresh this many seconds before expiry.
         "refreshGracePeriodSeconds" => refresh_grace_period_seconds: Option<i64>,
         /// Oldest refresh token that is still used, in seconds; 0 is no limit.
@@ -246,6 +248,10 @@ schema! {
         "domain" => domain: Option<String>,
         /// Absolute lifetime in seconds.
         "expiry" => expiry: Option<i64>,
+        /// Seconds without a request after which a session ends; 0 is never.
+        "idleTimeout" => idle_timeout: Option<i64>,
+        /// Lifetimes that slide are `idleTimeout`; only `false`.
+        "sliding" => sliding: bool = false,
         /// Refresh tokens before they expire.
         "refresh" => refresh: bool = true,
         /// SameSite of the cookie; only `lax`.
@@ -257,7 +263,7 @@ schema! {
         /// Where the sessions of this middleware live.
         "store" => store: Option<super::session_store::SessionStore>,
     }
-    not supported yet: ["name", "sliding"],
+    not supported yet: ["name"],
 }
 
 schema! {

@@ -26,8 +26,9 @@ schema! {
         "sqlite" => sqlite: Presence<SqliteStore>,
         /// In Redis or Valkey, for several replicas.
         "redis" => redis: Option<RedisStore>,
+        /// In the browser, sealed.
+        "cookie" => cookie: Presence<NoOptions>,
     }
-    not supported yet: ["cookie"],
 }
 
 schema! {
@@ -116,9 +117,10 @@ pub type Fault = (&'static str, String);
 impl SessionStore {
     /// What decoding alone cannot see.
     pub fn faults(&self) -> Vec<Fault> {
-        let kinds = [self.memory.0.is_some(), self.sqlite.0.is_some(), self.redis.is_some()];
+        let kinds =
+            [self.memory.0.is_some(), self.sqlite.0.is_some(), self.redis.is_some(), self.cookie.0.is_some()];
         if kinds.into_iter().filter(|is| *is).count() != 1 {
-            return vec![("", "needs exactly one of memory, sqlite and redis".to_owned())];
+            return vec![("", "needs exactly one of memory, sqlite, redis and cookie".to_owned())];
         }
         self.redis.as_ref().map(RedisStore::faults).unwrap_or_default()
     }
@@ -224,5 +226,8 @@ mod tests {
         assert_eq!(keys(RedisStore { key_prefix: "{a}".to_owned(), ..redis(&["a:1"]) }), ["redis.keyPrefix"]);
         assert_eq!(keys(RedisStore { pool_size: -1, ..redis(&["a:1"]) }), ["redis.poolSize"]);
         assert_eq!(SessionStore::default().faults().len(), 1);
+        let both = SessionStore { cookie: Presence(Some(NoOptions)), ..SessionStore::default() };
+        assert!(both.faults().is_empty());
+        assert_eq!(SessionStore { memory: Presence(Some(NoOptions)), ..both }.faults().len(), 1);
     }
 }

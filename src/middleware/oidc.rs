@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, VARY};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, VARY};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{Exchange, Flow, ResponseFacts, set_header};
@@ -111,6 +111,10 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
     }
     exchange.state.sessions.extend(identity.session);
     exchange.state.user = identity.user.or_else(|| exchange.state.user.take());
+    if !identity.set_cookies.is_empty() {
+        // The service may think that its answer is for everybody; no cache may keep it with a session in it.
+        exchange.state.response_headers.push((CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    }
     exchange.state.response_headers.extend(identity.set_cookies.into_iter().map(|value| (SET_COOKIE, value)));
 }
 

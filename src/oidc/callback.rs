@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use smallvec::SmallVec;
 
 use super::attempt::Attempt;
+use super::carry::SetCookies;
 use super::cause::Cause;
 use super::claims::Claims;
 use super::client_auth::Credentials;
@@ -19,7 +20,7 @@ use super::login::adds_offline_access;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::request_kind::RequestKind;
-use super::session::{Lookup, SessionRecord};
+use super::session::{Lookup, SessionEntry, SessionId, SessionRecord};
 use super::token_endpoint::{self, Tokens};
 use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
@@ -263,6 +264,7 @@ impl Policy {
             created: now,
             refreshed_at: None,
             absolute_expiry: now + settings.session.max_age,
+            idle_lifetime: settings.session.idle_timeout,
             generation: 0,
         })
     }
@@ -280,13 +282,12 @@ impl Policy {
         let (id, entry) =
             self.sessions.create(record).await.map_err(|error| Cause::Store(error.to_string()))?;
         self.refuse_if_logged_out(&entry, attempt).await?;
+        let session = self.session_cookies(request, id, &entry, now).await?;
         if let Lookup::Live(old) = old
             && let Err(error) = self.sessions.end(&old).await
         {
             tracing::warn!(session = ?old.key(), %error, "the session before this login is ended in memory only");
         }
-        let https = self.is_https(request);
-        let age = self.core.settings.session.max_age;
         let principal = self.principal(&entry).await?;
         // One try for each request: a provider that does not give what was asked for is not asked again.
         let verdict = match attempt.step_up() {
@@ -314,15 +315,32 @@ impl Policy {
                 self.deny(request, denial, user)
             }
         };
-        let cookies = [
-            self.set_cookie(request, self.cookies.session_name(https), &id.to_text(), age),
-            self.keep_target(request, cookie, attempt),
-            self.count_round(request, now),
-        ];
-        for cookie in cookies.into_iter().flatten() {
+        let others = [self.keep_target(request, cookie, attempt), self.count_round(request, now)];
+        for cookie in session.into_iter().chain(others.into_iter().flatten()) {
             response = response.with_header(SET_COOKIE, cookie);
         }
         Ok(response)
+    }
+
+    /// The cookies of a new session. If there can be none it is over.
+    async fn session_cookies(
+        &self,
+        request: &RequestParts<'_>,
+        id: SessionId,
+        entry: &Arc<SessionEntry>,
+        now: SystemTime,
+    ) -> Result<SetCookies, Cause> {
+        let Some(memo) = self.carried else {
+            let name = self.cookies.session_name(self.is_https(request));
+            let id = self.set_cookie(request, name, &id.to_text(), self.core.settings.session.max_age);
+            return Ok(id.into_iter().chain(self.cleared_chunks(request, 0)).collect());
+        };
+        let carried = self.new_carried(request, id, entry, now, memo).await;
+        if carried.is_err() {
+            // In memory it ends in any case.
+            let _ = self.sessions.end(entry).await;
+        }
+        carried
     }
 }
 

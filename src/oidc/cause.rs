@@ -64,6 +64,9 @@ pub enum Cause {
     /// The session store cannot be written or read.
     #[error("session store: {0}")]
     Store(String),
+    /// The browser cannot carry a session of that size.
+    #[error("{0} (fewer claims or smaller tokens, or another `session.store`)")]
+    TooLarge(String),
     /// The provider has ended the session (back-channel logout) while the login was under way.
     #[error("the provider has logged the user out meanwhile")]
     LoggedOut,
@@ -100,6 +103,7 @@ impl Cause {
             Self::AccessToken(_) => "access_token",
             Self::UserInfo(_) => "userinfo",
             Self::Store(_) => "session_store",
+            Self::TooLarge(_) => "session_too_large",
             Self::LoggedOut => "logged_out",
             Self::TooMany(_) => "rate_limited",
             Self::Loop => "loop",
@@ -131,7 +135,7 @@ impl Cause {
             | Self::UserInfo(_) => StatusCode::BAD_GATEWAY,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TooLarge(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -193,6 +197,9 @@ impl Cause {
             Self::Grant(_) | Self::Pushed(_) | Self::UserInfo(_) => "The login service gave no usable answer.".to_owned(),
             Self::Pkce => "The login service cannot protect this login as it must be.".to_owned(),
             Self::Store(_) => "Sessions cannot be stored at the moment.".to_owned(),
+            Self::TooLarge(_) => "The login service sends more about you than your browser can keep. Please tell the \
+                                  administrator."
+                .to_owned(),
             Self::LoggedOut => "You were logged out elsewhere while this login was under way.".to_owned(),
             Self::TooMany(_) => "There are too many logins from your network at the moment. Please try again in a few seconds."
                 .to_owned(),

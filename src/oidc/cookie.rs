@@ -1,6 +1,7 @@
 //! Our cookies (RFC 6265, RFC 6265bis name prefixes): their names, reading them, setting them, and keeping them from
 //! the services.
 
+mod chunks;
 mod edit;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use memchr::memchr;
 
 use crate::oidc::session::SessionId;
+pub use chunks::{CarriedCookies, ChunkError, Chunks, LONGEST_COOKIE, MOST_CHUNKS, Presented};
 pub use edit::{CookieEdit, OwnCookies};
 
 /// The part of a name after the prefix: the session.

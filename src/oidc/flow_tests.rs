@@ -7,6 +7,7 @@ mod attacks;
 mod authorize;
 mod bearer;
 mod callback;
+mod carried;
 mod channels;
 mod client;
 mod endpoints;

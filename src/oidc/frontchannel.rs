@@ -91,10 +91,9 @@ impl Policy {
             .with_header(CONTENT_SECURITY_POLICY, self.framed_by())
             .with_header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
             .with_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        match self.clear_cookie(request, self.cookies.session_name(self.is_https(request))) {
-            Some(cookie) => response.with_header(SET_COOKIE, cookie),
-            None => response,
-        }
+        let session = self.clear_cookie(request, self.cookies.session_name(self.is_https(request)));
+        let cookies = session.into_iter().chain(self.cleared_chunks(request, 0));
+        cookies.fold(response, |response, cookie| response.with_header(SET_COOKIE, cookie))
     }
 
     fn framed_by(&self) -> HeaderValue {

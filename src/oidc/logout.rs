@@ -20,7 +20,7 @@ use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
 
 /// Longest ID token that is sent as a hint: with more, the URL is too long for many servers.
-const MAX_HINT: usize = 4_096;
+pub(super) const MAX_HINT: usize = 4_096;
 
 /// How long a logout may take before its return is not recognised any more.
 const RETURN_TIME: Duration = Duration::from_secs(600);
@@ -117,7 +117,8 @@ impl Policy {
                 .flatten(),
         ];
         let spent = self.spent_attempts(request).into_iter().map(|name| self.clear_cookie(request, &name));
-        for cookie in cookies.into_iter().chain(spent).flatten() {
+        let chunks = self.cleared_chunks(request, 0);
+        for cookie in cookies.into_iter().chain(spent).flatten().chain(chunks) {
             response = response.with_header(SET_COOKIE, cookie);
         }
         response

@@ -81,10 +81,12 @@ pub struct Policy {
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
     id: PolicyId,
+    /// Names the memos of what browsers carry, if sessions live there.
+    pub(super) carried: Option<PolicyId>,
     /// Names the memos of introspection.
     pub(super) introspected: PolicyId,
     rules: Rules,
-    templates_need_tokens: bool,
+    pub(super) templates_need_tokens: bool,
     pub(super) strip: Arc<[HeaderName]>,
     pub(super) bearer: Option<Bearer>,
     pub(super) assertions: Option<Assertions>,
@@ -165,6 +167,7 @@ impl Policy {
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
             id: PolicyId::next(),
+            carried: sessions.in_browser().then(PolicyId::next),
             introspected: PolicyId::next(),
             rules: Rules::new(settings),
             bearer: Bearer::new(&core.name, settings, &*core.events),
@@ -186,6 +189,14 @@ impl Policy {
     /// with a live session waits for nothing. What such a request does not need is boxed, or it would
     /// have to make room for it.
     pub async fn decide(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
+        let decision = self.judge(request, now).await;
+        match self.carried {
+            None => decision,
+            Some(memo) => Box::pin(self.with_cookies(request, decision, now, memo)).await,
+        }
+    }
+
+    async fn judge(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
         let settings = &self.core.settings;
         // A pre-flight carries no credentials, so nobody is asked to log in for it.
         let headers = self.security_headers();
@@ -249,10 +260,14 @@ impl Policy {
 
     /// The session of the request, with good tokens.
     async fn session_of(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
+        if let Some(memo) = self.carried {
+            return Box::pin(self.usable_carried(request, now, memo)).await;
+        }
         let Some(id) = self.session_id(request) else { return Found::None };
         if let Some(entry) = self.sessions.lookup_cached(&id, &self.core.scope, now)
             && let Some(Freshness::Valid | Freshness::ValidRefreshing) = fresh_now(&entry, now, &self.refresh)
         {
+            self.sessions.used(&entry, now);
             return Found::Session(entry);
         }
         Box::pin(self.fresh_session(&id, now)).await
@@ -265,6 +280,7 @@ impl Policy {
             Lookup::None => return Found::None,
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
         };
+        self.sessions.used(&entry, now);
         match ensure_fresh(&self.sessions, &entry, now, &self.refresh, &self.grant).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => Found::Session(entry),
             Freshness::Unavailable { retry_after } => Found::Wait(retry_after),
@@ -280,6 +296,9 @@ impl Policy {
 
     /// The session of the request, whether its tokens are good or not.
     pub(super) async fn find_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Lookup {
+        if let Some(memo) = self.carried {
+            return Box::pin(self.find_carried(request, now, memo)).await;
+        }
         match self.session_id(request) {
             Some(id) => self.sessions.lookup(&id, &self.core.scope, now).await,
             None => Lookup::None,
@@ -426,7 +445,7 @@ impl std::fmt::Debug for Policy {
 }
 
 /// What a request's cookie stands for.
-enum Found {
+pub(super) enum Found {
     /// A session with good tokens.
     Session(Arc<SessionEntry>),
     /// None.

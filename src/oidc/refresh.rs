@@ -171,6 +171,16 @@ pub async fn renew(
     ensure_fresh(sessions, entry, now, settings, grant).await
 }
 
+/// Waits for the refresh under way, if there is one, and at most so long.
+pub async fn settled(sessions: &Sessions, entry: &SessionEntry, limit: Duration) {
+    let Some(mut landed) = entry.refresh.present() else { return };
+    tokio::select! {
+        _ = landed.wait_for(Option::is_some) => {}
+        () = sessions.stopped() => {}
+        () = sessions.clock().sleep(limit) => {}
+    }
+}
+
 /// What a flight tells those who wait: none until it has landed.
 pub(in crate::oidc) type Landed = watch::Receiver<Option<FlightOutcome>>;
 

@@ -10,14 +10,17 @@
 //! heard of meanwhile ([`SessionStore::outage_tolerance`]), and nothing is refreshed, for they might do the same.
 
 mod cache;
+mod carried;
 mod client_row;
 mod commit;
 mod compact;
 #[cfg(test)]
 pub(crate) mod contract;
+mod cookie;
 mod entry;
 mod hearing;
 mod id;
+mod idle;
 mod keys;
 mod lookup;
 mod marks;
@@ -36,6 +39,7 @@ pub(crate) mod testing;
 mod tests;
 mod upkeep;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -46,7 +50,9 @@ use cache::Cache;
 use hearing::Hearing;
 use state::Upsets;
 
+pub(in crate::oidc) use carried::{Adopted, Brought};
 pub(in crate::oidc) use commit::Committed;
+pub use cookie::{CookieStore, DEFAULT_CARRIED};
 pub use entry::{PolicyId, SessionEntry};
 pub use id::{IndexKey, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes};
 pub use keys::{KeyError, MIN_SECRET, SessionKeys};
@@ -83,6 +89,8 @@ struct Inner {
     upsets: Upsets,
     failure: ArcSwapOption<StoreError>,
     hearing: Hearing,
+    /// Whether any session has an idle lifetime.
+    idles: AtomicBool,
     /// Entries of which the store has yet to be told something.
     owing: Mutex<Vec<Arc<SessionEntry>>>,
     cursor: Mutex<Option<u64>>,
@@ -110,6 +118,7 @@ impl Sessions {
             owner: OwnerId(random_bytes()?),
             upsets: Upsets::default(),
             failure: ArcSwapOption::empty(),
+            idles: AtomicBool::new(false),
             owing: Mutex::default(),
             cursor: Mutex::default(),
             flights: watch::Sender::new(0),

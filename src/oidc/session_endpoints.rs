@@ -78,6 +78,7 @@ impl Policy {
             Lookup::None => return no_session(),
             Lookup::StoreDown => return self.unavailable(request, Duration::from_secs(1)),
         };
+        self.sessions.used(&entry, now);
         match renew(&self.sessions, &entry, now, &self.refresh, &self.grant).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => {
                 self.describe(&entry, self.core.clock.now())
@@ -95,6 +96,12 @@ impl Policy {
         let (profile, now) = (entry.profile(), unix_millis(now));
         let mut body = json!({ "user": profile.identifier(), "refreshable": refreshable });
         tell_time(&mut body, ["expires", "expiresIn"], profile.timing.absolute, now);
+        tell_time(
+            &mut body,
+            ["idleExpires", "idleExpiresIn"],
+            entry.idle_end().unwrap_or(Timing::NEVER),
+            now,
+        );
         tell_time(&mut body, ["tokensExpire", "tokensExpireIn"], tokens_end, now);
         LocalResponse::new(StatusCode::OK)
             .with_body("application/json", body.to_string())

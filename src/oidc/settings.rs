@@ -143,6 +143,8 @@ pub enum PostLogout {
 pub struct SessionSettings {
     /// Absolute lifetime.
     pub max_age: Duration,
+    /// How long a session lasts without a request; `None`: until its absolute end.
+    pub idle_timeout: Option<Duration>,
     /// Refresh this long before expiry.
     pub refresh_grace: Duration,
     /// Oldest refresh token that is still used.

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 
 use crate::observe::metrics::OidcMetrics;
 use crate::oidc::session::{
-    CasOutcome, Changes, IndexKey, LeaseOutcome, OwnerId, SessionKey, SessionStore, StoreError, Stored,
+    CasOutcome, Changes, CookieStore, IndexKey, LeaseOutcome, OwnerId, SessionKey, SessionStore, StoreError,
+    Stored,
 };
 
 /// Passes everything on.
@@ -47,6 +48,10 @@ impl SessionStore for CountedStore {
         row: Stored,
     ) -> Result<CasOutcome, StoreError> {
         self.told("compare_and_swap", self.store.compare_and_swap(key, expected, row).await)
+    }
+
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        self.told("extend", self.store.extend(key, expires).await)
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
@@ -94,6 +99,10 @@ impl SessionStore for CountedStore {
 
     fn outage_tolerance(&self) -> Option<Duration> {
         self.store.outage_tolerance()
+    }
+
+    fn in_browser(&self) -> Option<&CookieStore> {
+        self.store.in_browser()
     }
 
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError> {

@@ -11,9 +11,15 @@ use crate::config::validate::is_native_plugin;
 use crate::config::value::Node;
 use crate::config::{self, ConfigError, ConfigErrors, Decode, Decoder, StaticConfig};
 use crate::middleware::{Chain, Lookup, Middleware, Oidc, flatten};
+use crate::oidc::session::StoreSettings;
 use crate::oidc::settings::{self, Dialect};
 use crate::oidc::{OwnCookies, Policy};
 use crate::proxy::Own;
+
+/// What no process can see by itself: whether there are others, and whether the provider rotates refresh tokens.
+const ROTATION: &str = "sessions are in cookies: where refresh tokens rotate, a second replica logs users out, and so does a \
+                        restart right after a refresh; and a logout is known to one process only (`sqlite` and `redis` are \
+                        without these limits; `session.refresh: false` is without the first)";
 
 /// What a name stands for.
 enum Compiled {
@@ -228,6 +234,11 @@ fn policy(
         summary
     })?;
     warnings.extend(warned);
+    let in_cookies = matches!(kept.stores().chosen(settings.store.as_ref()), StoreSettings::Cookie);
+    if in_cookies && settings.session.refresh {
+        let path = format!("http.middlewares.{written}");
+        warnings.push(ConfigError { at: Some(block.at.clone()), path, message: ROTATION.to_owned() });
+    }
     let deps = kept.oidc(settings.store.as_ref())?;
     Policy::new(name, settings, &deps).map_err(|error| error.to_string())
 }

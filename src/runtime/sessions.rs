@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::config::StaticConfig;
 use crate::oidc::clock::SystemClock;
 use crate::oidc::session::{
-    DEFAULT_CACHED, MemoryStore, RedisStore, SessionKeys, SessionStore, Sessions, SqliteStore, StoreError,
-    StoreSettings, random_bytes,
+    CookieStore, DEFAULT_CACHED, DEFAULT_CARRIED, MemoryStore, RedisStore, SessionKeys, SessionStore,
+    Sessions, SqliteStore, StoreError, StoreSettings, random_bytes,
 };
 
 /// The file of the default store.
@@ -22,6 +22,7 @@ pub fn store(settings: &StoreSettings) -> Result<Arc<dyn SessionStore>, String> 
     let told = |error: StoreError| error.to_string();
     Ok(match settings {
         StoreSettings::Memory => Arc::new(MemoryStore::new(DEFAULT_CACHED)),
+        StoreSettings::Cookie => Arc::new(CookieStore::new(DEFAULT_CARRIED)),
         StoreSettings::Sqlite(Some(path)) => Arc::new(SqliteStore::open(path).map_err(told)?),
         StoreSettings::Sqlite(None) => Arc::new(file_in(&state_folder()?)?),
         StoreSettings::Redis(redis) => Arc::new(RedisStore::open((**redis).clone()).map_err(told)?),
@@ -41,7 +42,7 @@ pub fn file(config: &StaticConfig) -> Result<Option<PathBuf>, String> {
     Ok(match config.oidc.session.store.as_ref().map(StoreSettings::of) {
         None | Some(StoreSettings::Sqlite(None)) => Some(state_folder()?.join(FILE)),
         Some(StoreSettings::Sqlite(path)) => path,
-        Some(StoreSettings::Memory | StoreSettings::Redis(_)) => None,
+        Some(StoreSettings::Memory | StoreSettings::Cookie | StoreSettings::Redis(_)) => None,
     })
 }
 

@@ -62,13 +62,17 @@ impl Stores {
         Self { in_memory: true, ..self }
     }
 
+    /// What a middleware has chosen: none is the default.
+    pub(super) fn chosen<'a>(&'a self, settings: Option<&'a StoreSettings>) -> &'a StoreSettings {
+        settings.unwrap_or(&self.default)
+    }
+
     /// The sessions of a store, opened if it is not yet; none asks for the default.
     ///
     /// # Errors
     /// It cannot be opened at all.
     pub(super) fn get(&self, settings: Option<&StoreSettings>) -> Result<Sessions, String> {
-        let settings =
-            if self.in_memory { &StoreSettings::Memory } else { settings.unwrap_or(&self.default) };
+        let settings = if self.in_memory { &StoreSettings::Memory } else { self.chosen(settings) };
         match self.open().entry(settings.id()) {
             Entry::Occupied(open) => Ok(open.get().sessions.clone()),
             Entry::Vacant(free) => {

@@ -18,6 +18,7 @@ mod layers;
 mod oidc_assertion;
 mod oidc_bearer;
 mod oidc_bearer_options;
+mod oidc_cookie;
 mod oidc_links;
 mod oidc_login;
 mod oidc_logout;

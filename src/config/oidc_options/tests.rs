@@ -34,6 +34,7 @@ const NATIVE: &[&str] = &[
     "csrf",
     "previousSessionEncryptionKeys",
     "sessionEndpoints",
+    "sessionIdleTimeout",
     "acrValues",
     "maxAge",
     "bearerRequireAtJwt",

@@ -34,6 +34,16 @@ struct Own {
     login: Box<[u8]>,
 }
 
+impl Own {
+    fn is(&self, name: &[u8]) -> bool {
+        let Some(rest) = name.strip_prefix(&*self.session) else {
+            return *name == *self.plain_session || name.starts_with(&self.login);
+        };
+        // The cookie itself, or a chunk of it, whatever its number.
+        rest.is_empty() || rest.strip_prefix(b"_").is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+    }
+}
+
 impl OwnCookies {
     /// The cookies of these policies.
     pub fn of<'a>(policies: impl IntoIterator<Item = &'a Cookies>) -> Self {
@@ -104,9 +114,7 @@ impl OwnCookies {
     fn is_ours(&self, part: &[u8]) -> bool {
         let name = memchr(b'=', part).and_then(|end| part.get(..end)).unwrap_or(part);
         let name = without_security_prefix(name.trim_ascii());
-        self.policies
-            .iter()
-            .any(|own| *name == *own.session || *name == *own.plain_session || name.starts_with(&own.login))
+        self.policies.iter().any(|own| own.is(name))
     }
 }
 

@@ -116,6 +116,9 @@ fn clients_have_names_of_their_own() {
     let own = OwnCookies::of([&a]);
     let edit = own.edit(&headers(&["__Host-pc_session_aaaa1111=1; pc_session=2; pc_login_aaaa1111_x=3"]));
     assert_eq!(edit, CookieEdit::Drop);
+    let chunks = "pc_session_aaaa1111_0=1; __Host-pc_session_aaaa1111_1=2; pc_session_aaaa1111_1000000000=3";
+    assert_eq!(own.edit(&headers(&[chunks])), CookieEdit::Drop);
+    assert_eq!(own.edit(&headers(&["pc_session_aaaa1111_x=1; pc_session_aaaa11110=2"])), CookieEdit::Keep);
     assert_eq!(own.edit(&headers(&["pc_session_bbbb2222=1; pc_login_bbbb2222_y=2"])), CookieEdit::Keep);
 }
 

@@ -7,7 +7,8 @@ use crate::oidc::clock::unix_millis;
 use crate::oidc::fake_provider::SigningKey;
 use crate::oidc::session::{SessionId, SqliteStore};
 
-const BACK: &[(&str, &str)] = &[("enableBackchannelLogout", "true"), ("backchannelLogoutURL", "/bc")];
+pub(super) const BACK: &[(&str, &str)] =
+    &[("enableBackchannelLogout", "true"), ("backchannelLogoutURL", "/bc")];
 const FRONT: &[(&str, &str)] = &[("enableFrontchannelLogout", "true"), ("frontchannelLogoutURL", "/fc")];
 const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded; charset=UTF-8")];
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -35,7 +36,7 @@ impl World {
         script.keys[0].sign(header, claims.as_object().unwrap())
     }
 
-    fn logout_of(&self, claim: &str, value: &str) -> String {
+    pub(super) fn logout_of(&self, claim: &str, value: &str) -> String {
         self.logout_token(json!({"typ": "logout+jwt"}), |claims| {
             claims.insert(claim.into(), json!(value));
         })
@@ -51,7 +52,7 @@ async fn post(world: &World, policy: &Policy, form: &str) -> Outcome {
     provider.send(world, policy, "POST", "/bc", FORM).await
 }
 
-async fn back_channel(world: &World, policy: &Policy, token: &str) -> u16 {
+pub(super) async fn back_channel(world: &World, policy: &Policy, token: &str) -> u16 {
     post(world, policy, &format!("x=1&logout_token={token}")).await.status()
 }
 

@@ -110,6 +110,31 @@ async fn the_absolute_end() {
 }
 
 #[tokio::test]
+async fn the_idle_end() {
+    let world = World::new().await;
+    let policy = world.policy(&[
+        ("sessionIdleTimeout", "600"),
+        ("sessionEndpoints", "/app"),
+        ("excludedURLs", "[/open]"),
+    ]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    for _ in 0..3 {
+        world.clock.advance(SECOND * 590);
+        assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
+    }
+    // Neither a look at the session nor what needs none prolongs it.
+    world.clock.advance(SECOND * 590);
+    let told = browser.send(&world, &policy, "GET", "/app/session", API).await;
+    assert!(told.body().contains("\"idleExpiresIn\":10,"), "{}", told.body());
+    browser.send(&world, &policy, "GET", "/open", API).await;
+    world.clock.advance(SECOND * 10);
+    assert_eq!(browser.send(&world, &policy, "GET", "/app/session", API).await.status(), 401);
+    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
+    assert_eq!(browser.get(&world, &policy, "/").await.status(), 302);
+}
+
+#[tokio::test]
 async fn gates() {
     let world = World::new().await;
     let policy = world.policy(&[("allowedRolesAndGroups", "[admin]")]);

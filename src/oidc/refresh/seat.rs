@@ -61,6 +61,11 @@ impl<L: Clone> Seat<L> {
         Taken::Free(landed, sender)
     }
 
+    /// The flight, if there is one.
+    pub fn present(&self) -> Option<L> {
+        self.lock().clone()
+    }
+
     /// Gives the seat back, before anybody hears of the outcome: whoever does finds the seat free.
     pub fn leave(&self) {
         let mut flight = self.lock();

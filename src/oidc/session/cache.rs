@@ -122,7 +122,10 @@ impl Cache {
 
     /// Drops what expired or was not asked for since `idle_before` (seconds); the store still has the living.
     pub(super) fn sweep(&self, now_millis: u64, idle_before: u64) {
-        self.retain(|entry| entry.seen() >= idle_before && now_millis < entry.profile().timing.absolute);
+        self.retain(|entry| {
+            let over = now_millis >= entry.profile().timing.absolute || entry.idle.is_over(now_millis);
+            entry.seen() >= idle_before && !over
+        });
     }
 
     /// Drops the eighth that is idle longest, so that the cost of looking at all is paid once in many inserts.

@@ -93,7 +93,7 @@ impl Sessions {
         let (ring, store) = (self.newest()?, &self.inner.store);
         let (key, id) = (ring.client_key(scope), ring.client_id(scope));
         let generation = replaced.map_or(1, |generation| generation.saturating_add(1));
-        let place = Place { scope, id: &id, key: &key, generation };
+        let place = Place { scope, id: &id, key: &key, generation, name: "" };
         let sealed = ring.seal(&place, kept).map_err(|_| StoreError::Crypto)?;
         let row = row(&key, generation, expires, sealed);
         match replaced {
@@ -114,7 +114,7 @@ impl Sessions {
         let Some(row) = self.inner.note(self.inner.store.load(&key).await)? else {
             return Ok(ClientRow { generation: None, kept: None, expires: now });
         };
-        let place = Place { scope, id: &id, key: &key, generation: row.generation };
+        let place = Place { scope, id: &id, key: &key, generation: row.generation, name: "" };
         let kept = ring.open(&place, &row.sealed).filter(|_| row.expires > now);
         Ok(ClientRow { generation: Some(row.generation), kept, expires: row.expires })
     }

@@ -7,7 +7,6 @@ use secrecy::ExposeSecret;
 
 use super::Sessions;
 use super::entry::SessionEntry;
-use super::lookup::seal;
 use super::record::SessionRecord;
 use super::store::{CasOutcome, LeaseOutcome, StoreError};
 
@@ -35,6 +34,7 @@ impl Sessions {
         if entry.is_ended() {
             return Committed::Gone;
         }
+        self.used_by_refresh(entry);
         let mut swapped = self.swap(entry, expected, &record).await;
         if let Ok(CasOutcome::Conflict(behind)) = swapped
             && behind < expected
@@ -60,7 +60,7 @@ impl Sessions {
             }
             Err(error) => {
                 tracing::warn!(session = ?entry.key(), %error, "refreshed tokens are kept in memory until the store works");
-                entry.set_unsaved(seal(&entry.ring, &entry.id, &entry.key, &record).ok());
+                entry.set_unsaved(entry.seal(&record).ok());
                 entry.install(&record);
                 self.inner.owe(entry);
                 if entry.is_ended() { Committed::Gone } else { Committed::Unsaved }
@@ -69,10 +69,10 @@ impl Sessions {
     }
 
     /// Tries once more to write what the store could not take. The generation that the store still has is not
-    /// known any more (several may have been lost), so it is read first.
+    /// known any more (several may have been lost), so it is read first. Without new tokens it is the idle end.
     pub(super) async fn save(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
         let Some(record) = entry.unsaved_record() else {
-            return Ok(());
+            return self.tell_end(entry).await;
         };
         let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? else {
             self.forget(entry);
@@ -98,8 +98,8 @@ impl Sessions {
         record: &SessionRecord,
     ) -> Result<CasOutcome, StoreError> {
         let row = match self.completed(entry, record).await? {
-            Some(whole) => seal(&entry.ring, &entry.id, &entry.key, &whole)?,
-            None => seal(&entry.ring, &entry.id, &entry.key, record)?,
+            Some(whole) => entry.seal(&whole)?,
+            None => entry.seal(record)?,
         };
         let swapped = self.inner.store.compare_and_swap(&entry.key, expected, row).await;
         self.inner.note(swapped)
@@ -128,7 +128,7 @@ impl Sessions {
     /// The session as far as memory has it, for a refresh while the store is down: see `SessionProfile::recall`.
     /// None if it has ended.
     pub(in crate::oidc) fn recall(&self, entry: &SessionEntry) -> Option<SessionRecord> {
-        (!entry.is_ended()).then(|| entry.profile().recall(entry.scope))
+        (!entry.is_ended()).then(|| entry.profile().recall(entry.scope, entry.idle.lifetime()))
     }
 
     /// Reads what the store has into the entry, past what memory keeps for it; which generation that is, or none if

@@ -107,7 +107,7 @@ fn long(length: u32) -> usize {
 ///
 /// A part is its length as text times two, plus one if it is text still; then its groups of four characters as three
 /// bytes each, then what is left of it as text.
-fn pack(token: &str, into: &mut Vec<u8>) {
+pub(super) fn pack(token: &str, into: &mut Vec<u8>) {
     // At once: a buffer that grows leaves copies of the token behind.
     into.reserve_exact(token.len() + 4 * (1 + token.matches('.').count()));
     for part in token.split('.') {
@@ -130,7 +130,7 @@ fn pack(token: &str, into: &mut Vec<u8>) {
 }
 
 /// The token that was packed.
-fn unpack(packed: &[u8]) -> Option<SecretString> {
+pub(super) fn unpack(packed: &[u8]) -> Option<SecretString> {
     // As many as it can have at most, so that the text is not moved while it grows.
     let mut token = String::with_capacity(packed.len() / 3 * 4 + 4);
     let mut left = packed;

@@ -31,6 +31,7 @@ pub(crate) async fn check(store: &dyn SessionStore) {
     swap_goes_by_generation(store).await;
     indexes_follow_the_rows(store).await;
     leases_exclude(store).await;
+    ends_move_forward_only(store).await;
     pages_hold_sessions_only(store).await;
     expired_rows_go(store).await;
     assert_eq!(store.count().await.unwrap(), 0);
@@ -111,6 +112,22 @@ async fn leases_exclude(store: &dyn SessionStore) {
     assert_eq!(lease(b, 0, 21).await, LeaseOutcome::Moved(1));
     assert_eq!(lease(b, 1, 21).await, LeaseOutcome::Granted, "a swap ends the lease");
     store.delete(&key(1)).await.unwrap();
+}
+
+async fn ends_move_forward_only(store: &dyn SessionStore) {
+    let (owner, ttl) = (OwnerId([1; 16]), Duration::from_secs(15));
+    assert!(!store.extend(&key(1), at(3000)).await.unwrap());
+    store.insert(&key(1), row(0)).await.unwrap();
+    store.lease(&key(1), owner, 0, at(0), ttl).await.unwrap();
+    assert!(store.extend(&key(1), at(3000)).await.unwrap());
+    assert!(store.extend(&key(1), at(2000)).await.unwrap());
+    assert_eq!(store.load(&key(1)).await.unwrap(), Some(Stored { expires: at(3000), ..row(0) }));
+    let other = store.lease(&key(1), OwnerId([2; 16]), 0, at(1), ttl).await.unwrap();
+    assert_eq!(other, LeaseOutcome::Held(at(15)), "a lease stays");
+    assert_eq!(store.purge_expired(at(2999)).await.unwrap(), 0);
+    assert_eq!(store.by_sid(&index(200)).await.unwrap(), [key(1)]);
+    assert_eq!(store.by_sub(&index(201)).await.unwrap(), [key(1)]);
+    assert_eq!(store.purge_expired(at(3000)).await.unwrap(), 1);
 }
 
 async fn pages_hold_sessions_only(store: &dyn SessionStore) {

@@ -9,14 +9,13 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use smallvec::SmallVec;
 
 use super::id::{ScopeId, SessionId, SessionKey};
+use super::idle::Idle;
 use super::keys::RingKey;
-use super::lookup::open;
-#[cfg(test)]
-use super::lookup::seal;
+use super::lookup::{open, seal};
 use super::record::{SessionProfile, SessionRecord};
 pub(super) use super::state::State;
 use super::state::{StateCell, Upsets};
-use super::store::Stored;
+use super::store::{StoreError, Stored};
 use super::stream::Streams;
 use crate::oidc::clock::from_unix_millis;
 use crate::oidc::refresh::RefreshSeat;
@@ -52,6 +51,7 @@ pub struct SessionEntry {
     unsaved: Mutex<Option<Box<Stored>>>,
     pub(in crate::oidc) refresh: RefreshSeat,
     pub(super) streams: Streams,
+    pub(super) idle: Idle,
 }
 
 impl SessionEntry {
@@ -68,6 +68,7 @@ impl SessionEntry {
             unsaved: Mutex::default(),
             refresh: RefreshSeat::default(),
             streams: Streams::default(),
+            idle: Idle::of(record),
         }
     }
 
@@ -88,7 +89,9 @@ impl SessionEntry {
 
     /// Whether a kept reference may still be used: not ended, not changed elsewhere, not expired.
     pub fn is_live(&self, now_millis: u64) -> bool {
-        self.state() == State::Live && now_millis < self.profile().timing.absolute
+        self.state() == State::Live
+            && now_millis < self.profile().timing.absolute
+            && !self.idle.is_over(now_millis)
     }
 
     /// Whether the session was logged out or revoked.
@@ -177,6 +180,11 @@ impl SessionEntry {
         }
     }
 
+    /// A record of this session as a row.
+    pub(super) fn seal(&self, record: &SessionRecord) -> Result<Stored, StoreError> {
+        seal(&self.ring, &self.id, &self.key, record, self.row_end(record))
+    }
+
     fn unsaved(&self) -> MutexGuard<'_, Option<Box<Stored>>> {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,7 +206,7 @@ impl SessionEntry {
     #[cfg(test)]
     pub(crate) fn keep_unsaved(&self, record: SessionRecord) {
         self.install(&record);
-        self.set_unsaved(seal(&self.ring, &self.id, &self.key, &record).ok());
+        self.set_unsaved(self.seal(&record).ok());
     }
 
     pub(super) fn touch(&self, second: u64) {

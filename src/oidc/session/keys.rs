@@ -188,7 +188,7 @@ impl RingKey {
 
     /// A key of this session's own, so that a nonce can only ever meet the few generations of one session.
     fn aead(&self, place: &Place<'_>) -> Result<LessSafeKey, KeyError> {
-        let info: [&[u8]; 2] = [place.scope.bytes(), place.id.bytes()];
+        let info: [&[u8]; 3] = [place.scope.bytes(), place.id.bytes(), place.name.as_bytes()];
         let key = self.seal.expand(&info, &AES_256_GCM).map_err(|_| KeyError::Crypto)?;
         Ok(LessSafeKey::new(UnboundKey::from(key)))
     }
@@ -200,6 +200,8 @@ pub(super) struct Place<'a> {
     pub(super) id: &'a SessionId,
     pub(super) key: &'a SessionKey,
     pub(super) generation: u64,
+    /// Name of the cookie that holds it; empty in a store.
+    pub(super) name: &'a str,
 }
 
 impl Place<'_> {
@@ -246,7 +248,7 @@ mod tests {
         let key = keys.newest().unwrap();
         let (scope, id) = (ScopeId::new("i", "c"), SessionId::random().unwrap());
         let row = key.session_key(&scope, &id);
-        let place = Place { scope: &scope, id: &id, key: &row, generation: 1 };
+        let place = Place { scope: &scope, id: &id, key: &row, generation: 1, name: "" };
         let sealed = key.seal(&place, b"tokens").unwrap();
         assert!(!sealed.windows(6).any(|w| w == b"tokens"));
         assert_eq!(key.open(&place, &sealed).unwrap().as_slice(), b"tokens");
@@ -259,7 +261,8 @@ mod tests {
         }
         let other = SessionId::random().unwrap();
         assert!(key.open(&Place { generation: 2, ..place }, &sealed).is_none());
-        let place = Place { scope: &scope, id: &other, key: &row, generation: 1 };
+        assert!(key.open(&Place { name: "cookie", ..place }, &sealed).is_none());
+        let place = Place { scope: &scope, id: &other, key: &row, generation: 1, name: "" };
         assert!(key.open(&place, &sealed).is_none());
     }
 

@@ -54,10 +54,15 @@ impl Sessions {
             Some(entry) => self.recheck(entry).await,
             None => self.load(id, scope).await,
         };
-        let now = unix_millis(now);
+        let millis = unix_millis(now);
         match found {
-            Ok(Some(entry)) if now < entry.profile().timing.absolute => {
-                entry.touch(now / 1000);
+            Ok(Some(entry)) if millis < entry.profile().timing.absolute => {
+                match self.has_idled_out(&entry, now).await {
+                    Ok(true) => return Lookup::None,
+                    Err(_) => return Lookup::StoreDown,
+                    Ok(false) => {}
+                }
+                entry.touch(millis / 1000);
                 Lookup::Live(entry)
             }
             Ok(_) => Lookup::None,
@@ -77,10 +82,10 @@ impl Sessions {
         let ring = self.keys.newest().ok_or(StoreError::Crypto)?;
         let id = ring.new_id(&record.scope).map_err(|RandomError| StoreError::Crypto)?;
         let key = ring.session_key(&record.scope, &id);
-        let row = seal(ring, &id, &key, &record)?;
-        self.inner.note(self.inner.store.insert(&key, row).await)?;
         let entry = SessionEntry::new(id, key, Arc::clone(ring), &record);
+        self.inner.note(self.inner.store.insert(&key, entry.seal(&record)?).await)?;
         entry.touch(unix_millis(record.created) / 1000);
+        self.note_idle(&entry);
         Ok((id, self.inner.cache.insert(entry)))
     }
 
@@ -136,7 +141,8 @@ impl Sessions {
             let keys = self.inner.store.by_sid(&ring.sid_key(scope, sid)).await;
             ended += self.end_all(self.inner.note(keys)?).await?;
         }
-        Ok(ended)
+        let cached = |entry: &SessionEntry| entry.scope == *scope && entry.profile().sid() == Some(sid);
+        Ok(ended + self.end_cached(cached).await?)
     }
 
     /// Ends all sessions of the subject `sub`; how many.
@@ -149,7 +155,8 @@ impl Sessions {
             let keys = self.inner.store.by_sub(&ring.sub_key(scope, sub)).await;
             ended += self.end_all(self.inner.note(keys)?).await?;
         }
-        Ok(ended)
+        let cached = |entry: &SessionEntry| entry.scope == *scope && entry.profile().subject() == sub;
+        Ok(ended + self.end_cached(cached).await?)
     }
 
     pub(super) async fn end_all(&self, keys: Vec<SessionKey>) -> Result<usize, StoreError> {
@@ -190,6 +197,8 @@ impl Sessions {
                 continue;
             };
             let entry = self.inner.cache.insert(SessionEntry::new(*id, key, Arc::clone(ring), &record));
+            entry.idle.raise(unix_millis(row.expires));
+            self.note_idle(&entry);
             entry.doubt(&self.inner.upsets, before);
             return self.recheck(entry).await;
         }
@@ -230,14 +239,15 @@ pub(super) fn seal(
     id: &SessionId,
     key: &SessionKey,
     record: &SessionRecord,
+    expires: SystemTime,
 ) -> Result<Stored, StoreError> {
     let scope = &record.scope;
     let generation = record.generation;
     let plain = record.encode().map_err(|_| StoreError::Crypto)?;
-    let place = Place { scope, id, key, generation };
+    let place = Place { scope, id, key, generation, name: "" };
     Ok(Stored {
         generation,
-        expires: record.absolute_expiry,
+        expires,
         sid: record.sid.as_ref().map(|sid| ring.sid_key(scope, sid)),
         sub: ring.sub_key(scope, &record.subject),
         sealed: ring.seal(&place, &plain).map_err(|_| StoreError::Crypto)?,
@@ -253,7 +263,7 @@ pub(super) fn open(
     row: &Stored,
 ) -> Option<SessionRecord> {
     let generation = row.generation;
-    let plain = ring.open(&Place { scope, id, key, generation }, &row.sealed)?;
+    let plain = ring.open(&Place { scope, id, key, generation, name: "" }, &row.sealed)?;
     let record = SessionRecord::decode(&plain).ok()?;
     (record.generation == generation && record.scope == *scope).then_some(record)
 }

@@ -80,6 +80,13 @@ impl SessionStore for MemoryStore {
         Ok(CasOutcome::Swapped)
     }
 
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        let mut rows = self.rows();
+        let Some(row) = rows.get_mut(key) else { return Ok(false) };
+        row.stored.expires = row.stored.expires.max(expires);
+        Ok(true)
+    }
+
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         Ok(self.rows().remove(key).is_some())
     }
@@ -151,6 +158,10 @@ impl SessionStore for MemoryStore {
         let before = rows.len();
         rows.retain(|_, row| row.stored.expires > now);
         Ok(u64::try_from(before - rows.len()).unwrap_or(u64::MAX))
+    }
+
+    fn in_browser(&self) -> Option<&super::CookieStore> {
+        None
     }
 
     fn outage_tolerance(&self) -> Option<Duration> {

@@ -21,7 +21,7 @@ const PAGE: usize = 500;
 pub struct SessionView {
     /// Its name in the store.
     pub key: SessionKey,
-    /// Its absolute end.
+    /// When it ends unless it is used: its idle end or its absolute one.
     pub expires: SystemTime,
     /// What this process knows of it.
     pub known: Option<Arc<SessionEntry>>,
@@ -74,7 +74,7 @@ impl Sessions {
     pub async fn revoke(&self, key: &SessionKey) -> Result<bool, StoreError> {
         let row = self.inner.note(self.inner.store.load(key).await)?;
         if row.is_none_or(|row| !row.is_session(key)) {
-            return Ok(false);
+            return self.end_cached(|entry| entry.key == *key).await.map(|ended| ended > 0);
         }
         self.end_all(vec![*key]).await.map(|ended| ended > 0)
     }
@@ -84,7 +84,8 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`]: not all are ended durably.
     pub async fn revoke_all(&self) -> Result<usize, StoreError> {
-        let (mut ended, mut after) = (0, None);
+        self.end_unlisted();
+        let (mut ended, mut after) = (self.end_cached(|_| true).await?, None);
         loop {
             let page = self.list(after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(ended) };

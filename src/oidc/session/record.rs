@@ -1,7 +1,7 @@
 //! What a session is: the whole record as the store keeps it, and the part of it that stays in memory.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,9 @@ pub struct SessionRecord {
     /// The end of the session, whatever is refreshed (`sessionMaxAge`).
     #[serde(with = "wire::time")]
     pub absolute_expiry: SystemTime,
+    /// How long the session lasts without a request; none: until its absolute end. Records of earlier releases have none.
+    #[serde(with = "wire::duration_option", default, skip_serializing_if = "Option::is_none")]
+    pub idle_lifetime: Option<Duration>,
     /// The provider's session id, for back-channel and front-channel logout.
     #[serde(with = "wire::text_option")]
     pub sid: Option<Arc<str>>,
@@ -131,7 +134,7 @@ impl SessionProfile {
 
     /// The record as far as memory has it: without access token and ID token. Enough for a refresh, which brings new
     /// ones.
-    pub(super) fn recall(&self, scope: ScopeId) -> SessionRecord {
+    pub(super) fn recall(&self, scope: ScopeId, idle_lifetime: Option<Duration>) -> SessionRecord {
         let Timing { absolute, id, access, created, refreshed, refresh_token } = self.timing;
         let time = |millis: u64| (millis != Timing::NEVER).then(|| from_unix_millis(millis));
         SessionRecord {
@@ -148,6 +151,7 @@ impl SessionProfile {
             refreshed_at: (refreshed != 0).then(|| from_unix_millis(refreshed)),
             refresh_token_issued: time(refresh_token),
             absolute_expiry: from_unix_millis(absolute),
+            idle_lifetime,
             sid: self.sid().map(Into::into),
             generation: self.generation,
         }
@@ -242,6 +246,25 @@ mod wire {
             from: D,
         ) -> Result<Option<SystemTime>, D::Error> {
             Ok(Option::<u64>::deserialize(from)?.map(from_unix_millis))
+        }
+    }
+
+    pub(super) mod duration_option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+        use std::time::Duration;
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            duration: &Option<Duration>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            duration.map(millis).serialize(to)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
         }
     }
 

@@ -104,14 +104,22 @@ impl RedisStore {
 
     /// Lists the session under its `sid` and `sub`. Before it is written: it must never be there and not be found.
     async fn enlist(&self, key: &SessionKey, row: &Stored) -> Result<(), StoreError> {
-        let expires = self.server(row.expires);
-        let now = self.now();
-        let indexes = row.sid.iter().chain([&row.sub]).map(async |index| {
+        self.list_until(key, row.sid.into_iter().chain([row.sub]), row.expires).await
+    }
+
+    async fn list_until(
+        &self,
+        key: &SessionKey,
+        indexes: impl Iterator<Item = IndexKey>,
+        expires: SystemTime,
+    ) -> Result<(), StoreError> {
+        let (expires, now) = (self.server(expires), self.now());
+        let listings = indexes.map(async |index| {
             let arguments = [key.bytes().as_slice(), &expires, &now];
-            let (bucket, name) = (Bucket::of(index.bytes()), self.names.index(index));
+            let (bucket, name) = (Bucket::of(index.bytes()), self.names.index(&index));
             self.link.call::<()>(bucket, &self.scripts.index, &[&name], &arguments).await
         });
-        try_join_all(indexes).await.map(drop)
+        try_join_all(listings).await.map(drop)
     }
 
     /// Takes a session that is gone for good out of its indexes. What fails expires.
@@ -275,6 +283,20 @@ impl SessionStore for RedisStore {
         Ok(outcome)
     }
 
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        let bucket = Bucket::of(key.bytes());
+        let (name, all) = (self.names.session(key), self.names.all(bucket));
+        let mut command = redis::cmd("HMGET");
+        command.arg(&name).arg(&["i", "u"]);
+        let (sid, sub): (Option<Vec<u8>>, Option<Vec<u8>>) = self.link.ask(bucket, &command).await?;
+        let indexes = [sid, sub].into_iter().flatten().filter_map(|bytes| bytes.as_slice().try_into().ok());
+        self.list_until(key, indexes.map(IndexKey::from_bytes), expires).await?;
+        let (end, now) = (self.server(expires), self.now());
+        let said = unix_millis(expires).to_string();
+        let arguments: [&[u8]; 4] = [said.as_bytes(), &end, &now, key.bytes()];
+        self.link.call(bucket, &self.scripts.extend, &[&name, &all], &arguments).await
+    }
+
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         let deleted = self.remove(key).await?;
         self.journal.deleted(*key);
@@ -363,6 +385,10 @@ impl SessionStore for RedisStore {
             self.repeat().await;
         }
         self.feed.read(&self.link, &self.names, self.origin, cursor).await
+    }
+
+    fn in_browser(&self) -> Option<&super::CookieStore> {
+        None
     }
 
     fn outage_tolerance(&self) -> Option<Duration> {

@@ -15,6 +15,8 @@ pub enum StoreSettings {
     Memory,
     /// In an SQLite file; none: the default file in the state folder.
     Sqlite(Option<PathBuf>),
+    /// In the browser.
+    Cookie,
     /// In Redis or Valkey.
     Redis(Box<RedisSettings>),
 }
@@ -83,6 +85,9 @@ impl StoreSettings {
     /// What a block without faults says.
     #[must_use]
     pub fn of(store: &SessionStore) -> Self {
+        if store.cookie.0.is_some() {
+            return Self::Cookie;
+        }
         match (&store.redis, store.sqlite.as_ref()) {
             (Some(redis), _) => Self::Redis(Box::new(RedisSettings::of(redis))),
             (None, Some(sqlite)) => Self::Sqlite(filled(&sqlite.path).map(PathBuf::from)),
@@ -96,6 +101,7 @@ impl StoreSettings {
         let mut text = Canonical(digest::Context::new(&digest::SHA256));
         match self {
             Self::Memory => text.add("memory"),
+            Self::Cookie => text.add("cookie"),
             Self::Sqlite(path) => {
                 text.add("sqlite");
                 text.add(&format!("{path:?}"));
@@ -110,6 +116,7 @@ impl StoreSettings {
     pub fn name(&self) -> String {
         match self {
             Self::Memory => "memory".to_owned(),
+            Self::Cookie => "cookie".to_owned(),
             Self::Sqlite(None) => "sqlite".to_owned(),
             Self::Sqlite(Some(path)) => format!("sqlite {}", path.display()),
             Self::Redis(redis) => redis.name(),

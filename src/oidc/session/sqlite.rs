@@ -77,6 +77,11 @@ impl SessionStore for SqliteStore {
         self.writer.call(move |db| rows::swap(db, &key, expected, &row, origin)).await
     }
 
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        let key = *key;
+        self.writer.call(move |db| rows::extend(db, &key, expires)).await
+    }
+
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         let (key, origin) = (*key, self.origin);
         self.writer.call(move |db| rows::delete(db, &key, origin)).await
@@ -125,6 +130,10 @@ impl SessionStore for SqliteStore {
 
     async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError> {
         self.writer.call(move |db| rows::purge(db, now)).await
+    }
+
+    fn in_browser(&self) -> Option<&super::CookieStore> {
+        None
     }
 
     fn outage_tolerance(&self) -> Option<Duration> {

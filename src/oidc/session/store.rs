@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use super::cookie::CookieStore;
 use super::id::{IndexKey, SessionKey};
 
 /// One row.
@@ -14,7 +15,7 @@ use super::id::{IndexKey, SessionKey};
 pub struct Stored {
     /// Counts the changes of the record.
     pub generation: u64,
-    /// When the session ends at the latest; the store may forget it then.
+    /// When the session ends unless it is used: its idle end or its absolute one. The store may forget it then.
     pub expires: SystemTime,
     /// Under which the provider's session id finds it.
     pub sid: Option<IndexKey>,
@@ -145,6 +146,10 @@ pub trait SessionStore: Send + Sync {
         row: Stored,
     ) -> Result<CasOutcome, StoreError>;
 
+    /// Moves the end of a row to `expires` if that is later; whether there is the row. Its generation and a lease on it
+    /// stay, and nobody is told.
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError>;
+
     /// Forgets a row; whether there was one.
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError>;
 
@@ -186,6 +191,9 @@ pub trait SessionStore: Send + Sync {
     /// How long live sessions go on from memory while [`SessionStore::changes`] fails; after that they get 503 until it
     /// works again. None: without bound, which is right where no other machine can end a session in this store.
     fn outage_tolerance(&self) -> Option<Duration>;
+
+    /// The store itself if the sessions are in the browsers and only what goes with them is in it.
+    fn in_browser(&self) -> Option<&CookieStore>;
 
     /// What other processes changed since `cursor`; none to begin with, which only fetches the cursor.
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError>;

@@ -41,6 +41,7 @@ pub(crate) fn record() -> SessionRecord {
         refreshed_at: None,
         refresh_token_issued: Some(at(0)),
         absolute_expiry: at(3600),
+        idle_lifetime: None,
         sid: Some("op-session-1".into()),
         generation: 0,
     }
@@ -104,6 +105,9 @@ impl SessionStore for Faulty {
     ) -> Result<CasOutcome, StoreError> {
         self.up()?.compare_and_swap(key, expected, row).await
     }
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        self.up()?.extend(key, expires).await
+    }
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.up()?.delete(key).await
     }
@@ -139,6 +143,10 @@ impl SessionStore for Faulty {
     async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError> {
         self.up()?.purge_expired(now).await
     }
+    fn in_browser(&self) -> Option<&super::CookieStore> {
+        None
+    }
+
     fn outage_tolerance(&self) -> Option<Duration> {
         self.tolerance
     }

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -110,6 +110,9 @@ impl SessionStore for Slow {
     ) -> Result<CasOutcome, StoreError> {
         self.store.compare_and_swap(key, expected, row).await
     }
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        self.store.extend(key, expires).await
+    }
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.store.delete(key).await
     }
@@ -150,6 +153,10 @@ impl SessionStore for Slow {
     async fn purge_expired(&self, now: std::time::SystemTime) -> Result<u64, StoreError> {
         self.store.purge_expired(now).await
     }
+    fn in_browser(&self) -> Option<&CookieStore> {
+        None
+    }
+
     fn outage_tolerance(&self) -> Option<Duration> {
         None
     }

@@ -49,6 +49,7 @@ impl Sessions {
         let every = if self.health().is_ok() { HEALTH_EVERY } else { HEALTH_EVERY_FAILING };
         if round.is_multiple_of(every) {
             self.check_store().await;
+            self.use_by_streams(self.inner.clock.now());
         }
         if round % PURGE_EVERY == PURGE_EVERY - 1 {
             self.purge(self.inner.clock.now()).await;

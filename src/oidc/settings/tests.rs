@@ -138,6 +138,25 @@ fn the_plugins_redis_is_a_session_store() {
 }
 
 #[test]
+fn idle_lifetimes() {
+    let idle = |more: &[(&str, &str)]| plugin(more).unwrap().0.session.idle_timeout;
+    assert_eq!(idle(&[]), None);
+    assert_eq!(idle(&[("sessionIdleTimeout", "0")]), None);
+    assert_eq!(idle(&[("sessionIdleTimeout", "1800")]), Some(Duration::from_secs(1800)));
+    assert_eq!(
+        idle(&[("session.idleTimeout", "60"), ("session.sliding", "false")]),
+        Some(Duration::from_secs(60))
+    );
+    for (key, value) in
+        [("sessionIdleTimeout", "59"), ("session.idleTimeout", "-1"), ("session.sliding", "true")]
+    {
+        assert_eq!(plugin(&[(key, value)]).unwrap_err().remove(0).0, key);
+    }
+    let (_, warnings) = plugin(&[("sessionIdleTimeout", "86400")]).unwrap();
+    assert_eq!(warnings, ["sessionIdleTimeout"]);
+}
+
+#[test]
 fn what_comes_later_is_named() {
     assert_eq!(
         plugin(&[("csrf", "true")]).unwrap_err(),

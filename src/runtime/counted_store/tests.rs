@@ -49,6 +49,9 @@ impl SessionStore for Recorder {
     ) -> Result<CasOutcome, StoreError> {
         self.called(format!("compare_and_swap {key:?} {expected} {row:?}"), CasOutcome::Conflict(9))
     }
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        self.called(format!("extend {key:?} {expires:?}"), true)
+    }
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.called(format!("delete {key:?}"), true)
     }
@@ -85,6 +88,10 @@ impl SessionStore for Recorder {
     async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError> {
         self.called(format!("purge_expired {now:?}"), 8)
     }
+    fn in_browser(&self) -> Option<&CookieStore> {
+        None
+    }
+
     fn outage_tolerance(&self) -> Option<Duration> {
         Some(Duration::from_secs(77))
     }
@@ -104,6 +111,7 @@ async fn call_all(store: &dyn SessionStore) -> Vec<String> {
         format!("{:?}", store.load(&KEY).await),
         format!("{:?}", store.insert(&KEY, row()).await),
         format!("{:?}", store.compare_and_swap(&KEY, 3, row()).await),
+        format!("{:?}", store.extend(&KEY, time()).await),
         format!("{:?}", store.delete(&KEY).await),
         format!("{:?}", store.by_sid(&INDEX).await),
         format!("{:?}", store.by_sub(&INDEX).await),
@@ -128,8 +136,11 @@ async fn every_call_arrives_and_every_answer_comes_back() {
     let (store, _) = counted(&inner);
     assert_eq!(call_all(&store).await, call_all(&alone).await);
     assert_eq!(*inner.calls.lock().unwrap(), *alone.calls.lock().unwrap());
-    assert_eq!(inner.calls.lock().unwrap().len(), 13);
+    assert_eq!(inner.calls.lock().unwrap().len(), 14);
     assert_eq!(store.outage_tolerance(), inner.outage_tolerance());
+    assert!(store.in_browser().is_none());
+    let browsers = CountedStore::new(Arc::new(CookieStore::new(1)), counted(&inner).1.oidc().clone());
+    assert!(browsers.in_browser().is_some());
 }
 
 #[tokio::test]

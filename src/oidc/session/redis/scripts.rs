@@ -46,6 +46,18 @@ tell(KEYS[3], ARGV[8], ARGV[1], ARGV[10])
 return {'swapped'}
 ";
 
+/// Keys: session, all. Arguments: expiry, end, now, member. Whether there is
+/// such a row; one that lasts longer stays as it is.
+const EXTEND: &str = "
+local e = redis.call('HGET', KEYS[1], 'e')
+if not e then return 0 end
+if tonumber(e) >= tonumber(ARGV[1]) then return 1 end
+redis.call('HSET', KEYS[1], 'e', ARGV[1])
+redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+keep(KEYS[2], ARGV[4], ARGV[2], ARGV[3])
+return 1
+";
+
 /// Keys: session, all, feed. Arguments: member, origin. Gives the index keys of what was deleted.
 const DELETE: &str = "
 local was = redis.call('HMGET', KEYS[1], 'i', 'u')
@@ -119,6 +131,7 @@ impl Lua {
 pub(super) struct Scripts {
     pub(super) insert: Lua,
     pub(super) swap: Lua,
+    pub(super) extend: Lua,
     pub(super) delete: Lua,
     pub(super) lease: Lua,
     pub(super) release: Lua,
@@ -132,6 +145,7 @@ impl Scripts {
         Self {
             insert: lua(&[KEEP, INSERT]),
             swap: lua(&[KEEP, TELL, SWAP]),
+            extend: lua(&[KEEP, EXTEND]),
             delete: lua(&[TELL, DELETE]),
             lease: lua(&[LEASE]),
             release: lua(&[RELEASE]),

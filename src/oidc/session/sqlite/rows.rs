@@ -70,6 +70,14 @@ pub(super) fn swap(
     Ok(CasOutcome::Swapped)
 }
 
+/// Nobody is told: whoever thinks that the row has expired reads it again.
+pub(super) fn extend(db: &mut Connection, key: &SessionKey, expires: SystemTime) -> Result<bool> {
+    let extended = db
+        .prepare_cached("UPDATE sessions SET expires = max(expires, ?2) WHERE key = ?1")?
+        .execute(params![key.bytes(), signed_time(expires)])?;
+    Ok(extended == 1)
+}
+
 /// An end must not be undone by a power cut, so this commit alone waits for the disk.
 pub(super) fn delete(db: &mut Connection, key: &SessionKey, origin: OwnerId) -> Result<bool> {
     db.execute_batch("PRAGMA synchronous = FULL")?;

@@ -13,6 +13,12 @@ use crate::oidc::template::Template;
 /// The highest `perSourceLoginRateLimit`, one in a millisecond.
 const MOST_LOGINS: u32 = 60_000;
 
+/// The shortest idle lifetime: an open stream is looked at every few seconds.
+const LEAST_IDLE: Duration = Duration::from_secs(60);
+
+const SLIDING: &str =
+    "is not supported: `expiry` is the absolute lifetime here; write `idleTimeout` for one that slides";
+
 impl Builder<'_> {
     pub(super) fn headers(&mut self) -> Option<Vec<(HeaderName, Template)>> {
         let block = self.block;
@@ -68,12 +74,38 @@ impl Builder<'_> {
         let grace = self.checked("refreshGracePeriodSeconds", grace);
         let age = block.max_refresh_token_age_seconds.unwrap_or(21_600);
         let age = self.checked("maxRefreshTokenAgeSeconds", check::seconds(age, Some(Duration::ZERO)));
+        let idle_timeout = self.idle_timeout(max_age);
         Some(SessionSettings {
             max_age: max_age?,
+            idle_timeout: idle_timeout?,
             refresh_grace: grace?,
             max_refresh_token_age: age.map(|age| (!age.is_zero()).then_some(age))?,
             refresh: native.is_none_or(|session| session.refresh),
         })
+    }
+
+    /// Outer none: it is faulty.
+    fn idle_timeout(&mut self, max_age: Option<Duration>) -> Option<Option<Duration>> {
+        let native = self.block.session.as_ref();
+        if native.is_some_and(|session| session.sliding) {
+            self.error("session.sliding", SLIDING);
+        }
+        let (key, seconds) = match native.and_then(|session| session.idle_timeout) {
+            Some(seconds) => ("session.idleTimeout", seconds),
+            None => ("sessionIdleTimeout", self.block.session_idle_timeout.unwrap_or(0)),
+        };
+        let idle = self.checked(key, check::seconds(seconds, Some(Duration::ZERO)))?;
+        if idle.is_zero() {
+            return Some(None);
+        }
+        if idle < LEAST_IDLE {
+            self.error(key, format!("must be 0 (never) or at least {}", LEAST_IDLE.as_secs()));
+            return None;
+        }
+        if max_age.is_some_and(|max_age| idle >= max_age) {
+            self.warn(key, "has no effect: the session ends earlier in any case");
+        }
+        Some(Some(idle))
     }
 
     pub(super) fn cookies(&mut self) -> Option<CookieSettings> {

@@ -257,6 +257,10 @@ impl SessionStore for Handle {
         self.pass("swap", swap, |outcome| format!("{outcome:?}")).await
     }
 
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        self.gated.store.extend(key, expires).await
+    }
+
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
         self.pass("delete", self.gated.store.delete(key), bool::to_string).await
     }
@@ -290,6 +294,10 @@ impl SessionStore for Handle {
             Ok(())
         };
         self.pass("release", release, |()| String::new()).await
+    }
+
+    fn in_browser(&self) -> Option<&crate::oidc::session::CookieStore> {
+        None
     }
 
     fn outage_tolerance(&self) -> Option<Duration> {

@@ -1,0 +1,264 @@
+//! Sessions that the browser carries: from its cookies to the session, and back when it has become another.
+//!
+//! A request must bring the whole session, sealed, and not only its id. What it brings is opened once; after that a
+//! digest tells that it is the same. Every answer to a request that brought anything but the newest generation carries
+//! the newest one, so that tabs which raced meet again.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+use http::header::SET_COOKIE;
+use smallvec::SmallVec;
+
+use super::cause::Cause;
+use super::cookie::{ChunkError, Presented};
+use super::logout::MAX_HINT;
+use super::policy::{Found, Policy};
+use super::refresh::{Freshness, ensure_fresh, settled};
+use super::session::{Adopted, Brought, Lookup, PolicyId, SessionEntry, SessionId, StoreError};
+use super::{Decision, RequestParts};
+
+/// How long a request whose tokens are still good waits for new ones, for only its answer takes them to the browser.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `Set-Cookie` values.
+pub(super) type SetCookies = SmallVec<[HeaderValue; 4]>;
+
+/// What the browser carries when it is up to date: a memo for each generation.
+struct Current {
+    is: Adopted,
+    digest: [u8; 32],
+    /// What makes it so; nothing for a session that was brought like this, or that cannot be carried.
+    lines: Vec<HeaderValue>,
+}
+
+impl Policy {
+    /// The session of the request, with good tokens.
+    pub(super) async fn usable_carried(
+        &self,
+        request: &RequestParts<'_>,
+        now: SystemTime,
+        memo: PolicyId,
+    ) -> Found {
+        let entry = match self.find_carried(request, now, memo).await {
+            Lookup::Live(entry) => entry,
+            Lookup::None => return Found::None,
+            Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
+        };
+        self.sessions.used(&entry, now);
+        match ensure_fresh(&self.sessions, &entry, now, &self.refresh, &self.grant).await {
+            Freshness::ValidRefreshing => {
+                settled(&self.sessions, &entry, PATIENCE).await;
+                if entry.is_ended() { Found::None } else { Found::Session(entry) }
+            }
+            Freshness::Valid | Freshness::Renewed => Found::Session(entry),
+            Freshness::Unavailable { retry_after } => Found::Wait(retry_after),
+            Freshness::Ended => Found::None,
+        }
+    }
+
+    /// The session that the request brings, whether its tokens are good or not.
+    pub(super) async fn find_carried(
+        &self,
+        request: &RequestParts<'_>,
+        now: SystemTime,
+        memo: PolicyId,
+    ) -> Lookup {
+        let https = self.is_https(request);
+        let Some(presented) = self.cookies.chunks(request.headers, https).presented() else {
+            return Lookup::None;
+        };
+        let scope = &self.core.scope;
+        if let Some(entry) = self.sessions.lookup_cached(&presented.id, scope, now)
+            && self.current(&entry, memo).is_some_and(|current| current.digest == presented.digest())
+            && self.sessions.holds(&entry, now)
+        {
+            return Lookup::Live(entry);
+        }
+        let Some(sealed) = presented.sealed() else { return Lookup::None };
+        let brought = self.brought(&presented, &sealed, https);
+        let adopted = match self.sessions.adopt(&brought, scope, now).await {
+            Ok(Some(adopted)) => adopted,
+            Ok(None) => return Lookup::None,
+            Err(_) => return Lookup::StoreDown,
+        };
+        let found = self.sessions.lookup(&presented.id, scope, now).await;
+        if let Lookup::Live(entry) = &found
+            && is_current(entry, &adopted)
+        {
+            let current = Current { is: adopted, digest: presented.digest(), lines: Vec::new() };
+            entry.set_memo(memo, adopted.generation, Arc::new(current));
+        }
+        found
+    }
+
+    /// The decision, with what the browser is to carry from now on.
+    pub(super) async fn with_cookies(
+        &self,
+        request: &RequestParts<'_>,
+        mut decision: Decision,
+        now: SystemTime,
+        memo: PolicyId,
+    ) -> Decision {
+        let lines = self.renewed_cookies(request, now, memo).await;
+        match &mut decision {
+            Decision::Forward(identity) => identity.set_cookies.extend(lines),
+            Decision::Respond(response) => {
+                lines.into_iter().for_each(|line| _ = response.headers.append(SET_COOKIE, line));
+            }
+        }
+        decision
+    }
+
+    async fn renewed_cookies(
+        &self,
+        request: &RequestParts<'_>,
+        now: SystemTime,
+        memo: PolicyId,
+    ) -> SetCookies {
+        let https = self.is_https(request);
+        let chunks = self.cookies.chunks(request.headers, https);
+        let Some(presented) = chunks.presented() else { return SetCookies::new() };
+        let Some(entry) = self.sessions.lookup_cached(&presented.id, &self.core.scope, now) else {
+            return SetCookies::new();
+        };
+        let current = self.current(&entry, memo);
+        if current.as_ref().is_some_and(|current| current.digest == presented.digest()) {
+            return self.cleared_chunks(request, presented.count());
+        }
+        // The id alone must not fetch the rest.
+        let genuine = presented.sealed().is_some_and(|sealed| {
+            self.sessions.is_genuine(&self.brought(&presented, &sealed, https), &self.core.scope)
+        });
+        if !genuine {
+            return SetCookies::new();
+        }
+        let current = match current {
+            Some(current) => current,
+            None => match self.make_current(request, presented.id, &entry, now, memo).await {
+                Ok(current) => current,
+                Err(cause) => self.uncarried(&entry, memo, &cause),
+            },
+        };
+        let mut lines: SetCookies = current.lines.iter().cloned().collect();
+        if !lines.is_empty() {
+            lines.extend(self.cleared_chunks(request, lines.len()));
+        }
+        lines
+    }
+
+    /// The cookies of a new session.
+    ///
+    /// # Errors
+    /// [`Cause::TooLarge`], [`Cause::Store`]: the browser cannot carry it.
+    pub(super) async fn new_carried(
+        &self,
+        request: &RequestParts<'_>,
+        id: SessionId,
+        entry: &SessionEntry,
+        now: SystemTime,
+        memo: PolicyId,
+    ) -> Result<SetCookies, Cause> {
+        let current = self.make_current(request, id, entry, now, memo).await?;
+        let mut lines: SetCookies = current.lines.iter().cloned().collect();
+        lines.extend(self.cleared_chunks(request, lines.len()));
+        Ok(lines)
+    }
+
+    /// Removes the chunks that a request brings from number `from` on.
+    pub(super) fn cleared_chunks(&self, request: &RequestParts<'_>, from: usize) -> SetCookies {
+        let https = self.is_https(request);
+        let chunks = self.cookies.chunks(request.headers, https);
+        let stale = chunks.indexes().filter(|index| *index >= from);
+        stale.filter_map(|index| self.clear_cookie(request, &self.cookies.chunk_name(https, index))).collect()
+    }
+
+    fn brought<'a>(&'a self, presented: &Presented<'_>, sealed: &'a [u8], https: bool) -> Brought<'a> {
+        let name = self.cookies.session_name(https);
+        Brought { id: presented.id, generation: presented.generation, sealed, name }
+    }
+
+    fn current(&self, entry: &SessionEntry, memo: PolicyId) -> Option<Arc<Current>> {
+        let current = entry.memo::<Current>(memo, entry.profile().generation);
+        current.filter(|current| is_current(entry, &current.is))
+    }
+
+    async fn make_current(
+        &self,
+        request: &RequestParts<'_>,
+        id: SessionId,
+        entry: &SessionEntry,
+        now: SystemTime,
+        memo: PolicyId,
+    ) -> Result<Arc<Current>, Cause> {
+        let wanted = self.wanted_id_token();
+        let current = match self.try_carry(request, id, entry, now, wanted).await {
+            // Without it a logout at the provider may ask the user; no session at all is worse.
+            Err(Cause::TooLarge(_)) if wanted == MAX_HINT => self.try_carry(request, id, entry, now, 0).await,
+            result => result,
+        }?;
+        let current = Arc::new(current);
+        entry.set_memo(memo, current.is.generation, Arc::clone(&current));
+        Ok(current)
+    }
+
+    async fn try_carry(
+        &self,
+        request: &RequestParts<'_>,
+        id: SessionId,
+        entry: &SessionEntry,
+        now: SystemTime,
+        longest_id_token: usize,
+    ) -> Result<Current, Cause> {
+        let https = self.is_https(request);
+        let carried = self.sessions.carry(entry, self.cookies.session_name(https), longest_id_token).await;
+        let carried = carried.map_err(|error| match error {
+            StoreError::Unsupported(_) => Cause::TooLarge(error.to_string()),
+            error => Cause::Store(error.to_string()),
+        })?;
+        let carried = carried.ok_or_else(|| Cause::Store("the session has just ended".to_owned()))?;
+        let age = carried.expires.duration_since(now).unwrap_or_default();
+        let lines = self.cookies.carry(id, carried.is.generation, &carried.sealed, age, https);
+        let made = lines.map_err(|error| match error {
+            ChunkError::TooLarge(_) => Cause::TooLarge(error.to_string()),
+            ChunkError::Cookie(_) => Cause::Internal("the session is no cookie value"),
+        })?;
+        Ok(Current { is: carried.is, digest: made.digest, lines: made.lines })
+    }
+
+    /// The session lives on in this process, and the browser keeps what it has.
+    fn uncarried(&self, entry: &SessionEntry, memo: PolicyId, cause: &Cause) -> Arc<Current> {
+        tracing::error!(
+            policy = %self.core.name, session = ?entry.key(), %cause,
+            "the browser cannot carry its refreshed session: it ends with this process"
+        );
+        let generation = entry.profile().generation;
+        let ends = ends(entry);
+        let current = Current { is: Adopted { generation, ends }, digest: [0; 32], lines: Vec::new() };
+        let current = Arc::new(current);
+        entry.set_memo(memo, generation, Arc::clone(&current));
+        current
+    }
+
+    /// The longest ID token that is good for anything: a template may name it, or a logout sends it as a hint.
+    fn wanted_id_token(&self) -> usize {
+        let metadata = self.core.provider.metadata();
+        if self.templates_need_tokens {
+            usize::MAX
+        } else if metadata.is_none_or(|metadata| metadata.end_session_endpoint.is_some()) {
+            MAX_HINT
+        } else {
+            0
+        }
+    }
+}
+
+/// When the session ends unless it is used.
+fn ends(entry: &SessionEntry) -> u64 {
+    entry.profile().timing.absolute.min(entry.idle_end().unwrap_or(u64::MAX))
+}
+
+fn is_current(entry: &SessionEntry, is: &Adopted) -> bool {
+    is.generation == entry.profile().generation && is.ends == ends(entry)
+}

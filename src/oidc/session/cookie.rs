@@ -1,0 +1,360 @@
+//! The memory behind sessions that live in the browser: nothing is kept that a cookie does not bring back, except what
+//! a cookie must not decide: which generation is the newest, who refreshes, and what has ended.
+//!
+//! The newest generation of each session stays here until room is needed, so that a request with an older cookie finds
+//! it. What has ended is remembered for as long as a cookie of it could still be shown. All of it is this process's.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use super::id::{IndexKey, SessionKey};
+use super::store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored};
+use crate::oidc::clock::unix_millis;
+
+/// How many sessions keep their newest generation here unless told otherwise: a few kilobytes each.
+pub const DEFAULT_CARRIED: usize = 50_000;
+
+/// Ends that are remembered for each session that may be here.
+const ENDS: usize = 8;
+
+/// How long an end is remembered whose session is not here: no browser keeps a cookie for longer (RFC 6265bis, 5.5).
+const LONGEST: Duration = Duration::from_secs(400 * 86_400);
+
+/// See the module.
+pub struct CookieStore {
+    rows: DashMap<SessionKey, Row>,
+    /// Until when the end of a session is remembered, in milliseconds since 1970.
+    ended: DashMap<SessionKey, u64>,
+    /// Sessions that began before this time have ended, all of them.
+    void_before: AtomicU64,
+    /// Second of the last use of any.
+    latest: AtomicU64,
+    capacity: usize,
+}
+
+struct Row {
+    stored: Stored,
+    lease: Option<(OwnerId, SystemTime)>,
+    /// Second of the last use.
+    used: AtomicU64,
+}
+
+impl Row {
+    fn new(stored: Stored, second: u64) -> Self {
+        Self { stored, lease: None, used: AtomicU64::new(second) }
+    }
+
+    /// A mark cannot be had back from a browser, nor a lease.
+    fn is_spare(&self, key: &SessionKey) -> bool {
+        self.lease.is_none() && self.stored.is_session(key)
+    }
+}
+
+impl CookieStore {
+    /// Keeps the newest generation of about `capacity` sessions; the longest unused give way.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.max(16);
+        let (void_before, latest) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { rows: DashMap::new(), ended: DashMap::new(), void_before, latest, capacity }
+    }
+
+    /// Takes the row that a cookie has brought, unless a newer one is here; false if the session has ended.
+    pub(super) fn offer(&self, key: &SessionKey, row: Stored) -> bool {
+        if self.ended.contains_key(key) {
+            return false;
+        }
+        self.make_room();
+        match self.rows.entry(*key) {
+            Entry::Vacant(free) => drop(free.insert(Row::new(row, self.latest.load(Ordering::Relaxed)))),
+            Entry::Occupied(mut there) => {
+                let present = &mut there.get_mut().stored;
+                let expires = present.expires.max(row.expires);
+                if row.generation > present.generation {
+                    *present = row;
+                }
+                present.expires = expires;
+            }
+        }
+        // An end that came meanwhile has looked for the row either before or after it came.
+        let ended = self.ended.contains_key(key);
+        if ended {
+            self.rows.remove(key);
+        }
+        !ended
+    }
+
+    /// Whether the newest generation is here, which is used now.
+    pub(super) fn holds(&self, key: &SessionKey, second: u64) -> bool {
+        // A plain load first: the line must not bounce between cores more than once a second.
+        if self.latest.load(Ordering::Relaxed) < second {
+            self.latest.store(second, Ordering::Relaxed);
+        }
+        let row = self.rows.get(key);
+        row.inspect(|row| row.used.store(second, Ordering::Relaxed)).is_some()
+    }
+
+    /// When the session ends as far as is known here.
+    pub(super) fn end_of(&self, key: &SessionKey) -> Option<SystemTime> {
+        self.rows.get(key).map(|row| row.stored.expires)
+    }
+
+    /// Ends all sessions that began before `time`, also those that are not here.
+    pub(super) fn void_before(&self, time: u64) {
+        self.void_before.fetch_max(time, Ordering::AcqRel);
+    }
+
+    /// Whether a session that began then has ended with all others.
+    pub(super) fn is_void(&self, began: u64) -> bool {
+        began < self.void_before.load(Ordering::Acquire)
+    }
+
+    fn keys(&self, matches: impl Fn(&Stored) -> bool) -> Vec<SessionKey> {
+        self.rows.iter().filter(|row| matches(&row.stored)).map(|row| *row.key()).collect()
+    }
+
+    /// Drops the eighth that is unused longest, so that the cost of looking at all is paid once in many.
+    fn make_room(&self) {
+        if self.rows.len() < self.capacity {
+            return;
+        }
+        let used = |row: &Row| row.used.load(Ordering::Relaxed);
+        let all = self.rows.iter().filter(|row| row.is_spare(row.key())).map(|row| used(&row)).collect();
+        let mut spare = Spare::eighth(all);
+        self.rows.retain(|key, row| !(row.is_spare(key) && spare.takes(used(row))));
+    }
+
+    fn remember_end(&self, key: &SessionKey, until: u64) {
+        if self.ended.len() >= self.capacity.saturating_mul(ENDS) {
+            tracing::warn!("more sessions were ended than can be remembered: the oldest ends are forgotten");
+            let mut spare = Spare::eighth(self.ended.iter().map(|end| *end.value()).collect());
+            self.ended.retain(|_, until| !spare.takes(*until));
+        }
+        self.ended.insert(*key, until);
+    }
+}
+
+/// The lowest eighth of some numbers, and no more than so many.
+struct Spare {
+    limit: u64,
+    left: usize,
+}
+
+impl Spare {
+    fn eighth(mut numbers: Vec<u64>) -> Self {
+        let at = numbers.len() / 8;
+        if at >= numbers.len() {
+            return Self { limit: 0, left: 0 };
+        }
+        let (_, limit, _) = numbers.select_nth_unstable(at);
+        Self { limit: *limit, left: at.max(1) }
+    }
+
+    fn takes(&mut self, number: u64) -> bool {
+        let takes = self.left > 0 && number <= self.limit;
+        self.left -= usize::from(takes);
+        takes
+    }
+}
+
+#[async_trait]
+impl SessionStore for CookieStore {
+    async fn load(&self, key: &SessionKey) -> Result<Option<Stored>, StoreError> {
+        Ok(self.rows.get(key).map(|row| row.stored.clone()))
+    }
+
+    async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError> {
+        self.make_room();
+        // What gives no way: marks, and sessions that are being refreshed.
+        if self.rows.len() >= self.capacity.saturating_mul(2) {
+            return Err(StoreError::Refused("it holds as many as it may"));
+        }
+        match self.rows.entry(*key) {
+            Entry::Occupied(_) => Err(StoreError::Refused("the key exists")),
+            Entry::Vacant(free) => {
+                self.ended.remove(key);
+                free.insert(Row::new(row, self.latest.load(Ordering::Relaxed)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn compare_and_swap(
+        &self,
+        key: &SessionKey,
+        expected: u64,
+        row: Stored,
+    ) -> Result<CasOutcome, StoreError> {
+        let Some(mut present) = self.rows.get_mut(key) else {
+            return Ok(CasOutcome::Gone);
+        };
+        if present.stored.generation != expected {
+            return Ok(CasOutcome::Conflict(present.stored.generation));
+        }
+        present.stored = row;
+        present.lease = None;
+        Ok(CasOutcome::Swapped)
+    }
+
+    async fn extend(&self, key: &SessionKey, expires: SystemTime) -> Result<bool, StoreError> {
+        let Some(mut row) = self.rows.get_mut(key) else { return Ok(false) };
+        row.stored.expires = row.stored.expires.max(expires);
+        Ok(true)
+    }
+
+    async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        let until = self.end_of(key).unwrap_or_else(|| SystemTime::now() + LONGEST);
+        self.remember_end(key, unix_millis(until));
+        Ok(self.rows.remove(key).is_some())
+    }
+
+    async fn by_sid(&self, sid: &IndexKey) -> Result<Vec<SessionKey>, StoreError> {
+        Ok(self.keys(|row| row.sid.as_ref() == Some(sid)))
+    }
+
+    async fn by_sub(&self, sub: &IndexKey) -> Result<Vec<SessionKey>, StoreError> {
+        Ok(self.keys(|row| row.sub == *sub))
+    }
+
+    async fn list(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
+        let sessions = self.rows.iter().filter(|row| row.stored.is_session(row.key()));
+        let mut listed: Vec<_> = sessions.map(|row| (*row.key(), row.stored.expires)).collect();
+        listed.retain(|(key, _)| after.is_none_or(|after| key > after));
+        listed.sort_unstable();
+        listed.truncate(limit);
+        Ok(listed)
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        Ok(u64::try_from(self.rows.len()).unwrap_or(u64::MAX))
+    }
+
+    async fn lease(
+        &self,
+        key: &SessionKey,
+        owner: OwnerId,
+        generation: u64,
+        now: SystemTime,
+        ttl: Duration,
+    ) -> Result<LeaseOutcome, StoreError> {
+        let Some(mut row) = self.rows.get_mut(key) else {
+            return Ok(LeaseOutcome::Gone);
+        };
+        if row.stored.generation != generation {
+            return Ok(LeaseOutcome::Moved(row.stored.generation));
+        }
+        match row.lease {
+            Some((holder, until)) if holder != owner && until > now => Ok(LeaseOutcome::Held(until)),
+            _ => {
+                row.lease = Some((owner, now + ttl));
+                Ok(LeaseOutcome::Granted)
+            }
+        }
+    }
+
+    async fn release(&self, key: &SessionKey, owner: OwnerId, until: SystemTime) -> Result<(), StoreError> {
+        if let Some(mut row) = self.rows.get_mut(key)
+            && let Some((holder, end)) = &mut row.lease
+            && *holder == owner
+        {
+            *end = until;
+        }
+        Ok(())
+    }
+
+    async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError> {
+        let mut purged = 0;
+        self.rows.retain(|_, row| {
+            if row.lease.is_some_and(|(_, until)| until <= now) {
+                row.lease = None;
+            }
+            let keeps = row.stored.expires > now;
+            purged += u64::from(!keeps);
+            keeps
+        });
+        let now = unix_millis(now);
+        self.ended.retain(|_, until| *until > now);
+        Ok(purged)
+    }
+
+    fn outage_tolerance(&self) -> Option<Duration> {
+        None
+    }
+
+    fn in_browser(&self) -> Option<&CookieStore> {
+        Some(self)
+    }
+
+    async fn changes(&self, _cursor: Option<u64>) -> Result<Changes, StoreError> {
+        // Nobody else can write here.
+        Ok(Changes::default())
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::oidc::session::contract::{self, at, key, row};
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        contract::check(&CookieStore::new(100)).await;
+    }
+
+    #[tokio::test]
+    async fn an_offer_adds_or_replaces_what_is_older_and_revives_nothing() {
+        let store = CookieStore::new(100);
+        assert!(store.offer(&key(1), row(3)));
+        assert!(store.offer(&key(1), row(2)));
+        assert_eq!(store.load(&key(1)).await.unwrap().unwrap().generation, 3);
+        assert!(store.offer(&key(1), Stored { expires: at(1500), ..row(4) }));
+        assert_eq!(store.load(&key(1)).await.unwrap(), Some(Stored { expires: at(1500), ..row(4) }));
+        store.delete(&key(1)).await.unwrap();
+        assert!(!store.offer(&key(1), row(5)));
+        assert_eq!(store.load(&key(1)).await.unwrap(), None);
+        store.purge_expired(at(1499)).await.unwrap();
+        assert!(!store.offer(&key(1), row(5)), "a cookie of it may still be shown");
+        store.purge_expired(at(1500)).await.unwrap();
+        assert!(store.offer(&key(1), row(5)), "none can be good any more");
+    }
+
+    #[tokio::test]
+    async fn stays_bounded_and_keeps_the_used_the_leased_and_marks() {
+        let store = CookieStore::new(64);
+        let many = |n: u64| {
+            let mut bytes = [0xee; 32];
+            bytes.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
+            SessionKey::from_bytes(bytes)
+        };
+        let mark = Stored { sealed: Vec::new(), ..row(7) };
+        store.insert(&key(1), mark).await.unwrap();
+        store.offer(&key(2), row(1));
+        store.lease(&key(2), OwnerId([1; 16]), 1, at(0), Duration::from_secs(15)).await.unwrap();
+        store.offer(&key(3), row(1));
+        for n in 0..1000 {
+            assert!(store.offer(&many(n), row(0)));
+            assert!(store.holds(&key(3), n + 1));
+            assert!(store.rows.len() <= 64 + 1);
+        }
+        for n in 1..=3 {
+            assert!(store.load(&key(n)).await.unwrap().is_some(), "{n}");
+        }
+        for n in 0..2000 {
+            store.delete(&many(n)).await.unwrap();
+        }
+        assert!(store.ended.len() <= 64 * ENDS);
+    }
+}
