@@ -17,12 +17,11 @@ use super::template::{Source, Template};
 use crate::net::headers::TitledName;
 
 const X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
-/// Those that `minimalHeaders` leaves out.
-const MORE: [HeaderName; 3] = [
-    HeaderName::from_static("x-user-groups"),
-    HeaderName::from_static("x-user-roles"),
-    HeaderName::from_static("x-auth-request-user"),
-];
+/// Left out by `minimalHeaders`, as the next one.
+const LISTS: [HeaderName; 2] =
+    [HeaderName::from_static("x-user-groups"), HeaderName::from_static("x-user-roles")];
+/// Has the value of the first.
+const X_AUTH_REQUEST_USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 
 /// The verdict on a user, kept for each session generation and policy.
 #[derive(Debug)]
@@ -36,24 +35,27 @@ pub struct Principal {
     /// Name for the access log.
     pub user: Arc<str>,
     /// What is asserted of the user, if that is asked for and the user may pass.
-    pub asserted: Option<Asserted>,
+    pub asserted: Option<Box<Asserted>>,
 }
 
 /// Headers that tell a service who the user is. The names are those of the policy, once for all its sessions.
 #[derive(Debug, Clone, Default)]
 pub struct IdentityHeaders {
-    names: Arc<[TitledName]>,
-    /// One for each name; none where there is nothing to tell.
+    names: Arc<[Named]>,
+    /// None where there is nothing to tell.
     values: Arc<[Option<HeaderValue>]>,
 }
+
+/// A header's name and the place of its value.
+type Named = (TitledName, usize);
 
 impl IdentityHeaders {
     /// Those that have a value.
     pub fn iter(&self) -> impl Iterator<Item = (&TitledName, &HeaderValue)> {
-        self.names.iter().zip(&*self.values).filter_map(|(name, value)| Some((name, value.as_ref()?)))
+        self.names.iter().filter_map(|(name, place)| Some((name, self.values.get(*place)?.as_ref()?)))
     }
 
-    /// The same with this value for the last name.
+    /// The same with this value at the last place.
     #[must_use]
     pub fn with_last(&self, value: HeaderValue) -> Self {
         let mut values = self.values.to_vec();
@@ -73,7 +75,7 @@ pub struct Rules {
     group_claim: String,
     minimal: bool,
     templates: Vec<(HeaderName, Template)>,
-    names: Arc<[TitledName]>,
+    names: Arc<[Named]>,
     selection: Option<Selection>,
 }
 
@@ -88,12 +90,14 @@ pub struct TemplateTokens {
 impl Rules {
     /// Compiles what `settings` say about users.
     pub fn new(settings: &Settings) -> Self {
-        let more = MORE.into_iter().filter(|_| !settings.minimal_headers);
+        let more = LISTS.into_iter().filter(|_| !settings.minimal_headers);
         let templates = settings.headers.iter().map(|(name, _)| name.clone());
         let assertion = settings.identity_assertion.iter().map(|assertion| assertion.header.clone());
         let names = [X_FORWARDED_USER].into_iter().chain(more).chain(templates).chain(assertion);
+        let again = (!settings.minimal_headers).then(|| (TitledName::new(X_AUTH_REQUEST_USER), 0));
+        let placed = names.enumerate().map(|(place, name)| (TitledName::new(name), place));
         Self {
-            names: names.map(TitledName::new).collect(),
+            names: placed.chain(again).collect(),
             gate: Gate::new(&settings.gate),
             identifier_claim: settings.gate.identifier_claim.clone(),
             role_claim: settings.gate.role_claim.clone(),
@@ -107,12 +111,11 @@ impl Rules {
     /// Judges the user of `claims`. Without tokens, headers whose template names one are left out.
     pub fn judge(&self, claims: &Claims, tokens: Option<&TemplateTokens>) -> Principal {
         let user: Arc<str> = claims.identifier(&self.identifier_claim).unwrap_or_default().into();
-        // In the order of the names.
+        // In the order of their places.
         let mut values = vec![single(&user)];
         if !self.minimal {
             values.push(list(claims.strings(&self.group_claim)));
             values.push(list(claims.strings(&self.role_claim)));
-            values.push(single(&user));
         }
         for (_, template) in &self.templates {
             let (access, id) =
@@ -126,7 +129,7 @@ impl Rules {
         let selection = self.selection.as_ref().filter(|_| verdict.is_ok());
         Principal {
             verdict,
-            asserted: selection.map(|selection| selection.assert(claims, &user)),
+            asserted: selection.map(|selection| Box::new(selection.assert(claims, &user))),
             level: Level::of(claims),
             headers: IdentityHeaders { names: Arc::clone(&self.names), values: together(values) },
             user,

@@ -339,7 +339,7 @@ mod tests {
             bytes.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
             SessionKey::from_bytes(bytes)
         };
-        let mark = Stored { sealed: Vec::new(), ..row(7) };
+        let mark = Stored { sealed: Vec::new(), sub: IndexKey::from_bytes(*key(1).bytes()), ..row(7) };
         store.insert(&key(1), mark).await.unwrap();
         store.offer(&key(2), row(1));
         store.lease(&key(2), OwnerId([1; 16]), 1, at(0), Duration::from_secs(15)).await.unwrap();
