@@ -1,7 +1,7 @@
 //! A live session in memory: what the hot path touches.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -43,8 +43,9 @@ pub struct SessionEntry {
     /// Of the secret that it was made with.
     pub(super) ring: Arc<RingKey>,
     state: StateCell,
-    /// Second of the last request, to evict the idle first.
-    seen: AtomicU64,
+    /// Second of the last request, to evict the idle first. In four bytes, which last until 2106: an entry is as large as the
+    /// allocator's next smaller piece.
+    seen: AtomicU32,
     profile: ArcSwap<SessionProfile>,
     memos: ArcSwapOption<Memos>,
     /// The newest record while the store could not take it: sealed, which takes half the memory of a parsed one.
@@ -62,7 +63,7 @@ impl SessionEntry {
             scope: record.scope,
             ring,
             state: StateCell::default(),
-            seen: AtomicU64::new(0),
+            seen: AtomicU32::new(0),
             profile: ArcSwap::from_pointee(SessionProfile::of(record)),
             memos: ArcSwapOption::empty(),
             unsaved: Mutex::default(),
@@ -211,13 +212,14 @@ impl SessionEntry {
 
     pub(super) fn touch(&self, second: u64) {
         // A plain load first: a hot session must not bounce this line between cores more than once a second.
+        let second = u32::try_from(second).unwrap_or(u32::MAX);
         if self.seen.load(Ordering::Relaxed) != second {
             self.seen.store(second, Ordering::Relaxed);
         }
     }
 
     pub(super) fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
+        self.seen.load(Ordering::Relaxed).into()
     }
 
     /// Whether memory is the only place for something of it: an end that the store has not heard of, tokens that
