@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
 use super::client_auth::Credentials;
-use super::id_token;
+use super::establish::stored_claims;
 use super::policy::Core;
 use super::registration::Registration;
 use super::session::SessionRecord;
@@ -49,12 +47,9 @@ impl Client {
 }
 
 impl Core {
-    /// Whom the tokens of a session were issued to, which its ID token names: the present client, or the one before it.
+    /// Whom the tokens of a session were issued to: the present client, or the one before it.
     pub(super) fn client_of(&self, record: &SessionRecord) -> Option<Arc<Credentials>> {
-        let is_its = |client: &Arc<Credentials>| {
-            let claims = id_token::claims_of_stored(record.id_token.expose_secret());
-            claims.is_some_and(|claims| claims.strings("aud").contains(&client.id.as_str()))
-        };
+        let is_its = |client: &Arc<Credentials>| is_issued_to(record, &client.id);
         self.client.former().filter(is_its).or_else(|| self.client())
     }
 
@@ -74,5 +69,27 @@ impl Core {
             registration.refused(client);
         }
         error
+    }
+}
+
+/// The audience tells. Browsers and memory have sessions without their ID token, but never without its claims.
+fn is_issued_to(record: &SessionRecord, client_id: &str) -> bool {
+    stored_claims(record).strings("aud").contains(&client_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oidc::session::testing::record;
+
+    #[test]
+    fn a_session_without_its_id_token_is_still_its_clients() {
+        let mut record = record();
+        record.id_token = "".into();
+        record.claims.insert("aud".to_owned(), "client-1".into());
+        assert!(is_issued_to(&record, "client-1"));
+        assert!(!is_issued_to(&record, "client-2"));
+        record.claims.remove("aud");
+        assert!(!is_issued_to(&record, "client-1"));
     }
 }

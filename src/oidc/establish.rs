@@ -183,8 +183,8 @@ async fn check_access_token(context: Context<'_>, token: &SecretString) -> Resul
     }
 }
 
-/// The claims of the session's last ID token.
-fn stored_claims(record: &SessionRecord) -> Claims {
+/// The claims of the session's last ID token; those that the session has kept where that is not at hand.
+pub(super) fn stored_claims(record: &SessionRecord) -> Claims {
     id_token::claims_of_stored(record.id_token.expose_secret())
         .unwrap_or_else(|| Claims::new(record.claims.clone()))
 }
