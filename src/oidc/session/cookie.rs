@@ -128,13 +128,15 @@ impl CookieStore {
         self.rows.retain(|key, row| !(row.is_spare(key) && spare.takes(used(row))));
     }
 
-    fn remember_end(&self, key: &SessionKey, until: u64) {
+    /// Remembers the end of a session until then, in milliseconds since 1970, or longer.
+    pub(super) fn remember_end(&self, key: &SessionKey, until: u64) {
         if self.ended.len() >= self.capacity.saturating_mul(ENDS) {
             tracing::warn!("more sessions were ended than can be remembered: the oldest ends are forgotten");
             let mut spare = Spare::eighth(self.ended.iter().map(|end| *end.value()).collect());
             self.ended.retain(|_, until| !spare.takes(*until));
         }
-        self.ended.insert(*key, until);
+        let mut known = self.ended.entry(*key).or_insert(until);
+        *known = until.max(*known);
     }
 }
 

@@ -120,6 +120,11 @@ impl Sessions {
     pub async fn end(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
         self.inner.upsets.add();
         entry.end();
+        if let Some(store) = self.inner.store.in_browser() {
+            // A cookie may say a later idle end than the row: the store hears of that beside the request, and of what
+            // another process has put into cookies never.
+            store.remember_end(&entry.key, entry.profile().timing.absolute);
+        }
         let deleted = self.inner.store.delete(&entry.key).await;
         if let Err(error) = self.inner.note(deleted) {
             // Until the store has forgotten it the ended entry stays, so that nobody loads it again.

@@ -115,6 +115,19 @@ async fn what_has_ended_stays_so_in_this_process() {
     assert!(finds(&browser_process(), &brought(id, &carried), 1).await.is_some(), "nobody has told it");
 }
 
+/// The browser may hear of a new idle end before the store does.
+#[tokio::test]
+async fn an_end_outlasts_every_cookie_of_its_session() {
+    let idle = SessionRecord { idle_lifetime: Some(std::time::Duration::from_secs(600)), ..record() };
+    let sessions = browser_process();
+    let (id, entry, _) = login(&sessions, idle).await;
+    sessions.used(&entry, at(300));
+    let later = sessions.carry(&entry, NAME, usize::MAX).await.unwrap().unwrap();
+    sessions.end(&entry).await.unwrap();
+    sessions.purge(at(700)).await;
+    assert!(finds(&sessions, &brought(id, &later), 750).await.is_none());
+}
+
 /// Sessions that no request has brought here yet, or whose rows have given way.
 #[tokio::test]
 async fn a_logout_elsewhere_counts_for_sessions_that_come_later() {
