@@ -15,6 +15,7 @@ pub struct UsedStates(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     known: HashSet<[u8; 32]>,
+    /// With the end of each: not all policies have one `max_age`.
     order: VecDeque<(SystemTime, [u8; 32])>,
 }
 
@@ -29,9 +30,8 @@ impl UsedStates {
     pub fn claim(&self, state: &str, now: SystemTime, max_age: Duration) -> bool {
         let Some(hash) = hash(state) else { return false };
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((at, old)) = inner.order.front().copied() {
-            let over = now.duration_since(at).is_ok_and(|age| age > max_age);
-            if !over && inner.order.len() < MOST {
+        while let Some((end, old)) = inner.order.front().copied() {
+            if now <= end && inner.order.len() < MOST {
                 break;
             }
             inner.order.pop_front();
@@ -40,7 +40,7 @@ impl UsedStates {
         if !inner.known.insert(hash) {
             return false;
         }
-        inner.order.push_back((now, hash));
+        inner.order.push_back((now + max_age, hash));
         true
     }
 }
@@ -53,6 +53,15 @@ fn hash(state: &str) -> Option<[u8; 32]> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_with_short_logins_forgets_nothing_of_another() {
+        let used = UsedStates::default();
+        let (now, short, long) = (SystemTime::UNIX_EPOCH, Duration::from_secs(60), Duration::from_secs(1800));
+        assert!(used.claim("long", now, long));
+        assert!(used.claim("short", now + short * 2, short));
+        assert!(!used.claim("long", now + short * 3, long));
+    }
 
     #[test]
     fn each_state_once_and_bounded() {
