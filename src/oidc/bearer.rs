@@ -66,7 +66,10 @@ struct Bytes;
 impl Weighter<[u8; 32], Known> for Bytes {
     fn weight(&self, _: &[u8; 32], known: &Known) -> u64 {
         let headers = known.principal.headers.iter();
-        headers.map(|(name, value)| name.name().as_str().len() + value.len() + 64).sum::<usize>() as u64 + 256
+        let headers =
+            headers.map(|(name, value)| name.name().as_str().len() + value.len() + 64).sum::<usize>();
+        let asserted = known.principal.asserted.as_ref().map_or(0, |asserted| asserted.weight());
+        (headers + asserted) as u64 + 256
     }
 }
 
