@@ -22,7 +22,7 @@ impl Policy {
             return true;
         }
         let Ok(Some(record)) = self.sessions.record(entry).await else { return false };
-        let Some(client) = self.core.client() else { return false };
+        let Some(client) = self.core.client_of(&record) else { return false };
         let answer = introspect(&client, &self.core.provider, &record.access_token, now).await;
         match answer.verdict {
             Verdict::Active(_) => {

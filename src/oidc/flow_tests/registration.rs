@@ -165,6 +165,30 @@ async fn a_secret_is_replaced_before_it_ends_and_sessions_live_on() {
     assert_eq!(shared.registrations(), 2);
 }
 
+/// A provider may tell nobody but the client that a token was issued to (RFC 7662, section 2.2).
+#[tokio::test]
+async fn a_sessions_token_is_asked_about_as_the_client_that_it_was_issued_to() {
+    let shared = Shared::new().await;
+    let end = shared.clock.now() + Duration::from_secs(1000);
+    let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    shared.provider.script().registered.insert("client_secret_expires_at".into(), json!(end));
+    let world = shared.process();
+    let policy = world.policy(&[CLIENT, &[("requireTokenIntrospection", "true")]].concat());
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
+    shared.provider.script().registered.clear();
+    shared.clock.advance(Duration::from_secs(200));
+    settled(&world, &policy, "client-1").await;
+    shared.clock.advance(Duration::from_secs(501));
+    settled(&world, &policy, "client-2").await;
+    shared.provider.script().audience = "client-1".to_owned();
+    let asked = shared.provider.count("introspect");
+    assert!(browser.get(&world, &policy, "/").await.identity().user.is_some());
+    assert_eq!(shared.provider.count("introspect"), asked + 1);
+    let sent = shared.provider.script().last_authorization.clone();
+    assert_eq!(sent.unwrap(), basic("client-1:secret-1"));
+}
+
 fn basic(pair: &str) -> String {
     use base64::Engine;
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
