@@ -12,6 +12,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::id::{IndexKey, SessionKey};
+use super::memory::MemoryStore;
 use super::store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored};
 use crate::oidc::clock::unix_millis;
 
@@ -21,12 +22,18 @@ pub const DEFAULT_CARRIED: usize = 50_000;
 /// Ends that are remembered for each session that may be here.
 const ENDS: usize = 8;
 
+/// Rows that are no sessions, for each session that may be here: a logout by the provider leaves two.
+const OTHERS: usize = 4;
+
 /// How long an end is remembered whose session is not here: no browser keeps a cookie for longer (RFC 6265bis, 5.5).
 const LONGEST: Duration = Duration::from_secs(400 * 86_400);
 
 /// See the module.
 pub struct CookieStore {
     rows: DashMap<SessionKey, Row>,
+    /// Rows that are no sessions: what goes with them, and no cookie brings back. Their number is bounded by itself, so that
+    /// neither crowds the other out.
+    others: MemoryStore,
     /// Until when the end of a session is remembered, in milliseconds since 1970.
     ended: DashMap<SessionKey, u64>,
     /// Sessions that began before this time have ended, all of them.
@@ -48,9 +55,9 @@ impl Row {
         Self { stored, lease: None, used: AtomicU64::new(second) }
     }
 
-    /// A mark cannot be had back from a browser, nor a lease.
-    fn is_spare(&self, key: &SessionKey) -> bool {
-        self.lease.is_none() && self.stored.is_session(key)
+    /// A lease cannot be had back from a browser.
+    fn is_spare(&self) -> bool {
+        self.lease.is_none()
     }
 }
 
@@ -60,7 +67,8 @@ impl CookieStore {
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(16);
         let (void_before, latest) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { rows: DashMap::new(), ended: DashMap::new(), void_before, latest, capacity }
+        let others = MemoryStore::new(capacity.saturating_mul(OTHERS));
+        Self { rows: DashMap::new(), others, ended: DashMap::new(), void_before, latest, capacity }
     }
 
     /// Takes the row that a cookie has brought, unless a newer one is here; false if the session has ended.
@@ -123,9 +131,9 @@ impl CookieStore {
             return;
         }
         let used = |row: &Row| row.used.load(Ordering::Relaxed);
-        let all = self.rows.iter().filter(|row| row.is_spare(row.key())).map(|row| used(&row)).collect();
+        let all = self.rows.iter().filter(|row| row.is_spare()).map(|row| used(&row)).collect();
         let mut spare = Spare::eighth(all);
-        self.rows.retain(|key, row| !(row.is_spare(key) && spare.takes(used(row))));
+        self.rows.retain(|_, row| !(row.is_spare() && spare.takes(used(row))));
     }
 
     /// Remembers the end of a session until then, in milliseconds since 1970, or longer.
@@ -166,12 +174,18 @@ impl Spare {
 #[async_trait]
 impl SessionStore for CookieStore {
     async fn load(&self, key: &SessionKey) -> Result<Option<Stored>, StoreError> {
-        Ok(self.rows.get(key).map(|row| row.stored.clone()))
+        match self.rows.get(key).map(|row| row.stored.clone()) {
+            None => self.others.load(key).await,
+            session => Ok(session),
+        }
     }
 
     async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError> {
+        if !row.is_session(key) {
+            return self.others.insert(key, row).await;
+        }
         self.make_room();
-        // What gives no way: marks, and sessions that are being refreshed.
+        // What gives no way: sessions that are being refreshed.
         if self.rows.len() >= self.capacity.saturating_mul(2) {
             return Err(StoreError::Refused("it holds as many as it may"));
         }
@@ -191,6 +205,9 @@ impl SessionStore for CookieStore {
         expected: u64,
         row: Stored,
     ) -> Result<CasOutcome, StoreError> {
+        if !row.is_session(key) {
+            return self.others.compare_and_swap(key, expected, row).await;
+        }
         let Some(mut present) = self.rows.get_mut(key) else {
             return Ok(CasOutcome::Gone);
         };
@@ -209,6 +226,9 @@ impl SessionStore for CookieStore {
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, StoreError> {
+        if self.others.delete(key).await? {
+            return Ok(true);
+        }
         let until = self.end_of(key).unwrap_or_else(|| SystemTime::now() + LONGEST);
         self.remember_end(key, unix_millis(until));
         Ok(self.rows.remove(key).is_some())
@@ -227,8 +247,7 @@ impl SessionStore for CookieStore {
         after: Option<&SessionKey>,
         limit: usize,
     ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
-        let sessions = self.rows.iter().filter(|row| row.stored.is_session(row.key()));
-        let mut listed: Vec<_> = sessions.map(|row| (*row.key(), row.stored.expires)).collect();
+        let mut listed: Vec<_> = self.rows.iter().map(|row| (*row.key(), row.stored.expires)).collect();
         listed.retain(|(key, _)| after.is_none_or(|after| key > after));
         listed.sort_unstable();
         listed.truncate(limit);
@@ -236,7 +255,7 @@ impl SessionStore for CookieStore {
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        Ok(u64::try_from(self.rows.len()).unwrap_or(u64::MAX))
+        Ok(u64::try_from(self.rows.len()).unwrap_or(u64::MAX).saturating_add(self.others.count().await?))
     }
 
     async fn lease(
@@ -248,7 +267,7 @@ impl SessionStore for CookieStore {
         ttl: Duration,
     ) -> Result<LeaseOutcome, StoreError> {
         let Some(mut row) = self.rows.get_mut(key) else {
-            return Ok(LeaseOutcome::Gone);
+            return self.others.lease(key, owner, generation, now, ttl).await;
         };
         if row.stored.generation != generation {
             return Ok(LeaseOutcome::Moved(row.stored.generation));
@@ -263,8 +282,10 @@ impl SessionStore for CookieStore {
     }
 
     async fn release(&self, key: &SessionKey, owner: OwnerId, until: SystemTime) -> Result<(), StoreError> {
-        if let Some(mut row) = self.rows.get_mut(key)
-            && let Some((holder, end)) = &mut row.lease
+        let Some(mut row) = self.rows.get_mut(key) else {
+            return self.others.release(key, owner, until).await;
+        };
+        if let Some((holder, end)) = &mut row.lease
             && *holder == owner
         {
             *end = until;
@@ -273,7 +294,7 @@ impl SessionStore for CookieStore {
     }
 
     async fn purge_expired(&self, now: SystemTime) -> Result<u64, StoreError> {
-        let mut purged = 0;
+        let mut purged = self.others.purge_expired(now).await?;
         self.rows.retain(|_, row| {
             if row.lease.is_some_and(|(_, until)| until <= now) {
                 row.lease = None;
@@ -331,6 +352,29 @@ mod tests {
         assert!(!store.offer(&key(1), row(5)), "a cookie of it may still be shown");
         store.purge_expired(at(1500)).await.unwrap();
         assert!(store.offer(&key(1), row(5)), "none can be good any more");
+    }
+
+    #[tokio::test]
+    async fn marks_and_sessions_do_not_crowd_each_other_out() {
+        let store = CookieStore::new(16);
+        let at_place = |n: u16| {
+            let mut bytes = [0xdd; 32];
+            bytes.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
+            SessionKey::from_bytes(bytes)
+        };
+        let mark = |key: &SessionKey| Stored { sub: IndexKey::from_bytes(*key.bytes()), ..row(0) };
+        store.offer(&key(1), row(1));
+        let most = u16::try_from(16 * OTHERS).unwrap();
+        for n in 0..most {
+            store.insert(&at_place(n), mark(&at_place(n))).await.unwrap();
+        }
+        assert!(store.insert(&at_place(most), mark(&at_place(most))).await.is_err());
+        store.insert(&key(2), row(0)).await.unwrap();
+        assert!(store.holds(&key(1), 1) && store.holds(&key(2), 1));
+        assert!(store.load(&at_place(0)).await.unwrap().is_some());
+        assert!(store.delete(&at_place(0)).await.unwrap());
+        assert!(store.ended.is_empty(), "a mark is no session that could be shown again");
+        assert_eq!(store.list(None, 100).await.unwrap().len(), 2);
     }
 
     #[tokio::test]
