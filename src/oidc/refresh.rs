@@ -139,7 +139,7 @@ pub struct Outlook {
     pub over: bool,
     /// Its tokens can be renewed.
     pub refreshable: bool,
-    /// When its tokens end, in milliseconds since 1970; [`Timing::NEVER`] if nobody said so.
+    /// When its tokens end, in milliseconds since 1970; [`Timing::NEVER`](super::session::Timing::NEVER) if nobody said so.
     pub tokens_end: u64,
 }
 
