@@ -125,13 +125,7 @@ impl Policy {
         let issuer = settings.issuer.trim_end_matches('/');
         let client_name = settings.client_name();
         let scope_name = format!("{issuer} {client_name}");
-        let refresh = RefreshSettings {
-            grace: settings.session.refresh_grace,
-            access_token_required: settings.strict_audience,
-            max_token_age: settings.session.max_refresh_token_age,
-            permits: Arc::clone(provider.grants()),
-            ..RefreshSettings::default()
-        };
+        let refresh = refresh_settings(&settings, &provider);
         let scope = ScopeId::new(issuer, &client_name);
         let client = match &settings.registration {
             None => Client::Fixed(Arc::new(settings.credentials.clone())),
@@ -435,6 +429,17 @@ impl Policy {
     /// The middleware's name.
     pub fn name(&self) -> &str {
         &self.core.name
+    }
+}
+
+/// When and how sessions are refreshed.
+fn refresh_settings(settings: &Settings, provider: &Provider) -> RefreshSettings {
+    RefreshSettings {
+        grace: settings.session.refresh_grace,
+        access_token_required: settings.strict_audience,
+        max_token_age: settings.session.max_refresh_token_age,
+        permits: Arc::clone(provider.grants()),
+        ..RefreshSettings::default()
     }
 }
 
