@@ -15,7 +15,7 @@ use super::claims::Claims;
 use super::client::Client;
 use super::client_auth::{AssertionError, KeyFault};
 use super::clock::Clock;
-use super::cookie::{self, CookieEdit, CookieError, Cookies, OwnCookies};
+use super::cookie::{CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
 use super::identity_assertion::Assertions;
@@ -360,36 +360,6 @@ impl Policy {
         let principal = Arc::new(self.rules.judge(&Claims::new(record.claims), Some(&tokens)));
         entry.set_lasting_memo(self.id, generation, Arc::clone(&principal));
         Ok(principal)
-    }
-
-    /// The cookies for the service: those that are not ours.
-    pub(super) fn stripped(&self, request: &RequestParts<'_>) -> CookieEdit {
-        self.own.edit(request.headers)
-    }
-
-    /// The value of a cookie; `None` also if it comes twice, for nobody can tell which is ours.
-    pub(super) fn one_cookie<'r>(&self, request: &RequestParts<'r>, name: &'r str) -> Option<&'r str> {
-        let mut values = cookie::values(request.headers, name);
-        let value = values.next()?;
-        values.next().is_none().then_some(value)
-    }
-
-    /// A `Set-Cookie` value with the policy's attributes; its name and value are made by us.
-    pub(super) fn set_cookie(
-        &self,
-        request: &RequestParts<'_>,
-        name: &str,
-        value: &str,
-        age: Duration,
-    ) -> Option<HeaderValue> {
-        let mut header = self.cookies.set(name, value, Some(age), self.is_https(request)).ok()?;
-        header.set_sensitive(true);
-        Some(header)
-    }
-
-    /// A `Set-Cookie` value that removes a cookie.
-    pub(super) fn clear_cookie(&self, request: &RequestParts<'_>, name: &str) -> Option<HeaderValue> {
-        self.cookies.clear(name, self.is_https(request)).ok()
     }
 
     fn anonymous(&self, request: &RequestParts<'_>) -> Identity {
