@@ -1,17 +1,24 @@
-//! Sends many requests at once, each on a connection of its own that is open before the first is sent:
-//! `burst ADDRESS HOST COOKIE REQUESTS`. Prints statuses and times; fails unless all are 200.
+//! Sends many requests at once and waits for all answers: `burst ADDRESS HOST COOKIE REQUESTS [STREAMS]`.
+//!
+//! Each on an HTTP/1.1 connection of its own, or with `STREAMS` that many to an HTTP/2 connection (prior
+//! knowledge). The connections are open before the first request is sent. Prints statuses and times; fails
+//! unless all are 200.
 
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// The status of the answer, and when it was complete.
-async fn ask(mut stream: TcpStream, request: String) -> (u16, Instant) {
+/// The status of an answer, and when it was complete.
+type Answer = (u16, Instant);
+
+/// Asks over HTTP/1.1, whose connection ends with the answer.
+async fn ask(mut stream: TcpStream, request: String) -> Answer {
     stream.write_all(request.as_bytes()).await.expect("a request sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("an answer");
@@ -19,27 +26,67 @@ async fn ask(mut stream: TcpStream, request: String) -> (u16, Instant) {
     (status.unwrap_or(0), Instant::now())
 }
 
+/// Asks as one stream of an HTTP/2 connection.
+async fn ask_stream(client: h2::client::SendRequest<bytes::Bytes>, request: Request<()>) -> Answer {
+    let mut client = client.ready().await.expect("a stream");
+    let (answer, _) = client.send_request(request, true).expect("a request sent");
+    let answer = answer.await.expect("an answer");
+    let status = answer.status().as_u16();
+    let mut body = answer.into_body();
+    while let Some(chunk) = body.data().await {
+        let read = chunk.expect("a body").len();
+        body.flow_control().release_capacity(read).expect("what was read");
+    }
+    (status, Instant::now())
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, host, cookie, count] = arguments.as_slice() else {
-        eprintln!("usage: burst ADDRESS HOST COOKIE REQUESTS");
+    let [address, host, cookie, count, streams @ ..] = arguments.as_slice() else {
+        eprintln!("usage: burst ADDRESS HOST COOKIE REQUESTS [STREAMS]");
         std::process::exit(2);
     };
-    let request =
-        format!("GET /burst HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
-    let mut streams = Vec::new();
-    for _ in 0..count.parse::<usize>().expect("a number") {
-        streams.push(TcpStream::connect(address).await.expect("a connection"));
-    }
-    let started = Instant::now();
+    let count = count.parse::<usize>().expect("a number");
     let mut answers = JoinSet::new();
-    for stream in streams {
-        answers.spawn(ask(stream, request.clone()));
-    }
+    let started = if let Some(streams) = streams.first() {
+        let streams = streams.parse::<usize>().expect("a number");
+        let request = || {
+            let request = Request::get(format!("http://{host}/burst")).header("cookie", cookie.as_str());
+            request.version(http::Version::HTTP_2).body(()).expect("a request")
+        };
+        let mut clients = Vec::new();
+        for _ in 0..count.div_ceil(streams) {
+            let stream = TcpStream::connect(address).await.expect("a connection");
+            let (client, connection) = h2::client::handshake(stream).await.expect("a handshake");
+            tokio::spawn(connection);
+            clients.push(client.ready().await.expect("a connection"));
+        }
+        let started = Instant::now();
+        for client in clients.iter().flat_map(|client| std::iter::repeat_n(client, streams)).take(count) {
+            answers.spawn(ask_stream(client.clone(), request()));
+        }
+        started
+    } else {
+        let request =
+            format!("GET /burst HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
+        let mut connections = Vec::new();
+        for _ in 0..count {
+            connections.push(TcpStream::connect(address).await.expect("a connection"));
+        }
+        let started = Instant::now();
+        for connection in connections {
+            answers.spawn(ask(connection, request.clone()));
+        }
+        started
+    };
+    report(answers.join_all().await, started);
+}
+
+fn report(answers: Vec<Answer>, started: Instant) {
     let mut statuses = BTreeMap::<u16, usize>::new();
     let mut times: Vec<Duration> = Vec::new();
-    for (status, at) in answers.join_all().await {
+    for (status, at) in answers {
         *statuses.entry(status).or_default() += 1;
         times.push(at - started);
     }

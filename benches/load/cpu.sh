@@ -8,6 +8,10 @@
 # the machine hits all alike; the median over the rounds is printed, and the median of the ratios to
 # bare Pingora within a round. Everything is on loopback, in a folder of its own, and ends by itself.
 #
+# Rows of Portcullis: `open`, a router without OIDC; `open-with-cookie`, the same request as with a session,
+# which that router ignores; `session`, an `oidc` middleware as it is by default; `session-plugin`, the
+# traefikoidc block as it is by default, with more headers for the service and security headers for the browser.
+#
 #   benches/load/cpu.sh [ROUNDS] [SECONDS]      (needs nginx, wrk, curl; builds the release binaries)
 #
 # HEADERS=browser adds the headers of a browser to every request, METRICS=1 counts them for Prometheus.
@@ -44,9 +48,12 @@ start_demo 1 86400
 wait_for "http://127.0.0.1:$origin/"
 login
 
-# The measured edges: the demo's policy, with the origin as the service, and a router without it.
+# The measured edges: the demo's policy with the origin as the service, the same written as a middleware of
+# its own, and a router without either.
+value() { sed -n "s/^ *$1: //p" "$work/demo/dynamic.yml"; }
 sed -e "s|url: http://127.0.0.1:$echo|url: http://127.0.0.1:$origin|" \
-  -e "s|^  routers:|  routers:\n    open: { rule: 'PathPrefix(\`/open\`)', service: echo, priority: 1000 }|" \
+  -e "s|^  routers:|  routers:\n    open: { rule: 'PathPrefix(\`/open\`)', service: echo, priority: 1000 }\n    native: { rule: 'PathPrefix(\`/native\`)', middlewares: [native], service: echo, priority: 1000 }|" \
+  -e "s|^  middlewares:|  middlewares:\n    native:\n      oidc:\n        issuer: $(value providerURL)\n        clientID: $(value clientID)\n        clientSecret: $(value clientSecret)\n        sessionEncryptionKey: $(value sessionEncryptionKey)\n        redirectUrl: $(value callbackURL)\n        allowPrivateIPAddresses: true|" \
   "$work/demo/dynamic.yml" >"$work/dynamic.yml"
 edge_on() { # name port binary
   cat >"$work/$1.yml" <<CONF
@@ -71,8 +78,8 @@ fi
 wait_for "http://127.0.0.1:$bare/"
 wait_for "http://127.0.0.1:$nginx/"
 
-logged_in() { curl -s -m 5 -H "Cookie: $cookie" "http://localhost:$1/" | grep -q 'hello, world'; }
-logged_in "$edge" || give_up "no session at the measured edge"
+logged_in() { curl -s -m 5 -H "Cookie: $cookie" "http://localhost:$1/${2:-}" | grep -q 'hello, world'; }
+logged_in "$edge" && logged_in "$edge" native || give_up "no session at the measured edge"
 [ -z "${OTHER:-}" ] || logged_in "$other" || give_up "no session at the other edge"
 
 extra=()
@@ -95,13 +102,15 @@ measure() { # name pid url [header]
   awk -v round="$round" -v t=$((after - before)) -v hz="$ticks" -v n="$requests" -v name="$1" -v s="$seconds" \
     'BEGIN { printf "%s %d %.3f %.0f\n", name, round, t / hz * 1e6 / n, n / s }' >>"$work/results"
 }
-peers=(nginx bare-pingora portcullis-open portcullis-session)
+peers=(nginx bare-pingora open open-with-cookie session session-plugin)
 [ -z "${OTHER:-}" ] || peers+=(other-open other-session)
 for round in $(seq "$rounds"); do
   measure nginx "$nginx_pid" "http://127.0.0.1:$nginx/open"
   measure bare-pingora "$bare_pid" "http://127.0.0.1:$bare/open"
-  measure portcullis-open "$edge_pid" "http://localhost:$edge/open"
-  measure portcullis-session "$edge_pid" "http://localhost:$edge/some" "Cookie: $cookie"
+  measure open "$edge_pid" "http://localhost:$edge/open"
+  measure open-with-cookie "$edge_pid" "http://localhost:$edge/open" "Cookie: $cookie"
+  measure session "$edge_pid" "http://localhost:$edge/native" "Cookie: $cookie"
+  measure session-plugin "$edge_pid" "http://localhost:$edge/some" "Cookie: $cookie"
   if [ -n "${OTHER:-}" ]; then
     measure other-open "$other_pid" "http://localhost:$other/open"
     measure other-session "$other_pid" "http://localhost:$other/some" "Cookie: $cookie"

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, VARY};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::{Exchange, Flow, ResponseFacts, set_header};
+use super::{Exchange, Facts, Flow, ResponseFacts, State, set_header};
 use crate::net::headers::same_name;
 use crate::oidc::{CookieEdit, Decision, Identity, Policy, RequestParts};
 
@@ -28,9 +28,9 @@ impl Oidc {
     }
 
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
-        let hide_query = self.0.hides_query(&parts(exchange));
-        exchange.state.hide_query |= hide_query;
-        let parts = parts(exchange);
+        let State { body, hide_query, .. } = &mut *exchange.state;
+        let parts = parts(exchange.request, exchange.facts, body.as_deref());
+        *hide_query |= self.0.hides_query(&parts);
         if let (None, Some(limit)) = (parts.body, self.0.wants_body(&parts)) {
             return Flow::ReadBody(limit);
         }
@@ -63,12 +63,11 @@ impl Oidc {
     }
 }
 
-fn parts<'a>(exchange: &'a Exchange<'_>) -> RequestParts<'a> {
-    let request: &'a RequestHeader = exchange.request;
+fn parts<'a>(request: &'a RequestHeader, facts: &'a Facts, body: Option<&'a [u8]>) -> RequestParts<'a> {
     let host = || request.headers.get(HOST).and_then(|host| host.to_str().ok());
     RequestParts {
         method: &request.method,
-        scheme: exchange.facts.scheme,
+        scheme: facts.scheme,
         authority: request
             .uri
             .authority()
@@ -78,10 +77,10 @@ fn parts<'a>(exchange: &'a Exchange<'_>) -> RequestParts<'a> {
         path: request.uri.path(),
         query: request.uri.query(),
         headers: &request.headers,
-        body: exchange.state.body.as_deref(),
-        client: exchange.facts.client.ip(),
-        peer_trusted: exchange.facts.peer_trusted,
-        request_id: &exchange.facts.request_id,
+        body,
+        client: facts.client.ip(),
+        peer_trusted: facts.peer_trusted,
+        request_id: &facts.request_id,
     }
 }
 
