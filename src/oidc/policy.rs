@@ -120,6 +120,7 @@ impl Policy {
         let ring: Vec<_> = [&settings.key].into_iter().chain(&settings.previous_keys).cloned().collect();
         let keys = Arc::new(SessionKeys::new(&ring)?);
         let sessions = deps.sessions.with_keys(keys);
+        sessions.may_last(settings.session.max_age);
         // The slash at the end may be only ours or only the provider's; a session must not depend
         // on whether the metadata is known yet.
         let issuer = settings.issuer.trim_end_matches('/');

@@ -296,3 +296,46 @@ async fn a_backchannel_logout_also_ends_what_comes_later() {
     away.login(&world, &policy, "/").await;
     assert!(user(&mut away, &world, &policy).await.is_some());
 }
+
+/// Two policies may share a client, and not how long their sessions last.
+#[tokio::test]
+async fn a_backchannel_logout_counts_for_as_long_as_any_session_of_the_client() {
+    let mut world = world().await;
+    let long = &[("sessionMaxAge", "100000")][..];
+    let short = [channels::BACK, &[("sessionMaxAge", "1000")]].concat();
+    let mut browser = Browser::default();
+    browser.login(&world, &world.policy(long), "/").await;
+    for reloaded in [false, true] {
+        world.restart();
+        let policy = world.policy(long);
+        let notified = world.policy(&short);
+        // A session outlives a reload that makes later ones shorter.
+        let policy = if reloaded {
+            drop(policy);
+            world.policy(&[("sessionMaxAge", "1000")])
+        } else {
+            policy
+        };
+        world.clock.advance(SECOND);
+        assert_eq!(channels::back_channel(&world, &notified, &world.logout_of("sub", "alice")).await, 200);
+        world.clock.advance(SECOND * 5000);
+        world.deps.sessions.purge(world.clock.now()).await;
+        assert_eq!(user(&mut browser.clone(), &world, &policy).await, None, "{reloaded}");
+    }
+}
+
+/// A session that was made under a configuration that nobody has any more.
+#[tokio::test]
+async fn a_session_that_a_logout_has_ended_stays_ended_when_the_logout_is_forgotten() {
+    let mut world = world().await;
+    let mut browser = Browser::default();
+    browser.login(&world, &world.policy(&[("sessionMaxAge", "100000")]), "/").await;
+    world.restart();
+    let policy = world.policy(&[channels::BACK, &[("sessionMaxAge", "1000")]].concat());
+    world.clock.advance(SECOND);
+    assert_eq!(channels::back_channel(&world, &policy, &world.logout_of("sub", "alice")).await, 200);
+    assert_eq!(user(&mut browser.clone(), &world, &policy).await, None);
+    world.clock.advance(SECOND * 5000);
+    world.deps.sessions.purge(world.clock.now()).await;
+    assert_eq!(user(&mut browser, &world, &policy).await, None);
+}

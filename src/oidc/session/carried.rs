@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::Sessions;
 use super::compact::{pack, unpack};
+use super::cookie::CookieStore;
 use super::entry::{SessionEntry, State};
 use super::id::{ScopeId, SessionId, SessionKey};
 use super::keys::{Place, RingKey};
@@ -69,6 +70,18 @@ impl Sessions {
         self.inner.store.in_browser().is_some()
     }
 
+    /// Sessions are made that last so long.
+    pub(in crate::oidc) fn may_last(&self, life: Duration) {
+        if let Some(store) = self.inner.store.in_browser() {
+            store.may_last(life);
+        }
+    }
+
+    /// How long a session may last that no store lists; zero where a store has them all.
+    pub(in crate::oidc) fn longest_unlisted(&self) -> Duration {
+        self.inner.store.in_browser().map_or(Duration::ZERO, CookieStore::longest)
+    }
+
     /// Whether the newest generation of the session is at hand, for all that may follow.
     pub(in crate::oidc) fn holds(&self, entry: &SessionEntry, now: SystemTime) -> bool {
         let store = self.inner.store.in_browser();
@@ -98,7 +111,16 @@ impl Sessions {
         // A request before this one may have moved the idle end.
         let known = cached.as_ref().map(|entry| entry.row_end(&record)).max(stored);
         let end = known.map_or(from_unix_millis(ends), |known| known.max(from_unix_millis(ends)));
-        if now >= end || now >= record.absolute_expiry || self.was_ended(&record).await? {
+        if now >= end || now >= record.absolute_expiry {
+            return Ok(None);
+        }
+        store.may_last(record.absolute_expiry.duration_since(record.created).unwrap_or_default());
+        if store.is_void(unix_millis(record.created)) {
+            return Ok(None);
+        }
+        if self.was_logged_out(&record).await? {
+            // The mark may go before this session does.
+            store.remember_end(&key, unix_millis(record.absolute_expiry));
             return Ok(None);
         }
         let row = seal(&ring, &brought.id, &key, &record, end)?;
@@ -119,17 +141,13 @@ impl Sessions {
         Ok(Some(Adopted { generation: record.generation, ends }))
     }
 
-    /// Whether the provider or the operator has ended the session when it was not in this process.
-    async fn was_ended(&self, record: &SessionRecord) -> Result<bool, StoreError> {
-        let began = unix_millis(record.created);
-        if self.inner.store.in_browser().is_some_and(|store| store.is_void(began)) {
-            return Ok(true);
-        }
+    /// Whether the provider has ended the session when it was not in this process.
+    async fn was_logged_out(&self, record: &SessionRecord) -> Result<bool, StoreError> {
         let mut ended = self.mark(Mark::Subject, &record.scope, &record.subject).await?;
         if let Some(sid) = &record.sid {
             ended = ended.max(self.mark(Mark::Session, &record.scope, sid).await?);
         }
-        Ok(ended.is_some_and(|time| time > began))
+        Ok(ended.is_some_and(|time| time > unix_millis(record.created)))
     }
 
     /// The present generation for the browser, under this cookie name, without an ID token that is longer than that.

@@ -40,6 +40,8 @@ pub struct CookieStore {
     void_before: AtomicU64,
     /// Second of the last use of any.
     latest: AtomicU64,
+    /// The longest that any session lasts that was made here, or has come, in milliseconds.
+    longest: AtomicU64,
     capacity: usize,
 }
 
@@ -66,9 +68,15 @@ impl CookieStore {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(16);
-        let (void_before, latest) = (AtomicU64::new(0), AtomicU64::new(0));
-        let others = MemoryStore::new(capacity.saturating_mul(OTHERS));
-        Self { rows: DashMap::new(), others, ended: DashMap::new(), void_before, latest, capacity }
+        Self {
+            rows: DashMap::new(),
+            others: MemoryStore::new(capacity.saturating_mul(OTHERS)),
+            ended: DashMap::new(),
+            void_before: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+            capacity,
+        }
     }
 
     /// Takes the row that a cookie has brought, unless a newer one is here; false if the session has ended.
@@ -109,6 +117,16 @@ impl CookieStore {
     /// When the session ends as far as is known here.
     pub(super) fn end_of(&self, key: &SessionKey) -> Option<SystemTime> {
         self.rows.get(key).map(|row| row.stored.expires)
+    }
+
+    /// There are sessions that last so long.
+    pub(super) fn may_last(&self, life: Duration) {
+        self.longest.fetch_max(u64::try_from(life.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long the longest session lasts.
+    pub(super) fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest.load(Ordering::Relaxed)).min(LONGEST)
     }
 
     /// Ends all sessions that began before `time`, also those that are not here.
