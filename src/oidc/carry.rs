@@ -138,7 +138,9 @@ impl Policy {
             Some(current) => current,
             None => match self.make_current(request, presented.id, &entry, now, memo).await {
                 Ok(current) => current,
-                Err(cause) => self.uncarried(&entry, memo, &cause),
+                Err(cause @ Cause::TooLarge(_)) => self.uncarried(&entry, memo, &cause),
+                // It has just ended, or there is no room for it: the next request brings it again.
+                Err(_) => return SetCookies::new(),
             },
         };
         let mut lines: SetCookies = current.lines.iter().cloned().collect();

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod carried;
 mod interleavings;
 mod outage;
 mod processes;

@@ -124,7 +124,7 @@ impl Sessions {
             return Ok(None);
         }
         let row = seal(&ring, &brought.id, &key, &record, end)?;
-        if !store.offer(&key, row) {
+        if !store.offer(&key, row)? {
             return Ok(None);
         }
         if let Some(entry) = cached {
@@ -139,6 +139,11 @@ impl Sessions {
             }
         }
         Ok(Some(Adopted { generation: record.generation, ends }))
+    }
+
+    /// Whether a session of which the store has no row has ended. Of those that browsers carry the row may have given way.
+    pub(super) fn is_gone(&self, entry: &SessionEntry) -> bool {
+        entry.is_ended() || self.inner.store.in_browser().is_none_or(|store| store.has_ended(&entry.key))
     }
 
     /// Whether the provider has ended the session when it was not in this process.

@@ -4,7 +4,7 @@
 //! The newest generation of each session stays here until room is needed, so that a request with an older cookie finds
 //! it. What has ended is remembered for as long as a cookie of it could still be shown. All of it is this process's.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -43,23 +43,27 @@ pub struct CookieStore {
     /// The longest that any session lasts that was made here, or has come, in milliseconds.
     longest: AtomicU64,
     capacity: usize,
+    /// How many rows are too many, so that it is worth to look which can go.
+    crowded_at: AtomicUsize,
 }
 
 struct Row {
     stored: Stored,
     lease: Option<(OwnerId, SystemTime)>,
+    /// Refreshes that need it.
+    pins: u32,
     /// Second of the last use.
     used: AtomicU64,
 }
 
 impl Row {
     fn new(stored: Stored, second: u64) -> Self {
-        Self { stored, lease: None, used: AtomicU64::new(second) }
+        Self { stored, lease: None, pins: 0, used: AtomicU64::new(second) }
     }
 
-    /// A lease cannot be had back from a browser.
+    /// A lease cannot be had back from a browser, nor can what a refresh may be about to write.
     fn is_spare(&self) -> bool {
-        self.lease.is_none()
+        self.lease.is_none() && self.pins == 0
     }
 }
 
@@ -76,15 +80,22 @@ impl CookieStore {
             latest: AtomicU64::new(0),
             longest: AtomicU64::new(0),
             capacity,
+            crowded_at: AtomicUsize::new(capacity),
         }
     }
 
-    /// Takes the row that a cookie has brought, unless a newer one is here; false if the session has ended.
-    pub(super) fn offer(&self, key: &SessionKey, row: Stored) -> bool {
-        if self.ended.contains_key(key) {
-            return false;
+    /// Takes the row that a cookie has brought, or a refresh has made, unless a newer one is here; false if the session
+    /// has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`]: there is no room, which says nothing of the session.
+    pub(super) fn offer(&self, key: &SessionKey, row: Stored) -> Result<bool, StoreError> {
+        if self.has_ended(key) {
+            return Ok(false);
         }
-        self.make_room();
+        if !self.rows.contains_key(key) {
+            self.make_room()?;
+        }
         match self.rows.entry(*key) {
             Entry::Vacant(free) => drop(free.insert(Row::new(row, self.latest.load(Ordering::Relaxed)))),
             Entry::Occupied(mut there) => {
@@ -97,11 +108,36 @@ impl CookieStore {
             }
         }
         // An end that came meanwhile has looked for the row either before or after it came.
-        let ended = self.ended.contains_key(key);
+        let ended = self.has_ended(key);
         if ended {
             self.rows.remove(key);
         }
-        !ended
+        Ok(!ended)
+    }
+
+    /// Whether an end of the session is remembered. A session without a row that has not ended has only given way.
+    pub(super) fn has_ended(&self, key: &SessionKey) -> bool {
+        self.ended.contains_key(key)
+    }
+
+    /// Keeps the row, if it is here, until [`CookieStore::unpin`].
+    pub(super) fn pin(&self, key: &SessionKey) {
+        if let Some(mut row) = self.rows.get_mut(key) {
+            row.pins = row.pins.saturating_add(1);
+        }
+    }
+
+    /// Takes a pin back.
+    pub(super) fn unpin(&self, key: &SessionKey) {
+        if let Some(mut row) = self.rows.get_mut(key) {
+            row.pins = row.pins.saturating_sub(1);
+        }
+    }
+
+    /// As if others had needed the room.
+    #[cfg(test)]
+    pub(crate) fn give_way(&self, key: &SessionKey) {
+        self.rows.remove(key);
     }
 
     /// Whether the newest generation is here, which is used now.
@@ -143,15 +179,20 @@ impl CookieStore {
         self.rows.iter().filter(|row| matches(&row.stored)).map(|row| *row.key()).collect()
     }
 
-    /// Drops the eighth that is unused longest, so that the cost of looking at all is paid once in many.
-    fn make_room(&self) {
-        if self.rows.len() < self.capacity {
-            return;
+    /// Room for one more. Drops the eighth that is unused longest, so that the cost of looking at all is paid once in many.
+    fn make_room(&self) -> Result<(), StoreError> {
+        let most = self.capacity.saturating_mul(2);
+        if self.rows.len() < self.crowded_at.load(Ordering::Relaxed).min(most) {
+            return Ok(());
         }
         let used = |row: &Row| row.used.load(Ordering::Relaxed);
         let all = self.rows.iter().filter(|row| row.is_spare()).map(|row| used(&row)).collect();
         let mut spare = Spare::eighth(all);
         self.rows.retain(|_, row| !(row.is_spare() && spare.takes(used(row))));
+        // What gives no way: sessions that are being refreshed.
+        let left = self.rows.len();
+        self.crowded_at.store(self.capacity.max(left + self.capacity / 8), Ordering::Relaxed);
+        if left < most { Ok(()) } else { Err(StoreError::Refused("it holds as many as it may")) }
     }
 
     /// Remembers the end of a session until then, in milliseconds since 1970, or longer.
@@ -202,11 +243,7 @@ impl SessionStore for CookieStore {
         if !row.is_session(key) {
             return self.others.insert(key, row).await;
         }
-        self.make_room();
-        // What gives no way: sessions that are being refreshed.
-        if self.rows.len() >= self.capacity.saturating_mul(2) {
-            return Err(StoreError::Refused("it holds as many as it may"));
-        }
+        self.make_room()?;
         match self.rows.entry(*key) {
             Entry::Occupied(_) => Err(StoreError::Refused("the key exists")),
             Entry::Vacant(free) => {
@@ -234,6 +271,8 @@ impl SessionStore for CookieStore {
         }
         present.stored = row;
         present.lease = None;
+        // The only copy until a browser has it.
+        present.used.store(self.latest.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(CasOutcome::Swapped)
     }
 
@@ -317,7 +356,7 @@ impl SessionStore for CookieStore {
             if row.lease.is_some_and(|(_, until)| until <= now) {
                 row.lease = None;
             }
-            let keeps = row.stored.expires > now;
+            let keeps = row.pins > 0 || row.stored.expires > now;
             purged += u64::from(!keeps);
             keeps
         });
@@ -358,18 +397,19 @@ mod tests {
     #[tokio::test]
     async fn an_offer_adds_or_replaces_what_is_older_and_revives_nothing() {
         let store = CookieStore::new(100);
-        assert!(store.offer(&key(1), row(3)));
-        assert!(store.offer(&key(1), row(2)));
+        let offer = |row| store.offer(&key(1), row).unwrap();
+        assert!(offer(row(3)));
+        assert!(offer(row(2)));
         assert_eq!(store.load(&key(1)).await.unwrap().unwrap().generation, 3);
-        assert!(store.offer(&key(1), Stored { expires: at(1500), ..row(4) }));
+        assert!(offer(Stored { expires: at(1500), ..row(4) }));
         assert_eq!(store.load(&key(1)).await.unwrap(), Some(Stored { expires: at(1500), ..row(4) }));
         store.delete(&key(1)).await.unwrap();
-        assert!(!store.offer(&key(1), row(5)));
+        assert!(!offer(row(5)));
         assert_eq!(store.load(&key(1)).await.unwrap(), None);
         store.purge_expired(at(1499)).await.unwrap();
-        assert!(!store.offer(&key(1), row(5)), "a cookie of it may still be shown");
+        assert!(!offer(row(5)), "a cookie of it may still be shown");
         store.purge_expired(at(1500)).await.unwrap();
-        assert!(store.offer(&key(1), row(5)), "none can be good any more");
+        assert!(offer(row(5)), "none can be good any more");
     }
 
     #[tokio::test]
@@ -381,7 +421,7 @@ mod tests {
             SessionKey::from_bytes(bytes)
         };
         let mark = |key: &SessionKey| Stored { sub: IndexKey::from_bytes(*key.bytes()), ..row(0) };
-        store.offer(&key(1), row(1));
+        store.offer(&key(1), row(1)).unwrap();
         let most = u16::try_from(16 * OTHERS).unwrap();
         for n in 0..most {
             store.insert(&at_place(n), mark(&at_place(n))).await.unwrap();
@@ -395,21 +435,40 @@ mod tests {
         assert_eq!(store.list(None, 100).await.unwrap().len(), 2);
     }
 
+    fn many(n: u64) -> SessionKey {
+        let mut bytes = [0xee; 32];
+        bytes.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
+        SessionKey::from_bytes(bytes)
+    }
+
+    #[tokio::test]
+    async fn what_a_refresh_needs_stays_and_has_a_bound_too() {
+        let store = CookieStore::new(16);
+        for n in 0..32 {
+            assert!(store.offer(&many(n), row(1)).unwrap());
+            store.pin(&many(n));
+        }
+        let refused = store.offer(&many(32), row(1));
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+        assert!(store.insert(&many(32), row(1)).await.is_err());
+        assert!(store.offer(&many(3), row(2)).unwrap(), "what is here needs no room");
+        store.purge_expired(at(5000)).await.unwrap();
+        assert_eq!(store.rows.len(), 32, "a refresh may prolong it");
+        (0..32).for_each(|n| store.unpin(&many(n)));
+        assert!(store.offer(&many(32), row(1)).unwrap());
+        assert!(store.rows.len() < 32);
+    }
+
     #[tokio::test]
     async fn stays_bounded_and_keeps_the_used_the_leased_and_marks() {
         let store = CookieStore::new(64);
-        let many = |n: u64| {
-            let mut bytes = [0xee; 32];
-            bytes.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
-            SessionKey::from_bytes(bytes)
-        };
         let mark = Stored { sealed: Vec::new(), sub: IndexKey::from_bytes(*key(1).bytes()), ..row(7) };
         store.insert(&key(1), mark).await.unwrap();
-        store.offer(&key(2), row(1));
+        store.offer(&key(2), row(1)).unwrap();
         store.lease(&key(2), OwnerId([1; 16]), 1, at(0), Duration::from_secs(15)).await.unwrap();
-        store.offer(&key(3), row(1));
+        store.offer(&key(3), row(1)).unwrap();
         for n in 0..1000 {
-            assert!(store.offer(&many(n), row(0)));
+            assert!(store.offer(&many(n), row(0)).unwrap());
             assert!(store.holds(&key(3), n + 1));
             assert!(store.rows.len() <= 64 + 1);
         }
