@@ -123,17 +123,19 @@ impl Sessions {
             store.remember_end(&key, unix_millis(record.absolute_expiry));
             return Ok(None);
         }
-        let row = seal(&ring, &brought.id, &key, &record, end)?;
-        if !store.offer(&key, row)? {
-            return Ok(None);
-        }
+        let put = |record: &SessionRecord| {
+            let kept = store.offer(&key, seal(&ring, &brought.id, &key, record, end)?)?;
+            Ok::<_, StoreError>(kept.then_some(record.generation))
+        };
+        let restored = cached.as_ref().filter(|_| stored.is_none()).and_then(|entry| {
+            let restored = restored(entry, &record)?;
+            // A refresh that goes on from memory puts back what is newer than both.
+            entry.refresh.unless_busy(|| put(&restored))
+        });
+        let Some(newest) = restored.unwrap_or_else(|| put(&record))? else { return Ok(None) };
         if let Some(entry) = cached {
-            if stored.is_none() && entry.profile().generation > record.generation {
-                // Its tokens had to give way, and what is brought is all there is.
-                self.inner.cache.remove(&entry);
-            }
             entry.idle.raise(ends);
-            if entry.profile().generation < record.generation {
+            if entry.profile().generation < newest {
                 self.inner.upsets.add();
                 entry.turn(State::Live, State::Stale);
             }
@@ -210,6 +212,26 @@ impl Sessions {
             store.void_before(unix_millis(self.inner.clock.now()));
         }
     }
+}
+
+/// A session whose row has given way, of which memory has a newer generation than a browser brings: all that memory has,
+/// and the tokens that only the older one has. It is the next generation, so that browsers get it. None if memory has no
+/// newer one.
+///
+/// The entry stays the same one: its streams wait for news of it, and only it has the refresh token that is still good.
+fn restored(entry: &SessionEntry, older: &SessionRecord) -> Option<SessionRecord> {
+    let profile = entry.profile();
+    let newest = (profile.generation > older.generation)
+        .then(|| profile.recall(entry.scope, entry.idle.lifetime()))?;
+    Some(SessionRecord {
+        generation: newest.generation.saturating_add(1),
+        id_token: older.id_token.clone(),
+        access_token: older.access_token.clone(),
+        id_expiry: older.id_expiry,
+        access_expiry: older.access_expiry,
+        refreshed_at: older.refreshed_at,
+        ..newest
+    })
 }
 
 /// The end, then the compressed rest: the record without its tokens, and each token as the bytes that its text stands
