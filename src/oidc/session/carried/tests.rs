@@ -214,6 +214,22 @@ async fn older_cookies_do_not_overtake_a_refresh_from_memory() {
     assert_eq!((back.generation, back.access_token.expose_secret()), (2, "access-2"));
 }
 
+/// The store hears of an idle end, and has no such row any more.
+#[tokio::test]
+async fn a_session_that_has_given_way_is_used_on() {
+    let (sessions, clock, store) = with_store();
+    let idle = SessionRecord { idle_lifetime: Some(std::time::Duration::from_secs(600)), ..record() };
+    let (id, entry, carried) = login(&sessions, idle).await;
+    let task = stream(&entry, &clock).await;
+    store.give_way(entry.key());
+    sessions.used(&entry, at(300));
+    crate::oidc::session::testing::a_moment().await;
+    assert!(!entry.is_ended() && !task.is_finished());
+    let found = finds(&sessions, &brought(id, &carried), 700).await.unwrap();
+    assert!(Arc::ptr_eq(&found, &entry));
+    task.abort();
+}
+
 #[test]
 fn records_shrink_and_have_a_bound() {
     let groups: Vec<String> = (0..200).map(|n| format!("/organisation/unit-{n}")).collect();
