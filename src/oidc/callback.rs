@@ -330,7 +330,7 @@ impl Policy {
         entry: &Arc<SessionEntry>,
         now: SystemTime,
     ) -> Result<SetCookies, Cause> {
-        let Some(memo) = self.carried else {
+        let Some(memo) = self.carry_memo(request) else {
             let name = self.cookies.session_name(self.is_https(request));
             let id = self.set_cookie(request, name, &id.to_text(), self.core.settings.session.max_age);
             return Ok(id.into_iter().chain(self.cleared_chunks(request, 0)).collect());

@@ -25,6 +25,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// `Set-Cookie` values.
 pub(super) type SetCookies = SmallVec<[HeaderValue; 4]>;
 
+/// The names of a policy's memos of what browsers carry. Under http and https its cookies have other names, which they are
+/// sealed for, so what is known of the ones says nothing of the others.
+pub(super) struct CarryMemos {
+    http: PolicyId,
+    https: PolicyId,
+}
+
+impl CarryMemos {
+    pub(super) fn new() -> Self {
+        Self { http: PolicyId::next(), https: PolicyId::next() }
+    }
+}
+
 /// What the browser carries when it is up to date: a memo for each generation.
 struct Current {
     is: Adopted,
@@ -34,6 +47,12 @@ struct Current {
 }
 
 impl Policy {
+    /// Names the memos of what a request's browser carries; none if sessions live elsewhere.
+    pub(super) fn carry_memo(&self, request: &RequestParts<'_>) -> Option<PolicyId> {
+        let memos = self.carried.as_ref()?;
+        Some(if self.is_https(request) { memos.https } else { memos.http })
+    }
+
     /// The session of the request, with good tokens.
     pub(super) async fn usable_carried(
         &self,

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 use super::bearer::Bearer;
+use super::carry::CarryMemos;
 use super::cause::Cause;
 use super::claims::Claims;
 use super::client::Client;
@@ -81,8 +82,8 @@ pub struct Policy {
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
     id: PolicyId,
-    /// Names the memos of what browsers carry, if sessions live there.
-    pub(super) carried: Option<PolicyId>,
+    /// What browsers carry, if sessions live there.
+    pub(super) carried: Option<CarryMemos>,
     /// Names the memos of introspection.
     pub(super) introspected: PolicyId,
     rules: Rules,
@@ -162,7 +163,7 @@ impl Policy {
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
             id: PolicyId::next(),
-            carried: sessions.in_browser().then(PolicyId::next),
+            carried: sessions.in_browser().then(CarryMemos::new),
             introspected: PolicyId::next(),
             rules: Rules::new(settings),
             bearer: Bearer::new(&core.name, settings, &*core.events),
@@ -185,7 +186,7 @@ impl Policy {
     /// have to make room for it.
     pub async fn decide(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
         let decision = self.judge(request, now).await;
-        match self.carried {
+        match self.carry_memo(request) {
             None => decision,
             Some(memo) => Box::pin(self.with_cookies(request, decision, now, memo)).await,
         }
@@ -255,7 +256,7 @@ impl Policy {
 
     /// The session of the request, with good tokens.
     async fn session_of(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
-        if let Some(memo) = self.carried {
+        if let Some(memo) = self.carry_memo(request) {
             return Box::pin(self.usable_carried(request, now, memo)).await;
         }
         let Some(id) = self.session_id(request) else { return Found::None };
@@ -291,7 +292,7 @@ impl Policy {
 
     /// The session of the request, whether its tokens are good or not.
     pub(super) async fn find_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Lookup {
-        if let Some(memo) = self.carried {
+        if let Some(memo) = self.carry_memo(request) {
             return Box::pin(self.find_carried(request, now, memo)).await;
         }
         match self.session_id(request) {

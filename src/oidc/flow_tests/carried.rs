@@ -339,3 +339,31 @@ async fn a_session_that_a_logout_has_ended_stays_ended_when_the_logout_is_forgot
     world.deps.sessions.purge(world.clock.now()).await;
     assert_eq!(user(&mut browser, &world, &policy).await, None);
 }
+
+/// The name is a part of the seal, for a memo as well.
+#[tokio::test]
+async fn a_session_of_https_is_none_under_its_name_of_http() {
+    let world = world().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser { scheme: Scheme::Https, ..Browser::default() };
+    browser.login(&world, &policy, "/").await;
+    assert!(user(&mut browser, &world, &policy).await.is_some());
+    let renamed = |browser: &Browser| Browser {
+        scheme: Scheme::Http,
+        cookies: browser
+            .cookies
+            .iter()
+            .map(|(name, value)| {
+                (name.replace(policy.cookies().session_name(true), &session_cookie(&policy)), value.clone())
+            })
+            .collect(),
+        ..Browser::default()
+    };
+    assert_eq!(user(&mut renamed(&browser), &world, &policy).await, None);
+    // Neither are new cookies given for it.
+    let old = renamed(&browser);
+    world.clock.advance(SECOND * 301);
+    assert!(user(&mut browser, &world, &policy).await.is_some());
+    let outcome = old.clone().send(&world, &policy, "GET", "/", API).await;
+    assert_eq!((outcome.status(), outcome.set_cookies), (401, Vec::new()));
+}
