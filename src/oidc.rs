@@ -4,6 +4,7 @@
 //! goes out: forward with an identity, or answer. Start at [`Policy::decide`].
 
 mod answers;
+mod asked;
 pub mod attempt;
 mod audit;
 pub mod authorize;

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
+use super::asked::Asked;
 use super::bearer::Bearer;
 use super::carry::CarryMemos;
 use super::cause::Cause;
@@ -185,14 +186,15 @@ impl Policy {
     /// with a live session waits for nothing. What such a request does not need is boxed, or it would
     /// have to make room for it.
     pub async fn decide(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
-        let decision = self.judge(request, now).await;
-        match self.carry_memo(request) {
+        let request = Asked::new(request);
+        let decision = self.judge(&request, now).await;
+        match self.carry_memo(&request) {
             None => decision,
-            Some(memo) => Box::pin(self.with_cookies(request, decision, now, memo)).await,
+            Some(memo) => Box::pin(self.with_cookies(&request, decision, now, memo)).await,
         }
     }
 
-    async fn judge(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
+    async fn judge(&self, request: &Asked<'_>, now: SystemTime) -> Decision {
         let settings = &self.core.settings;
         // A pre-flight carries no credentials, so nobody is asked to log in for it.
         let headers = self.security_headers();
@@ -244,7 +246,7 @@ impl Policy {
     }
 
     /// The session of the request, with good tokens, which are active where that is asked for.
-    async fn usable_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
+    async fn usable_session(&self, request: &Asked<'_>, now: SystemTime) -> Found {
         match self.session_of(request, now).await {
             Found::Session(entry) if self.core.settings.require_introspection => {
                 let active = Box::pin(self.has_active_token(&entry, now)).await;
@@ -255,7 +257,7 @@ impl Policy {
     }
 
     /// The session of the request, with good tokens.
-    async fn session_of(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
+    async fn session_of(&self, request: &Asked<'_>, now: SystemTime) -> Found {
         if let Some(memo) = self.carry_memo(request) {
             return Box::pin(self.usable_carried(request, now, memo)).await;
         }
@@ -291,7 +293,7 @@ impl Policy {
     }
 
     /// The session of the request, whether its tokens are good or not.
-    pub(super) async fn find_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Lookup {
+    pub(super) async fn find_session(&self, request: &Asked<'_>, now: SystemTime) -> Lookup {
         if let Some(memo) = self.carry_memo(request) {
             return Box::pin(self.find_carried(request, now, memo)).await;
         }

@@ -50,6 +50,8 @@ use cache::Cache;
 use hearing::Hearing;
 use state::Upsets;
 
+#[cfg(test)]
+pub(in crate::oidc) use carried::OPENED;
 pub(in crate::oidc) use carried::{Adopted, Brought};
 pub(in crate::oidc) use commit::Committed;
 pub use cookie::{CookieStore, DEFAULT_CARRIED};

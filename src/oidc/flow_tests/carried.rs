@@ -367,3 +367,28 @@ async fn a_session_of_https_is_none_under_its_name_of_http() {
     let outcome = old.clone().send(&world, &policy, "GET", "/", API).await;
     assert_eq!((outcome.status(), outcome.set_cookies), (401, Vec::new()));
 }
+
+#[tokio::test]
+async fn cookies_are_looked_through_twice_and_opened_once() {
+    let mut world = world().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let counted = async |browser: &mut Browser, world: &World, policy: &Policy| {
+        crate::oidc::cookie::LOOKS.set(0);
+        crate::oidc::session::OPENED.set(0);
+        let outcome = browser.send(world, policy, "GET", "/", API).await;
+        assert!(outcome.identity().user.is_some());
+        (crate::oidc::cookie::LOOKS.get(), crate::oidc::session::OPENED.get(), outcome.set_cookies.len())
+    };
+    assert_eq!(counted(&mut browser, &world, &policy).await, (2, 0, 0), "nothing has changed");
+    let mut old = browser.clone();
+    world.clock.advance(SECOND * 301);
+    assert_eq!(counted(&mut browser, &world, &policy).await, (2, 0, 1), "a refresh");
+    assert_eq!(counted(&mut old.clone(), &world, &policy).await, (2, 1, 1), "older cookies");
+    old.cookies.insert(format!("{}_3", session_cookie(&policy)), "0.AAAA".into());
+    assert_eq!(counted(&mut old, &world, &policy).await, (2, 1, 2), "older cookies, and a chunk too many");
+    world.restart();
+    let policy = world.policy(&[]);
+    assert_eq!(counted(&mut browser, &world, &policy).await, (2, 1, 0), "another process");
+}

@@ -181,6 +181,8 @@ impl Sessions {
     }
 
     fn open_brought(&self, brought: &Brought<'_>, scope: &ScopeId) -> Option<Opened> {
+        #[cfg(test)]
+        OPENED.set(OPENED.get() + 1);
         let Brought { id, generation, sealed, name } = brought;
         self.keys.iter().filter(|ring| ring.made(scope, id)).find_map(|ring| {
             let key = ring.session_key(scope, id);
@@ -212,6 +214,12 @@ impl Sessions {
             store.void_before(unix_millis(self.inner.clock.now()));
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a session that a browser brought was opened, on this thread.
+    pub(in crate::oidc) static OPENED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// A session whose row has given way, of which memory has a newer generation than a browser brings: all that memory has,
