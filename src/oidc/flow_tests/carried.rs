@@ -392,3 +392,37 @@ async fn cookies_are_looked_through_twice_and_opened_once() {
     let policy = world.policy(&[]);
     assert_eq!(counted(&mut browser, &world, &policy).await, (2, 1, 0), "another process");
 }
+
+/// The browser has no ID token where no logout needs one, so nobody can tell which claims were of the ID token.
+#[tokio::test]
+async fn claims_of_userinfo_outlive_its_outage() {
+    for (of_refresh, carried) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut world = world().await;
+        {
+            let mut script = world.provider.script();
+            script.claims = json!({"sub": "alice"}).as_object().unwrap().clone();
+            script.userinfo = (200, json!({"sub": "alice", "email": "alice@info", "groups": ["g"]}));
+            if !carried {
+                script.metadata.insert("end_session_endpoint".into(), json!(null));
+            }
+        }
+        let options = [("allowedRolesAndGroups", "[g]")];
+        let mut browser = Browser::default();
+        let before = world.policy(&options);
+        browser.login(&world, &before, "/").await;
+        world.restart();
+        let policy = world.policy(&options);
+        world.provider.script().userinfo = (503, json!({}));
+        world.provider.script().no_id_token = !of_refresh;
+        for _ in 0..3 {
+            world.clock.advance(SECOND * 301);
+            let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+            let header = |name| outcome.header(name).unwrap();
+            assert_eq!(
+                (header("x-user-groups"), header("x-forwarded-user")),
+                ("g".into(), "alice@info".into())
+            );
+        }
+        assert_eq!(world.provider.count("refreshed"), 3);
+    }
+}
