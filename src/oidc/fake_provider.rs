@@ -93,6 +93,8 @@ pub(crate) struct Script {
     codes: HashMap<String, String>,
     refresh_tokens: Vec<String>,
     pub(crate) revoked: Vec<String>,
+    /// Who has revoked each of them.
+    pub(crate) revokers: Vec<Option<String>>,
     /// Who tokens are for: the last client that has registered.
     pub(crate) audience: String,
     /// The answer to a registration, in place of a client.
@@ -165,6 +167,7 @@ impl FakeProvider {
             codes: HashMap::new(),
             refresh_tokens: Vec::new(),
             revoked: Vec::new(),
+            revokers: Vec::new(),
             audience: "client".to_owned(),
             registration_answer: None,
             registered: Map::new(),
@@ -374,9 +377,14 @@ async fn register(
     (StatusCode::CREATED, axum::Json(client)).into_response()
 }
 
-async fn revoke(State(script): Shared, Form(form): Form<HashMap<String, String>>) -> StatusCode {
+async fn revoke(
+    State(script): Shared,
+    headers: HeaderMap,
+    Form(form): Form<HashMap<String, String>>,
+) -> StatusCode {
     let mut script = script.lock().unwrap();
     count(&mut script, "revoke");
+    script.revokers.push(headers.get("authorization").map(|v| v.to_str().unwrap().to_owned()));
     script.revoked.push(form.get("token").cloned().unwrap_or_default());
     StatusCode::OK
 }

@@ -165,6 +165,46 @@ async fn a_secret_is_replaced_before_it_ends_and_sessions_live_on() {
     assert_eq!(shared.registrations(), 2);
 }
 
+/// A process in which client-2 has taken the place of client-1, whose secret still holds, and a browser that client-1
+/// has logged in.
+async fn replaced(shared: &Shared) -> (World, Policy, Browser) {
+    let end = shared.clock.now() + Duration::from_secs(1000);
+    let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    shared.provider.script().registered.insert("client_secret_expires_at".into(), json!(end));
+    let world = shared.process();
+    let policy = world.policy(CLIENT);
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
+    shared.provider.script().registered.clear();
+    shared.clock.advance(Duration::from_secs(701));
+    settled(&world, &policy, "client-2").await;
+    (world, policy, browser)
+}
+
+/// A provider revokes a token for nobody but the client that it was issued to (RFC 7009, section 2.1).
+#[tokio::test]
+async fn tokens_of_a_session_that_ended_meanwhile_are_revoked_as_their_own_client() {
+    let shared = Shared::new().await;
+    let (world, policy, mut browser) = replaced(&shared).await;
+    {
+        let mut script = shared.provider.script();
+        script.audience = "client-1".to_owned();
+        script.token_delay = Duration::from_millis(200);
+    }
+    let asked = shared.provider.count("asked");
+    let mut tab = browser.clone();
+    let refreshed = tab.send(&world, &policy, "GET", "/", API);
+    let logged_out = async {
+        until(async || shared.provider.count("asked") > asked).await;
+        browser.send(&world, &policy, "POST", "/logout", &[("sec-fetch-site", "same-origin")]).await
+    };
+    let (refreshed, _) = tokio::join!(refreshed, logged_out);
+    assert_eq!(refreshed.status(), 401);
+    until(async || shared.provider.count("revoke") == 2).await;
+    let one = Some(basic("client-1:secret-1"));
+    assert_eq!(shared.provider.script().revokers, [one.clone(), one]);
+}
+
 /// A provider may tell nobody but the client that a token was issued to (RFC 7662, section 2.2).
 #[tokio::test]
 async fn a_sessions_token_is_asked_about_as_the_client_that_it_was_issued_to() {
