@@ -113,8 +113,12 @@ impl Inner {
         self.clients.load().as_ref().map(|clients| Arc::clone(&clients.current))
     }
 
-    /// Notes that the provider does not know this client; whether that is news.
+    /// Notes that the provider does not know the present client; whether that is news. A refusal of the former one says
+    /// nothing of it.
     fn refuse(&self, client: &Credentials) -> bool {
+        if self.current().is_none_or(|current| current.id != client.id) {
+            return false;
+        }
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.replace(client.id.clone()).as_ref() != Some(&client.id)
     }

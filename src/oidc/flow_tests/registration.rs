@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::client::Client;
 use super::super::session::Lookup;
 use super::*;
 
@@ -203,6 +204,24 @@ async fn tokens_of_a_session_that_ended_meanwhile_are_revoked_as_their_own_clien
     until(async || shared.provider.count("revoke") == 2).await;
     let one = Some(basic("client-1:secret-1"));
     assert_eq!(shared.provider.script().revokers, [one.clone(), one]);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_former_client_hides_none_of_the_present_one() {
+    let shared = Shared::new().await;
+    let (world, policy, _) = replaced(&shared).await;
+    let Client::Registered(registration) = &policy.core.client else { panic!("it registers itself") };
+    let (present, former) = (registration.current().unwrap(), registration.former().unwrap());
+    for _ in 0..3 {
+        registration.refused(&former);
+    }
+    shared.clock.advance(Duration::from_secs(61));
+    settled(&world, &policy, "client-2").await;
+    assert_eq!(shared.registrations(), 2, "the present one is good");
+    registration.refused(&present);
+    registration.refused(&former);
+    shared.registered(3).await;
+    settled(&world, &policy, "client-3").await;
 }
 
 /// A provider may tell nobody but the client that a token was issued to (RFC 7662, section 2.2).
