@@ -103,6 +103,10 @@ pub(crate) struct Script {
     pub(crate) registered: Map<String, Value>,
     /// The last registration: what was sent, and by which right.
     pub(crate) last_registration: Option<(Value, Option<String>)>,
+    /// Status of deletions of clients; 204 if none.
+    pub(crate) unregister_status: Option<u16>,
+    /// The clients that were deleted, and by which right.
+    pub(crate) unregistered: Vec<(usize, String)>,
     serial: usize,
     /// What tokens are dated by.
     pub(crate) clock: Option<Arc<ManualClock>>,
@@ -172,6 +176,8 @@ impl FakeProvider {
             registration_answer: None,
             registered: Map::new(),
             last_registration: None,
+            unregister_status: None,
+            unregistered: Vec::new(),
             serial: 0,
             clock: None,
         };
@@ -188,6 +194,7 @@ impl FakeProvider {
             .route("/par", post(pushed))
             .route("/introspect", post(introspect))
             .route("/register", post(register))
+            .route("/register/{number}", axum::routing::delete(unregister))
             .with_state(Arc::clone(&self.script))
     }
 
@@ -373,8 +380,25 @@ async fn register(
     client.insert("client_id".into(), json!(script.audience));
     client.insert("client_secret".into(), json!(format!("secret-{number}")));
     client.insert("client_secret_expires_at".into(), json!(0));
+    client.insert("registration_client_uri".into(), json!(format!("{}/register/{number}", script.issuer)));
+    client.insert("registration_access_token".into(), json!(format!("manage-{number}")));
     client.extend(script.registered.clone());
     (StatusCode::CREATED, axum::Json(client)).into_response()
+}
+
+async fn unregister(
+    State(script): Shared,
+    headers: HeaderMap,
+    axum::extract::Path(number): axum::extract::Path<usize>,
+) -> StatusCode {
+    let mut script = script.lock().unwrap();
+    count(&mut script, "unregister");
+    let status = StatusCode::from_u16(script.unregister_status.unwrap_or(204)).unwrap();
+    if status.is_success() {
+        let right = headers["authorization"].to_str().unwrap().to_owned();
+        script.unregistered.push((number, right));
+    }
+    status
 }
 
 async fn revoke(

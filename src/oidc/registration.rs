@@ -9,7 +9,8 @@
 //! The client is kept where the sessions are, so a restart finds it, and of several processes one registers for all.
 //! While there is none, logins get 503. What sessions and cookies belong to is not the identifier that the provider
 //! gives but what is registered ([`RegistrationSettings::client_name`]), so they outlive a new registration. Their refresh
-//! tokens are the former client's, which is kept for them until its secret ends.
+//! tokens are the former client's, which is kept for them until its secret ends. What is of no use any more is deleted at
+//! the provider, if it has said how.
 //!
 //! [`RegistrationSettings::client_name`]: super::settings::RegistrationSettings::client_name
 
@@ -17,6 +18,7 @@ mod answer;
 mod kept;
 mod probe;
 mod request;
+mod retired;
 mod task;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};

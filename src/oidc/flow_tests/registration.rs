@@ -224,6 +224,64 @@ async fn a_refusal_of_the_former_client_hides_none_of_the_present_one() {
     settled(&world, &policy, "client-3").await;
 }
 
+/// Its refresh tokens would go with it (RFC 7592, section 2.3).
+#[tokio::test]
+async fn a_former_client_is_deleted_when_its_secret_has_ended_and_not_before() {
+    let shared = Shared::new().await;
+    let (world, policy, mut browser) = replaced(&shared).await;
+    let other = shared.process();
+    let of_other = other.policy(CLIENT);
+    settled(&other, &of_other, "client-2").await;
+    shared.clock.advance(Duration::from_secs(200));
+    settled(&world, &policy, "client-2").await;
+    shared.provider.script().audience = "client-1".to_owned();
+    assert!(browser.get(&world, &policy, "/").await.identity().user.is_some());
+    assert_eq!(shared.provider.count("unregister"), 0, "sessions still need it");
+    // A provider that is away for a while is asked again.
+    shared.provider.script().unregister_status = Some(503);
+    until(async || {
+        shared.clock.advance(SECOND);
+        shared.provider.count("unregister") > 0
+    })
+    .await;
+    shared.provider.script().unregister_status = None;
+    until(async || {
+        shared.clock.advance(SECOND);
+        shared.provider.count("unregister") > 1
+    })
+    .await;
+    assert_eq!(shared.provider.script().unregistered, [(1, "Bearer manage-1".to_owned())]);
+    for _ in 0..20 {
+        shared.clock.advance(Duration::from_secs(31));
+        assert_eq!(client_id(&other, &of_other).await, "client-2");
+        assert_eq!(client_id(&world, &policy).await, "client-2");
+    }
+    assert_eq!(
+        (shared.provider.count("unregister"), shared.registrations()),
+        (2, 2),
+        "once for all processes"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_was_refused_is_deleted_when_it_is_replaced() {
+    let shared = Shared::new().await;
+    let world = shared.process();
+    let policy = world.policy(CLIENT);
+    settled(&world, &policy, "client-1").await;
+    let Client::Registered(registration) = &policy.core.client else { panic!("it registers itself") };
+    shared.provider.script().unregister_status = Some(401);
+    registration.refused(&registration.current().unwrap());
+    shared.registered(2).await;
+    settled(&world, &policy, "client-2").await;
+    until(async || shared.provider.count("unregister") == 1).await;
+    for _ in 0..20 {
+        shared.clock.advance(Duration::from_secs(31));
+        assert_eq!(client_id(&world, &policy).await, "client-2");
+    }
+    assert_eq!(shared.provider.count("unregister"), 1, "it is gone already");
+}
+
 /// A provider may tell nobody but the client that a token was issued to (RFC 7662, section 2.2).
 #[tokio::test]
 async fn a_sessions_token_is_asked_about_as_the_client_that_it_was_issued_to() {
