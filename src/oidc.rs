@@ -24,6 +24,8 @@ pub mod events;
 pub mod excluded;
 pub mod fetch;
 mod frontchannel;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gate;
 mod grant;
 pub mod id_token;

@@ -53,6 +53,8 @@ use state::Upsets;
 #[cfg(test)]
 pub(in crate::oidc) use carried::OPENED;
 pub(in crate::oidc) use carried::{Adopted, Brought};
+#[cfg(feature = "fuzzing")]
+pub(in crate::oidc) use carried::{read_carried, write_carried};
 pub(in crate::oidc) use commit::Committed;
 pub use cookie::{CookieStore, DEFAULT_CARRIED};
 pub use entry::{PolicyId, SessionEntry};

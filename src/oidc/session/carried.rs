@@ -281,7 +281,12 @@ fn decode(bytes: &[u8]) -> Option<(SessionRecord, u64)> {
     let mut plain = Zeroizing::new(Vec::with_capacity(MOST_PLAIN.min(packed.len() * 8)));
     let limit = u64::try_from(MOST_PLAIN).ok()?;
     DeflateDecoder::new(packed).take(limit).read_to_end(&mut plain).ok()?;
-    let mut left = plain.as_slice();
+    Some((read(&plain)?, u64::from_be_bytes(*ends)))
+}
+
+/// Reads what was decompressed.
+fn read(plain: &[u8]) -> Option<SessionRecord> {
+    let mut left = plain;
     let mut part = || {
         let (length, rest) = left.split_first_chunk()?;
         let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
@@ -293,7 +298,19 @@ fn decode(bytes: &[u8]) -> Option<(SessionRecord, u64)> {
     record.access_token = unpack(part()?)?;
     let refresh_token = unpack(part()?)?;
     record.refresh_token = record.refresh_token.map(|_| refresh_token);
-    Some((record, u64::from_be_bytes(*ends)))
+    Some(record)
+}
+
+/// See [`fuzzing::read_carried`](crate::oidc::fuzzing::read_carried).
+#[cfg(feature = "fuzzing")]
+pub(in crate::oidc) fn read_carried(bytes: &[u8]) -> [Option<(SessionRecord, u64)>; 2] {
+    [decode(bytes), read(bytes).map(|record| (record, 0))]
+}
+
+/// See [`fuzzing::write_carried`](crate::oidc::fuzzing::write_carried).
+#[cfg(feature = "fuzzing")]
+pub(in crate::oidc) fn write_carried(record: &SessionRecord, ends: u64) -> Option<Vec<u8>> {
+    encode(record, ends).map(|bytes| bytes.to_vec())
 }
 
 #[cfg(test)]
