@@ -4,6 +4,7 @@
 //! goes out: forward with an identity, or answer. Start at [`Policy::decide`].
 
 mod answers;
+mod asked;
 pub mod attempt;
 mod audit;
 pub mod authorize;
@@ -23,6 +24,8 @@ pub mod events;
 pub mod excluded;
 pub mod fetch;
 mod frontchannel;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gate;
 mod grant;
 pub mod id_token;

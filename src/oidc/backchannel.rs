@@ -136,10 +136,10 @@ impl Policy {
         if sessions.mark(Mark::Token, scope, &token.jti).await?.is_some() {
             return Err(Refusal::Replayed);
         }
-        // Logins that began before now must have ended by then; sessions that only browsers have, too.
-        let settings = &self.core.settings;
-        let life = if self.carried.is_some() { settings.session.max_age } else { Duration::ZERO };
-        let until = now + settings.login_max_age.max(life) + SKEW;
+        // Logins that began before now must have ended by then; sessions that only browsers have, too, whichever policy
+        // of the client has made them.
+        let life = self.core.settings.login_max_age.max(sessions.longest_unlisted());
+        let until = now + life + SKEW;
         let ended = match &token.target {
             Target::Subject(_) if self.core.settings.channels.sid_required => return Err(Refusal::NoSession),
             Target::Session(sid) => {

@@ -33,6 +33,15 @@ use counters::Counters;
 use credential::Credential;
 use failures::Failures;
 
+/// See [`fuzzing::bearer_token`](super::fuzzing::bearer_token).
+#[cfg(feature = "fuzzing")]
+pub(super) fn shown(headers: &http::HeaderMap) -> Option<Option<&str>> {
+    Credential::of(headers).map(|credential| match credential {
+        Credential::Token(token) => Some(token),
+        Credential::Malformed => None,
+    })
+}
+
 /// Memory of verdicts that are kept, in bytes.
 const MEMORY: u64 = 32 << 20;
 

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method};
 use secrecy::SecretString;
 use smallvec::SmallVec;
 
+use super::asked::Asked;
 use super::attempt::Attempt;
 use super::carry::SetCookies;
 use super::cause::Cause;
@@ -92,7 +93,7 @@ struct Progress {
 
 impl Policy {
     /// Answers a request to the callback path.
-    pub(super) async fn callback(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
+    pub(super) async fn callback(&self, request: &Asked<'_>, now: SystemTime) -> LocalResponse {
         if request.method != Method::GET {
             let refusal = self.refuse(request, &Cause::Method, "/", SmallVec::new());
             return refusal.with_header(ALLOW, HeaderValue::from_static("GET"));
@@ -142,7 +143,7 @@ impl Policy {
 
     async fn try_callback(
         &self,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         now: SystemTime,
         progress: &mut Progress,
     ) -> Result<LocalResponse, Cause> {
@@ -187,7 +188,7 @@ impl Policy {
     /// An answer that comes again, as by the back button or a double click: with a session it leads where it did.
     async fn second_use(
         &self,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         target: &str,
         now: SystemTime,
     ) -> Result<LocalResponse, Cause> {
@@ -201,7 +202,7 @@ impl Policy {
     /// times only. The code is not used.
     async fn too_late(
         &self,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         query: &CallbackQuery,
         attempt: &Attempt,
         now: SystemTime,
@@ -271,7 +272,7 @@ impl Policy {
 
     async fn finish_login(
         &self,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         record: SessionRecord,
         attempt: &Attempt,
         cookie: &str,
@@ -325,12 +326,12 @@ impl Policy {
     /// The cookies of a new session. If there can be none it is over.
     async fn session_cookies(
         &self,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         id: SessionId,
         entry: &Arc<SessionEntry>,
         now: SystemTime,
     ) -> Result<SetCookies, Cause> {
-        let Some(memo) = self.carried else {
+        let Some(memo) = self.carry_memo(request) else {
             let name = self.cookies.session_name(self.is_https(request));
             let id = self.set_cookie(request, name, &id.to_text(), self.core.settings.session.max_age);
             return Ok(id.into_iter().chain(self.cleared_chunks(request, 0)).collect());

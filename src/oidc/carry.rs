@@ -11,6 +11,7 @@ use http::HeaderValue;
 use http::header::SET_COOKIE;
 use smallvec::SmallVec;
 
+use super::asked::{Asked, Seen, SeenSession};
 use super::cause::Cause;
 use super::cookie::{ChunkError, Presented};
 use super::logout::MAX_HINT;
@@ -25,6 +26,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// `Set-Cookie` values.
 pub(super) type SetCookies = SmallVec<[HeaderValue; 4]>;
 
+/// The names of a policy's memos of what browsers carry. Under http and https its cookies have other names, which they are
+/// sealed for, so what is known of the ones says nothing of the others.
+pub(super) struct CarryMemos {
+    http: PolicyId,
+    https: PolicyId,
+}
+
+impl CarryMemos {
+    pub(super) fn new() -> Self {
+        Self { http: PolicyId::next(), https: PolicyId::next() }
+    }
+}
+
 /// What the browser carries when it is up to date: a memo for each generation.
 struct Current {
     is: Adopted,
@@ -34,13 +48,14 @@ struct Current {
 }
 
 impl Policy {
+    /// Names the memos of what a request's browser carries; none if sessions live elsewhere.
+    pub(super) fn carry_memo(&self, request: &RequestParts<'_>) -> Option<PolicyId> {
+        let memos = self.carried.as_ref()?;
+        Some(if self.is_https(request) { memos.https } else { memos.http })
+    }
+
     /// The session of the request, with good tokens.
-    pub(super) async fn usable_carried(
-        &self,
-        request: &RequestParts<'_>,
-        now: SystemTime,
-        memo: PolicyId,
-    ) -> Found {
+    pub(super) async fn usable_carried(&self, request: &Asked<'_>, now: SystemTime, memo: PolicyId) -> Found {
         let entry = match self.find_carried(request, now, memo).await {
             Lookup::Live(entry) => entry,
             Lookup::None => return Found::None,
@@ -59,35 +74,39 @@ impl Policy {
     }
 
     /// The session that the request brings, whether its tokens are good or not.
-    pub(super) async fn find_carried(
-        &self,
-        request: &RequestParts<'_>,
-        now: SystemTime,
-        memo: PolicyId,
-    ) -> Lookup {
+    pub(super) async fn find_carried(&self, request: &Asked<'_>, now: SystemTime, memo: PolicyId) -> Lookup {
         let https = self.is_https(request);
-        let Some(presented) = self.cookies.chunks(request.headers, https).presented() else {
+        let chunks = self.cookies.chunks(request.headers, https);
+        let Some(presented) = chunks.presented() else {
+            request.saw(Seen::of(&chunks, None));
             return Lookup::None;
         };
+        let mut seen = SeenSession::of(&presented, true);
         let scope = &self.core.scope;
-        if let Some(entry) = self.sessions.lookup_cached(&presented.id, scope, now)
-            && self.current(&entry, memo).is_some_and(|current| current.digest == presented.digest())
+        if let Some(entry) = self.sessions.lookup_cached(&seen.id, scope, now)
+            && self.current(&entry, memo).is_some_and(|current| current.digest == seen.digest)
             && self.sessions.holds(&entry, now)
         {
+            request.saw(Seen::of(&chunks, Some(seen)));
             return Lookup::Live(entry);
         }
-        let Some(sealed) = presented.sealed() else { return Lookup::None };
-        let brought = self.brought(&presented, &sealed, https);
-        let adopted = match self.sessions.adopt(&brought, scope, now).await {
+        let sealed = presented.sealed();
+        let adopted = match &sealed {
+            Some(sealed) => self.sessions.adopt(&self.brought(&presented, sealed, https), scope, now).await,
+            None => Ok(None),
+        };
+        seen.genuine = matches!(adopted, Ok(Some(_)));
+        request.saw(Seen::of(&chunks, Some(seen)));
+        let adopted = match adopted {
             Ok(Some(adopted)) => adopted,
             Ok(None) => return Lookup::None,
             Err(_) => return Lookup::StoreDown,
         };
-        let found = self.sessions.lookup(&presented.id, scope, now).await;
+        let found = self.sessions.lookup(&seen.id, scope, now).await;
         if let Lookup::Live(entry) = &found
             && is_current(entry, &adopted)
         {
-            let current = Current { is: adopted, digest: presented.digest(), lines: Vec::new() };
+            let current = Current { is: adopted, digest: seen.digest, lines: Vec::new() };
             entry.set_memo(memo, adopted.generation, Arc::new(current));
         }
         found
@@ -96,7 +115,7 @@ impl Policy {
     /// The decision, with what the browser is to carry from now on.
     pub(super) async fn with_cookies(
         &self,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         mut decision: Decision,
         now: SystemTime,
         memo: PolicyId,
@@ -111,34 +130,27 @@ impl Policy {
         decision
     }
 
-    async fn renewed_cookies(
-        &self,
-        request: &RequestParts<'_>,
-        now: SystemTime,
-        memo: PolicyId,
-    ) -> SetCookies {
-        let https = self.is_https(request);
-        let chunks = self.cookies.chunks(request.headers, https);
-        let Some(presented) = chunks.presented() else { return SetCookies::new() };
-        let Some(entry) = self.sessions.lookup_cached(&presented.id, &self.core.scope, now) else {
+    async fn renewed_cookies(&self, request: &Asked<'_>, now: SystemTime, memo: PolicyId) -> SetCookies {
+        let seen = request.seen().unwrap_or_else(|| self.glance(request, now, memo));
+        let Some(session) = seen.session else { return SetCookies::new() };
+        let Some(entry) = self.sessions.lookup_cached(&session.id, &self.core.scope, now) else {
             return SetCookies::new();
         };
         let current = self.current(&entry, memo);
-        if current.as_ref().is_some_and(|current| current.digest == presented.digest()) {
-            return self.cleared_chunks(request, presented.count());
+        if current.as_ref().is_some_and(|current| current.digest == session.digest) {
+            return self.cleared_chunks(request, session.count);
         }
         // The id alone must not fetch the rest.
-        let genuine = presented.sealed().is_some_and(|sealed| {
-            self.sessions.is_genuine(&self.brought(&presented, &sealed, https), &self.core.scope)
-        });
-        if !genuine {
+        if !session.genuine {
             return SetCookies::new();
         }
         let current = match current {
             Some(current) => current,
-            None => match self.make_current(request, presented.id, &entry, now, memo).await {
+            None => match self.make_current(request, session.id, &entry, now, memo).await {
                 Ok(current) => current,
-                Err(cause) => self.uncarried(&entry, memo, &cause),
+                Err(cause @ Cause::TooLarge(_)) => self.uncarried(&entry, memo, &cause),
+                // It has just ended, or there is no room for it: the next request brings it again.
+                Err(_) => return SetCookies::new(),
             },
         };
         let mut lines: SetCookies = current.lines.iter().cloned().collect();
@@ -148,13 +160,35 @@ impl Policy {
         lines
     }
 
+    /// What a request brings that needs no session. It is opened only if there is something to tell its browser.
+    fn glance(&self, request: &Asked<'_>, now: SystemTime, memo: PolicyId) -> Seen {
+        let https = self.is_https(request);
+        let chunks = self.cookies.chunks(request.headers, https);
+        let session = chunks.presented().map(|presented| {
+            let mut seen = SeenSession::of(&presented, false);
+            let entry = self.sessions.lookup_cached(&seen.id, &self.core.scope, now);
+            let current = entry.as_ref().map(|entry| self.current(entry, memo));
+            seen.genuine = match current {
+                None => false,
+                Some(Some(current)) if current.digest == seen.digest => true,
+                Some(_) => presented.sealed().is_some_and(|sealed| {
+                    self.sessions.is_genuine(&self.brought(&presented, &sealed, https), &self.core.scope)
+                }),
+            };
+            seen
+        });
+        let seen = Seen::of(&chunks, session);
+        request.saw(seen);
+        seen
+    }
+
     /// The cookies of a new session.
     ///
     /// # Errors
     /// [`Cause::TooLarge`], [`Cause::Store`]: the browser cannot carry it.
     pub(super) async fn new_carried(
         &self,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         id: SessionId,
         entry: &SessionEntry,
         now: SystemTime,
@@ -167,10 +201,10 @@ impl Policy {
     }
 
     /// Removes the chunks that a request brings from number `from` on.
-    pub(super) fn cleared_chunks(&self, request: &RequestParts<'_>, from: usize) -> SetCookies {
+    pub(super) fn cleared_chunks(&self, request: &Asked<'_>, from: usize) -> SetCookies {
         let https = self.is_https(request);
-        let chunks = self.cookies.chunks(request.headers, https);
-        let stale = chunks.indexes().filter(|index| *index >= from);
+        let look = || Seen::of(&self.cookies.chunks(request.headers, https), None);
+        let stale = request.seen().unwrap_or_else(look).indexes().filter(|index| *index >= from);
         stale.filter_map(|index| self.clear_cookie(request, &self.cookies.chunk_name(https, index))).collect()
     }
 

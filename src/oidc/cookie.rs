@@ -206,7 +206,15 @@ pub fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item =
     of_name.filter_map(|(_, value)| text(value)).take(MAX_SAME_NAME)
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often the cookies of requests were looked through, on this thread.
+    pub(super) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 fn byte_pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    #[cfg(test)]
+    LOOKS.set(LOOKS.get() + 1);
     headers.get_all(COOKIE).iter().flat_map(|header| parts(header.as_bytes())).filter_map(|part| {
         let (name, value) = part.split_at_checked(memchr(b'=', part)?)?;
         Some((without_blanks(name), without_blanks(value.get(1..)?)))

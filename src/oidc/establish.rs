@@ -189,10 +189,12 @@ pub(super) fn stored_claims(record: &SessionRecord) -> Claims {
         .unwrap_or_else(|| Claims::new(record.claims.clone()))
 }
 
-/// The claims of the session that did not come from its ID token.
+/// The claims of the session that did not come from its ID token. All of them where that is not at hand, as in a browser
+/// that does not carry it: nobody can tell, and what the user may do must not depend on an outage.
 fn from_userinfo(record: &SessionRecord) -> Claims {
-    let of_token = stored_claims(record);
     let mut members = record.claims.clone();
-    members.retain(|name, _| of_token.members().get(name).is_none_or(serde_json::Value::is_null));
+    if let Some(of_token) = id_token::claims_of_stored(record.id_token.expose_secret()) {
+        members.retain(|name, _| of_token.members().get(name).is_none_or(serde_json::Value::is_null));
+    }
     Claims::new(members)
 }

@@ -93,6 +93,8 @@ pub(crate) struct Script {
     codes: HashMap<String, String>,
     refresh_tokens: Vec<String>,
     pub(crate) revoked: Vec<String>,
+    /// Who has revoked each of them.
+    pub(crate) revokers: Vec<Option<String>>,
     /// Who tokens are for: the last client that has registered.
     pub(crate) audience: String,
     /// The answer to a registration, in place of a client.
@@ -101,6 +103,10 @@ pub(crate) struct Script {
     pub(crate) registered: Map<String, Value>,
     /// The last registration: what was sent, and by which right.
     pub(crate) last_registration: Option<(Value, Option<String>)>,
+    /// Status of deletions of clients; 204 if none.
+    pub(crate) unregister_status: Option<u16>,
+    /// The clients that were deleted, and by which right.
+    pub(crate) unregistered: Vec<(usize, String)>,
     serial: usize,
     /// What tokens are dated by.
     pub(crate) clock: Option<Arc<ManualClock>>,
@@ -165,10 +171,13 @@ impl FakeProvider {
             codes: HashMap::new(),
             refresh_tokens: Vec::new(),
             revoked: Vec::new(),
+            revokers: Vec::new(),
             audience: "client".to_owned(),
             registration_answer: None,
             registered: Map::new(),
             last_registration: None,
+            unregister_status: None,
+            unregistered: Vec::new(),
             serial: 0,
             clock: None,
         };
@@ -185,6 +194,7 @@ impl FakeProvider {
             .route("/par", post(pushed))
             .route("/introspect", post(introspect))
             .route("/register", post(register))
+            .route("/register/{number}", axum::routing::delete(unregister))
             .with_state(Arc::clone(&self.script))
     }
 
@@ -370,13 +380,35 @@ async fn register(
     client.insert("client_id".into(), json!(script.audience));
     client.insert("client_secret".into(), json!(format!("secret-{number}")));
     client.insert("client_secret_expires_at".into(), json!(0));
+    client.insert("registration_client_uri".into(), json!(format!("{}/register/{number}", script.issuer)));
+    client.insert("registration_access_token".into(), json!(format!("manage-{number}")));
     client.extend(script.registered.clone());
     (StatusCode::CREATED, axum::Json(client)).into_response()
 }
 
-async fn revoke(State(script): Shared, Form(form): Form<HashMap<String, String>>) -> StatusCode {
+async fn unregister(
+    State(script): Shared,
+    headers: HeaderMap,
+    axum::extract::Path(number): axum::extract::Path<usize>,
+) -> StatusCode {
+    let mut script = script.lock().unwrap();
+    count(&mut script, "unregister");
+    let status = StatusCode::from_u16(script.unregister_status.unwrap_or(204)).unwrap();
+    if status.is_success() {
+        let right = headers["authorization"].to_str().unwrap().to_owned();
+        script.unregistered.push((number, right));
+    }
+    status
+}
+
+async fn revoke(
+    State(script): Shared,
+    headers: HeaderMap,
+    Form(form): Form<HashMap<String, String>>,
+) -> StatusCode {
     let mut script = script.lock().unwrap();
     count(&mut script, "revoke");
+    script.revokers.push(headers.get("authorization").map(|v| v.to_str().unwrap().to_owned()));
     script.revoked.push(form.get("token").cloned().unwrap_or_default());
     StatusCode::OK
 }

@@ -126,12 +126,19 @@ impl World {
     }
 }
 
-/// A browser: cookies by name, and nothing else.
-#[derive(Default, Clone)]
+/// A browser: cookies by name, and how it comes.
+#[derive(Clone)]
 pub(super) struct Browser {
+    pub(super) scheme: Scheme,
     pub(super) cookies: BTreeMap<String, String>,
     /// The body of what is sent next, and from then on.
     pub(super) body: Option<Vec<u8>>,
+}
+
+impl Default for Browser {
+    fn default() -> Self {
+        Self { scheme: Scheme::Http, cookies: BTreeMap::new(), body: None }
+    }
 }
 
 /// What a decision comes to.
@@ -196,7 +203,7 @@ impl Browser {
         let method: Method = method.parse().unwrap();
         let request = RequestParts {
             method: &method,
-            scheme: Scheme::Http,
+            scheme: self.scheme,
             authority: "app.example.com",
             path,
             query,

@@ -9,10 +9,11 @@ use std::time::SystemTime;
 use http::header::{ALLOW, CONTENT_SECURITY_POLICY, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 
+use super::asked::Asked;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::session::Lookup;
-use super::{AuditEvent, RequestParts, page};
+use super::{AuditEvent, page};
 use crate::net::LocalResponse;
 
 /// Longest query that is read.
@@ -25,11 +26,7 @@ impl Policy {
     }
 
     /// Answers a request to the front-channel logout path.
-    pub(super) async fn frontchannel_logout(
-        &self,
-        request: &RequestParts<'_>,
-        now: SystemTime,
-    ) -> LocalResponse {
+    pub(super) async fn frontchannel_logout(&self, request: &Asked<'_>, now: SystemTime) -> LocalResponse {
         if request.method != Method::GET {
             let refusal =
                 page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET logs out here");
@@ -48,11 +45,7 @@ impl Policy {
     }
 
     /// Ends the session of the browser, if the parameters name it. Its tokens are the provider's affair.
-    async fn try_frontchannel(
-        &self,
-        request: &RequestParts<'_>,
-        now: SystemTime,
-    ) -> Result<(), &'static str> {
+    async fn try_frontchannel(&self, request: &Asked<'_>, now: SystemTime) -> Result<(), &'static str> {
         let (issuer, sid) =
             named(request.query.unwrap_or_default()).ok_or("one iss and one sid are needed")?;
         if !self.is_issuer(&issuer) {
@@ -84,7 +77,7 @@ impl Policy {
     }
 
     /// An empty page that the provider's own pages may frame.
-    fn framed(&self, request: &RequestParts<'_>) -> LocalResponse {
+    fn framed(&self, request: &Asked<'_>) -> LocalResponse {
         let response = LocalResponse::new(StatusCode::OK)
             .with_body("text/html; charset=utf-8", "<!DOCTYPE html><title>Logged out</title>\n")
             .no_store()

@@ -48,7 +48,9 @@ impl RefreshGrant for Core {
         };
         let established = establish(context, &tokens, None, Some(record)).await;
         match established {
-            Ok(established) => GrantResult::Renewed(Box::new(self.renewed(tokens, established, now))),
+            Ok(established) => {
+                GrantResult::Renewed(Box::new(self.renewed(&client, tokens, established, now)))
+            }
             Err(cause) => {
                 tracing::warn!(policy = %self.name, %cause, "a refreshed token is not accepted; the session ends");
                 GrantResult::Ended(cause.label())
@@ -57,8 +59,10 @@ impl RefreshGrant for Core {
     }
 
     async fn discard(&self, tokens: RenewedTokens) {
-        let (metadata, client) = (self.provider.metadata(), self.client());
-        if let (Some(token), Some(metadata), Some(client)) = (tokens.refresh_token, metadata, client) {
+        let client = self.clients().find(|client| *client.id == *tokens.client_id);
+        if let (Some(token), Some(metadata), Some(client)) =
+            (tokens.refresh_token, self.provider.metadata(), client)
+        {
             self.revoke(&client, &metadata, &token).await;
         }
     }
@@ -102,9 +106,16 @@ impl Core {
         }
     }
 
-    fn renewed(&self, tokens: Tokens, established: Established, now: SystemTime) -> RenewedTokens {
+    fn renewed(
+        &self,
+        client: &Credentials,
+        tokens: Tokens,
+        established: Established,
+        now: SystemTime,
+    ) -> RenewedTokens {
         let claims = &established.claims;
         RenewedTokens {
+            client_id: client.id.as_str().into(),
             access_token: tokens.access_token,
             access_expiry: tokens.expires_in.map(|life| now + life),
             refresh_token: tokens.refresh_token,

@@ -10,6 +10,7 @@ use http::header::{ALLOW, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use secrecy::ExposeSecret;
 
+use super::asked::Asked;
 use super::fetch::MAX_TIME;
 use super::metadata::Metadata;
 use super::policy::Policy;
@@ -27,7 +28,7 @@ const RETURN_TIME: Duration = Duration::from_secs(600);
 
 impl Policy {
     /// Answers a request to the logout path.
-    pub(super) async fn logout(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
+    pub(super) async fn logout(&self, request: &Asked<'_>, now: SystemTime) -> LocalResponse {
         if ![Method::GET, Method::HEAD, Method::POST].contains(request.method) {
             let refusal =
                 page::json(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "log out by GET or POST");
@@ -64,7 +65,7 @@ impl Policy {
     }
 
     /// Ends the session of the request, if there is one, and revokes its refresh token.
-    async fn end_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Option<SessionRecord> {
+    async fn end_session(&self, request: &Asked<'_>, now: SystemTime) -> Option<SessionRecord> {
         let Lookup::Live(entry) = self.find_session(request, now).await else { return None };
         let record = self.sessions.record(&entry).await.ok().flatten();
         if let Err(error) = self.sessions.end(&entry).await {
@@ -93,7 +94,7 @@ impl Policy {
     /// Sends the browser on, without its session.
     fn leave(
         &self,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         metadata: Option<&Metadata>,
         record: Option<SessionRecord>,
     ) -> LocalResponse {

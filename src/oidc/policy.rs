@@ -9,7 +9,9 @@ use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
+use super::asked::Asked;
 use super::bearer::Bearer;
+use super::carry::CarryMemos;
 use super::cause::Cause;
 use super::claims::Claims;
 use super::client::Client;
@@ -81,8 +83,8 @@ pub struct Policy {
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
     id: PolicyId,
-    /// Names the memos of what browsers carry, if sessions live there.
-    pub(super) carried: Option<PolicyId>,
+    /// What browsers carry, if sessions live there.
+    pub(super) carried: Option<CarryMemos>,
     /// Names the memos of introspection.
     pub(super) introspected: PolicyId,
     rules: Rules,
@@ -120,6 +122,7 @@ impl Policy {
         let ring: Vec<_> = [&settings.key].into_iter().chain(&settings.previous_keys).cloned().collect();
         let keys = Arc::new(SessionKeys::new(&ring)?);
         let sessions = deps.sessions.with_keys(keys);
+        sessions.may_last(settings.session.max_age);
         // The slash at the end may be only ours or only the provider's; a session must not depend
         // on whether the metadata is known yet.
         let issuer = settings.issuer.trim_end_matches('/');
@@ -161,7 +164,7 @@ impl Policy {
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
             id: PolicyId::next(),
-            carried: sessions.in_browser().then(PolicyId::next),
+            carried: sessions.in_browser().then(CarryMemos::new),
             introspected: PolicyId::next(),
             rules: Rules::new(settings),
             bearer: Bearer::new(&core.name, settings, &*core.events),
@@ -183,14 +186,15 @@ impl Policy {
     /// with a live session waits for nothing. What such a request does not need is boxed, or it would
     /// have to make room for it.
     pub async fn decide(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
-        let decision = self.judge(request, now).await;
-        match self.carried {
+        let request = Asked::new(request);
+        let decision = self.judge(&request, now).await;
+        match self.carry_memo(&request) {
             None => decision,
-            Some(memo) => Box::pin(self.with_cookies(request, decision, now, memo)).await,
+            Some(memo) => Box::pin(self.with_cookies(&request, decision, now, memo)).await,
         }
     }
 
-    async fn judge(&self, request: &RequestParts<'_>, now: SystemTime) -> Decision {
+    async fn judge(&self, request: &Asked<'_>, now: SystemTime) -> Decision {
         let settings = &self.core.settings;
         // A pre-flight carries no credentials, so nobody is asked to log in for it.
         let headers = self.security_headers();
@@ -242,7 +246,7 @@ impl Policy {
     }
 
     /// The session of the request, with good tokens, which are active where that is asked for.
-    async fn usable_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
+    async fn usable_session(&self, request: &Asked<'_>, now: SystemTime) -> Found {
         match self.session_of(request, now).await {
             Found::Session(entry) if self.core.settings.require_introspection => {
                 let active = Box::pin(self.has_active_token(&entry, now)).await;
@@ -253,8 +257,8 @@ impl Policy {
     }
 
     /// The session of the request, with good tokens.
-    async fn session_of(&self, request: &RequestParts<'_>, now: SystemTime) -> Found {
-        if let Some(memo) = self.carried {
+    async fn session_of(&self, request: &Asked<'_>, now: SystemTime) -> Found {
+        if let Some(memo) = self.carry_memo(request) {
             return Box::pin(self.usable_carried(request, now, memo)).await;
         }
         let Some(id) = self.session_id(request) else { return Found::None };
@@ -289,8 +293,8 @@ impl Policy {
     }
 
     /// The session of the request, whether its tokens are good or not.
-    pub(super) async fn find_session(&self, request: &RequestParts<'_>, now: SystemTime) -> Lookup {
-        if let Some(memo) = self.carried {
+    pub(super) async fn find_session(&self, request: &Asked<'_>, now: SystemTime) -> Lookup {
+        if let Some(memo) = self.carry_memo(request) {
             return Box::pin(self.find_carried(request, now, memo)).await;
         }
         match self.session_id(request) {

@@ -184,6 +184,9 @@ pub async fn settled(sessions: &Sessions, entry: &SessionEntry, limit: Duration)
 /// What a flight tells those who wait: none until it has landed.
 pub(in crate::oidc) type Landed = watch::Receiver<Option<FlightOutcome>>;
 
+#[cfg(test)]
+pub(in crate::oidc) use seat::Taken;
+
 /// A session's place for one flight.
 pub(in crate::oidc) type RefreshSeat = seat::Seat<Landed>;
 

@@ -9,7 +9,8 @@
 //! The client is kept where the sessions are, so a restart finds it, and of several processes one registers for all.
 //! While there is none, logins get 503. What sessions and cookies belong to is not the identifier that the provider
 //! gives but what is registered ([`RegistrationSettings::client_name`]), so they outlive a new registration. Their refresh
-//! tokens are the former client's, which is kept for them until its secret ends.
+//! tokens are the former client's, which is kept for them until its secret ends. What is of no use any more is deleted at
+//! the provider, if it has said how.
 //!
 //! [`RegistrationSettings::client_name`]: super::settings::RegistrationSettings::client_name
 
@@ -17,6 +18,7 @@ mod answer;
 mod kept;
 mod probe;
 mod request;
+mod retired;
 mod task;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -113,8 +115,12 @@ impl Inner {
         self.clients.load().as_ref().map(|clients| Arc::clone(&clients.current))
     }
 
-    /// Notes that the provider does not know this client; whether that is news.
+    /// Notes that the provider does not know the present client; whether that is news. A refusal of the former one says
+    /// nothing of it.
     fn refuse(&self, client: &Credentials) -> bool {
+        if self.current().is_none_or(|current| current.id != client.id) {
+            return false;
+        }
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.replace(client.id.clone()).as_ref() != Some(&client.id)
     }

@@ -50,7 +50,11 @@ use cache::Cache;
 use hearing::Hearing;
 use state::Upsets;
 
+#[cfg(test)]
+pub(in crate::oidc) use carried::OPENED;
 pub(in crate::oidc) use carried::{Adopted, Brought};
+#[cfg(feature = "fuzzing")]
+pub(in crate::oidc) use carried::{read_carried, write_carried};
 pub(in crate::oidc) use commit::Committed;
 pub use cookie::{CookieStore, DEFAULT_CARRIED};
 pub use entry::{PolicyId, SessionEntry};
@@ -167,12 +171,18 @@ impl Sessions {
         }
     }
 
-    /// Counts a refresh that is under way; [`Sessions::close`] waits for it.
-    pub(in crate::oidc) fn flight_begins(&self) {
+    /// Counts a refresh that is under way; [`Sessions::close`] waits for it. What it needs gives no way to others.
+    pub(in crate::oidc) fn flight_begins(&self, entry: &SessionEntry) {
+        if let Some(store) = self.inner.store.in_browser() {
+            store.pin(&entry.key);
+        }
         self.inner.flights.send_modify(|count| *count += 1);
     }
 
-    pub(in crate::oidc) fn flight_ends(&self) {
+    pub(in crate::oidc) fn flight_ends(&self, entry: &SessionEntry) {
+        if let Some(store) = self.inner.store.in_browser() {
+            store.unpin(&entry.key);
+        }
         self.inner.flights.send_modify(|count| *count = count.saturating_sub(1));
     }
 
@@ -202,7 +212,13 @@ impl Inner {
     /// disk. Only [`Sessions::check_store`] tells that it is over.
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
-            Ok(_) | Err(StoreError::Refused(_) | StoreError::Unsupported(_) | StoreError::Crypto) => {}
+            Ok(_)
+            | Err(
+                StoreError::Refused(_)
+                | StoreError::Unsupported(_)
+                | StoreError::GivenWay
+                | StoreError::Crypto,
+            ) => {}
             Err(error) => {
                 let known = self.failure.swap(Some(Arc::new(error.clone())));
                 if known.as_deref() != Some(error) {

@@ -9,6 +9,7 @@ use http::header::{ALLOW, HeaderName, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::asked::Asked;
 use super::clock::unix_millis;
 use super::policy::Policy;
 use super::refresh::{Freshness, Outlook, outlook, renew};
@@ -43,7 +44,7 @@ impl Policy {
     pub(super) async fn answer_endpoint(
         &self,
         endpoint: SessionEndpoint,
-        request: &RequestParts<'_>,
+        request: &Asked<'_>,
         now: SystemTime,
     ) -> LocalResponse {
         match endpoint {
@@ -52,7 +53,7 @@ impl Policy {
         }
     }
 
-    async fn tell_session(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
+    async fn tell_session(&self, request: &Asked<'_>, now: SystemTime) -> LocalResponse {
         if ![Method::GET, Method::HEAD].contains(request.method) {
             return wrong_method("GET, HEAD");
         }
@@ -66,7 +67,7 @@ impl Policy {
         }
     }
 
-    async fn refresh_session(&self, request: &RequestParts<'_>, now: SystemTime) -> LocalResponse {
+    async fn refresh_session(&self, request: &Asked<'_>, now: SystemTime) -> LocalResponse {
         if request.method != Method::POST {
             return wrong_method("POST");
         }

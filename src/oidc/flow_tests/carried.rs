@@ -296,3 +296,133 @@ async fn a_backchannel_logout_also_ends_what_comes_later() {
     away.login(&world, &policy, "/").await;
     assert!(user(&mut away, &world, &policy).await.is_some());
 }
+
+/// Two policies may share a client, and not how long their sessions last.
+#[tokio::test]
+async fn a_backchannel_logout_counts_for_as_long_as_any_session_of_the_client() {
+    let mut world = world().await;
+    let long = &[("sessionMaxAge", "100000")][..];
+    let short = [channels::BACK, &[("sessionMaxAge", "1000")]].concat();
+    let mut browser = Browser::default();
+    browser.login(&world, &world.policy(long), "/").await;
+    for reloaded in [false, true] {
+        world.restart();
+        let policy = world.policy(long);
+        let notified = world.policy(&short);
+        // A session outlives a reload that makes later ones shorter.
+        let policy = if reloaded {
+            drop(policy);
+            world.policy(&[("sessionMaxAge", "1000")])
+        } else {
+            policy
+        };
+        world.clock.advance(SECOND);
+        assert_eq!(channels::back_channel(&world, &notified, &world.logout_of("sub", "alice")).await, 200);
+        world.clock.advance(SECOND * 5000);
+        world.deps.sessions.purge(world.clock.now()).await;
+        assert_eq!(user(&mut browser.clone(), &world, &policy).await, None, "{reloaded}");
+    }
+}
+
+/// A session that was made under a configuration that nobody has any more.
+#[tokio::test]
+async fn a_session_that_a_logout_has_ended_stays_ended_when_the_logout_is_forgotten() {
+    let mut world = world().await;
+    let mut browser = Browser::default();
+    browser.login(&world, &world.policy(&[("sessionMaxAge", "100000")]), "/").await;
+    world.restart();
+    let policy = world.policy(&[channels::BACK, &[("sessionMaxAge", "1000")]].concat());
+    world.clock.advance(SECOND);
+    assert_eq!(channels::back_channel(&world, &policy, &world.logout_of("sub", "alice")).await, 200);
+    assert_eq!(user(&mut browser.clone(), &world, &policy).await, None);
+    world.clock.advance(SECOND * 5000);
+    world.deps.sessions.purge(world.clock.now()).await;
+    assert_eq!(user(&mut browser, &world, &policy).await, None);
+}
+
+/// The name is a part of the seal, for a memo as well.
+#[tokio::test]
+async fn a_session_of_https_is_none_under_its_name_of_http() {
+    let world = world().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser { scheme: Scheme::Https, ..Browser::default() };
+    browser.login(&world, &policy, "/").await;
+    assert!(user(&mut browser, &world, &policy).await.is_some());
+    let renamed = |browser: &Browser| Browser {
+        scheme: Scheme::Http,
+        cookies: browser
+            .cookies
+            .iter()
+            .map(|(name, value)| {
+                (name.replace(policy.cookies().session_name(true), &session_cookie(&policy)), value.clone())
+            })
+            .collect(),
+        ..Browser::default()
+    };
+    assert_eq!(user(&mut renamed(&browser), &world, &policy).await, None);
+    // Neither are new cookies given for it.
+    let old = renamed(&browser);
+    world.clock.advance(SECOND * 301);
+    assert!(user(&mut browser, &world, &policy).await.is_some());
+    let outcome = old.clone().send(&world, &policy, "GET", "/", API).await;
+    assert_eq!((outcome.status(), outcome.set_cookies), (401, Vec::new()));
+}
+
+#[tokio::test]
+async fn cookies_are_looked_through_twice_and_opened_once() {
+    let mut world = world().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let counted = async |browser: &mut Browser, world: &World, policy: &Policy| {
+        crate::oidc::cookie::LOOKS.set(0);
+        crate::oidc::session::OPENED.set(0);
+        let outcome = browser.send(world, policy, "GET", "/", API).await;
+        assert!(outcome.identity().user.is_some());
+        (crate::oidc::cookie::LOOKS.get(), crate::oidc::session::OPENED.get(), outcome.set_cookies.len())
+    };
+    assert_eq!(counted(&mut browser, &world, &policy).await, (2, 0, 0), "nothing has changed");
+    let mut old = browser.clone();
+    world.clock.advance(SECOND * 301);
+    assert_eq!(counted(&mut browser, &world, &policy).await, (2, 0, 1), "a refresh");
+    assert_eq!(counted(&mut old.clone(), &world, &policy).await, (2, 1, 1), "older cookies");
+    old.cookies.insert(format!("{}_3", session_cookie(&policy)), "0.AAAA".into());
+    assert_eq!(counted(&mut old, &world, &policy).await, (2, 1, 2), "older cookies, and a chunk too many");
+    world.restart();
+    let policy = world.policy(&[]);
+    assert_eq!(counted(&mut browser, &world, &policy).await, (2, 1, 0), "another process");
+}
+
+/// The browser has no ID token where no logout needs one, so nobody can tell which claims were of the ID token.
+#[tokio::test]
+async fn claims_of_userinfo_outlive_its_outage() {
+    for (of_refresh, carried) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut world = world().await;
+        {
+            let mut script = world.provider.script();
+            script.claims = json!({"sub": "alice"}).as_object().unwrap().clone();
+            script.userinfo = (200, json!({"sub": "alice", "email": "alice@info", "groups": ["g"]}));
+            if !carried {
+                script.metadata.insert("end_session_endpoint".into(), json!(null));
+            }
+        }
+        let options = [("allowedRolesAndGroups", "[g]")];
+        let mut browser = Browser::default();
+        let before = world.policy(&options);
+        browser.login(&world, &before, "/").await;
+        world.restart();
+        let policy = world.policy(&options);
+        world.provider.script().userinfo = (503, json!({}));
+        world.provider.script().no_id_token = !of_refresh;
+        for _ in 0..3 {
+            world.clock.advance(SECOND * 301);
+            let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+            let header = |name| outcome.header(name).unwrap();
+            assert_eq!(
+                (header("x-user-groups"), header("x-forwarded-user")),
+                ("g".into(), "alice@info".into())
+            );
+        }
+        assert_eq!(world.provider.count("refreshed"), 3);
+    }
+}

@@ -48,7 +48,7 @@ pub(super) fn join(
         Taken::Joined(landed) => Ok(landed),
         Taken::Resting(until) => Err(until),
         Taken::Free(landed, sender) => {
-            sessions.flight_begins();
+            sessions.flight_begins(entry);
             let flight = Flight {
                 seat: Seated { sessions: sessions.clone(), entry: Arc::clone(entry) },
                 landed: sender,
@@ -99,7 +99,7 @@ struct Seated {
 impl Drop for Seated {
     fn drop(&mut self) {
         self.entry.refresh.leave();
-        self.sessions.flight_ends();
+        self.sessions.flight_ends(&self.entry);
     }
 }
 

@@ -47,6 +47,8 @@ pub enum GrantResult {
 
 /// What a refresh changes in a session. `sub` stays.
 pub struct RenewedTokens {
+    /// Whom they were issued to; nobody else can revoke them.
+    pub client_id: Arc<str>,
     /// The new access token.
     pub access_token: SecretString,
     /// When it ends, if the provider said so.
@@ -87,6 +89,7 @@ impl RenewedTokens {
     /// The tokens alone, to revoke them if the session has ended.
     pub(super) fn without_identity(&self) -> Self {
         Self {
+            client_id: Arc::clone(&self.client_id),
             access_token: self.access_token.clone(),
             access_expiry: self.access_expiry,
             refresh_token: self.refresh_token.clone(),

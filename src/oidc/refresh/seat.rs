@@ -61,6 +61,12 @@ impl<L: Clone> Seat<L> {
         Taken::Free(landed, sender)
     }
 
+    /// Does what no flight may meet on its way, unless there is one. Held for that: it must be short.
+    pub fn unless_busy<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let flight = self.lock();
+        flight.is_none().then(act)
+    }
+
     /// The flight, if there is one.
     pub fn present(&self) -> Option<L> {
         self.lock().clone()

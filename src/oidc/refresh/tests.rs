@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod carried;
 mod interleavings;
 mod outage;
 mod processes;
@@ -114,6 +115,7 @@ async fn an_old_refresh_token_is_not_used() {
 fn what_a_provider_leaves_out_stays() {
     let now = at(200);
     let tokens = RenewedTokens {
+        client_id: "client".into(),
         access_token: "new".into(),
         access_expiry: Some(at(500)),
         refresh_token: None,

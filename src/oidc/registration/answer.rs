@@ -27,7 +27,7 @@ pub(super) struct Registered {
     /// When the secret ends, if it does.
     pub(super) end: Option<SystemTime>,
     pub(super) method: ClientAuth,
-    /// Manage the registration (RFC 7592). Kept for the operator's sake; nothing here calls it.
+    /// Manage the registration (RFC 7592): it is deleted when it is of no use any more.
     pub(super) access_token: Option<SecretString>,
     pub(super) client_uri: Option<Url>,
 }

@@ -109,6 +109,14 @@ impl Kept {
         (life / 10).clamp(LEAST_MARGIN, MOST_MARGIN).min(life / 2)
     }
 
+    /// What becomes of the clients when another takes the place of the present one: the former one from then on, whose
+    /// secret still holds, and those that nobody needs.
+    pub(super) fn give_way(self, refused: bool, now: SystemTime) -> (Option<Registered>, Vec<Registered>) {
+        let useful = !refused && !self.client.is_over(now);
+        let (former, spent) = if useful { (Some(self.client), None) } else { (None, Some(self.client)) };
+        (former, spent.into_iter().chain(self.former).collect())
+    }
+
     /// How many clients were refused before the one that takes its place.
     pub(super) fn refusals_of_next(&self, refused: bool, now: SystemTime) -> u32 {
         let soon = now.duration_since(self.registered).is_ok_and(|age| age < DAY);

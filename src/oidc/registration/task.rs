@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const LEASE_POLL: Duration = Duration::from_millis(250);
 
 /// Longer than a registration takes, so that the lease need not be renewed.
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// First pause after a failure; doubles up to one of the others.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -136,7 +136,10 @@ impl Inner {
             let due = kept.due(refused).map(|due| due.duration_since(now).unwrap_or_default());
             match due {
                 Some(Duration::ZERO) => {}
-                due => return Ok(due.unwrap_or(LOOK).min(LOOK)),
+                due => {
+                    self.retire_former(row.generation.unwrap_or(0), kept, now).await?;
+                    return Ok(due.unwrap_or(LOOK).min(LOOK));
+                }
             }
         } else {
             // It has ended, or somebody has emptied the store.
@@ -159,10 +162,14 @@ impl Inner {
         };
         let now = self.sessions.clock().now();
         let refusals = kept.as_ref().map_or(0, |kept| kept.refusals_of_next(refused, now));
-        let former = kept.map(|kept| kept.client).filter(|former| !refused && !former.is_over(now));
+        let (former, spent) = kept.map(|kept| kept.give_way(refused, now)).unwrap_or_default();
         let kept = Kept { client: registered, former, registered: now, refusals };
         *self.probed.lock().await = Some(unix_millis(now));
-        self.save(row.generation.unwrap_or(0), &kept).await
+        if !self.save(row.generation.unwrap_or(0), &kept).await? {
+            return Ok(Duration::ZERO);
+        }
+        spent.into_iter().for_each(|client| self.delete(client));
+        Ok(LOOK)
     }
 
     /// A client whose secret has ended already would be replaced at once, and again, and again.
@@ -176,8 +183,8 @@ impl Inner {
         }
     }
 
-    /// The provider has made a client: that must not be lost while there is hope.
-    async fn save(&self, generation: u64, kept: &Kept) -> Result<Duration, RegistrationError> {
+    /// The provider has made a client: that must not be lost while there is hope. Whether it is the one that counts.
+    async fn save(&self, generation: u64, kept: &Kept) -> Result<bool, RegistrationError> {
         let mut failure = StoreError::Busy;
         for _ in 0..SAVES {
             let plain = kept.to_plain();
@@ -190,7 +197,7 @@ impl Inner {
                         "client registered"
                     );
                     self.publish(kept, kept.registered);
-                    return Ok(LOOK);
+                    return Ok(true);
                 }
                 Ok(false) => {
                     tracing::warn!(
@@ -198,7 +205,7 @@ impl Inner {
                         client_id = kept.client.id,
                         "another process has registered meanwhile; this client is not used"
                     );
-                    return Ok(Duration::ZERO);
+                    return Ok(false);
                 }
                 Err(error) => failure = error,
             }

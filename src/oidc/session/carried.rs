@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::Sessions;
 use super::compact::{pack, unpack};
+use super::cookie::CookieStore;
 use super::entry::{SessionEntry, State};
 use super::id::{ScopeId, SessionId, SessionKey};
 use super::keys::{Place, RingKey};
@@ -69,6 +70,18 @@ impl Sessions {
         self.inner.store.in_browser().is_some()
     }
 
+    /// Sessions are made that last so long.
+    pub(in crate::oidc) fn may_last(&self, life: Duration) {
+        if let Some(store) = self.inner.store.in_browser() {
+            store.may_last(life);
+        }
+    }
+
+    /// How long a session may last that no store lists; zero where a store has them all.
+    pub(in crate::oidc) fn longest_unlisted(&self) -> Duration {
+        self.inner.store.in_browser().map_or(Duration::ZERO, CookieStore::longest)
+    }
+
     /// Whether the newest generation of the session is at hand, for all that may follow.
     pub(in crate::oidc) fn holds(&self, entry: &SessionEntry, now: SystemTime) -> bool {
         let store = self.inner.store.in_browser();
@@ -98,20 +111,31 @@ impl Sessions {
         // A request before this one may have moved the idle end.
         let known = cached.as_ref().map(|entry| entry.row_end(&record)).max(stored);
         let end = known.map_or(from_unix_millis(ends), |known| known.max(from_unix_millis(ends)));
-        if now >= end || now >= record.absolute_expiry || self.was_ended(&record).await? {
+        if now >= end || now >= record.absolute_expiry {
             return Ok(None);
         }
-        let row = seal(&ring, &brought.id, &key, &record, end)?;
-        if !store.offer(&key, row) {
+        store.may_last(record.absolute_expiry.duration_since(record.created).unwrap_or_default());
+        if store.is_void(unix_millis(record.created)) {
             return Ok(None);
         }
+        if self.was_logged_out(&record).await? {
+            // The mark may go before this session does.
+            store.remember_end(&key, unix_millis(record.absolute_expiry));
+            return Ok(None);
+        }
+        let put = |record: &SessionRecord| {
+            let kept = store.offer(&key, seal(&ring, &brought.id, &key, record, end)?)?;
+            Ok::<_, StoreError>(kept.then_some(record.generation))
+        };
+        let restored = cached.as_ref().filter(|_| stored.is_none()).and_then(|entry| {
+            let restored = restored(entry, &record)?;
+            // A refresh that goes on from memory puts back what is newer than both.
+            entry.refresh.unless_busy(|| put(&restored))
+        });
+        let Some(newest) = restored.unwrap_or_else(|| put(&record))? else { return Ok(None) };
         if let Some(entry) = cached {
-            if stored.is_none() && entry.profile().generation > record.generation {
-                // Its tokens had to give way, and what is brought is all there is.
-                self.inner.cache.remove(&entry);
-            }
             entry.idle.raise(ends);
-            if entry.profile().generation < record.generation {
+            if entry.profile().generation < newest {
                 self.inner.upsets.add();
                 entry.turn(State::Live, State::Stale);
             }
@@ -119,17 +143,18 @@ impl Sessions {
         Ok(Some(Adopted { generation: record.generation, ends }))
     }
 
-    /// Whether the provider or the operator has ended the session when it was not in this process.
-    async fn was_ended(&self, record: &SessionRecord) -> Result<bool, StoreError> {
-        let began = unix_millis(record.created);
-        if self.inner.store.in_browser().is_some_and(|store| store.is_void(began)) {
-            return Ok(true);
-        }
+    /// Whether a session of which the store has no row has ended. Of those that browsers carry the row may have given way.
+    pub(super) fn is_gone(&self, entry: &SessionEntry) -> bool {
+        entry.is_ended() || self.inner.store.in_browser().is_none_or(|store| store.has_ended(&entry.key))
+    }
+
+    /// Whether the provider has ended the session when it was not in this process.
+    async fn was_logged_out(&self, record: &SessionRecord) -> Result<bool, StoreError> {
         let mut ended = self.mark(Mark::Subject, &record.scope, &record.subject).await?;
         if let Some(sid) = &record.sid {
             ended = ended.max(self.mark(Mark::Session, &record.scope, sid).await?);
         }
-        Ok(ended.is_some_and(|time| time > began))
+        Ok(ended.is_some_and(|time| time > unix_millis(record.created)))
     }
 
     /// The present generation for the browser, under this cookie name, without an ID token that is longer than that.
@@ -156,6 +181,8 @@ impl Sessions {
     }
 
     fn open_brought(&self, brought: &Brought<'_>, scope: &ScopeId) -> Option<Opened> {
+        #[cfg(test)]
+        OPENED.set(OPENED.get() + 1);
         let Brought { id, generation, sealed, name } = brought;
         self.keys.iter().filter(|ring| ring.made(scope, id)).find_map(|ring| {
             let key = ring.session_key(scope, id);
@@ -187,6 +214,32 @@ impl Sessions {
             store.void_before(unix_millis(self.inner.clock.now()));
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a session that a browser brought was opened, on this thread.
+    pub(in crate::oidc) static OPENED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// A session whose row has given way, of which memory has a newer generation than a browser brings: all that memory has,
+/// and the tokens that only the older one has. It is the next generation, so that browsers get it. None if memory has no
+/// newer one.
+///
+/// The entry stays the same one: its streams wait for news of it, and only it has the refresh token that is still good.
+fn restored(entry: &SessionEntry, older: &SessionRecord) -> Option<SessionRecord> {
+    let profile = entry.profile();
+    let newest = (profile.generation > older.generation)
+        .then(|| profile.recall(entry.scope, entry.idle.lifetime()))?;
+    Some(SessionRecord {
+        generation: newest.generation.saturating_add(1),
+        id_token: older.id_token.clone(),
+        access_token: older.access_token.clone(),
+        id_expiry: older.id_expiry,
+        access_expiry: older.access_expiry,
+        refreshed_at: older.refreshed_at,
+        ..newest
+    })
 }
 
 /// The end, then the compressed rest: the record without its tokens, and each token as the bytes that its text stands
@@ -228,7 +281,12 @@ fn decode(bytes: &[u8]) -> Option<(SessionRecord, u64)> {
     let mut plain = Zeroizing::new(Vec::with_capacity(MOST_PLAIN.min(packed.len() * 8)));
     let limit = u64::try_from(MOST_PLAIN).ok()?;
     DeflateDecoder::new(packed).take(limit).read_to_end(&mut plain).ok()?;
-    let mut left = plain.as_slice();
+    Some((read(&plain)?, u64::from_be_bytes(*ends)))
+}
+
+/// Reads what was decompressed.
+fn read(plain: &[u8]) -> Option<SessionRecord> {
+    let mut left = plain;
     let mut part = || {
         let (length, rest) = left.split_first_chunk()?;
         let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
@@ -240,7 +298,19 @@ fn decode(bytes: &[u8]) -> Option<(SessionRecord, u64)> {
     record.access_token = unpack(part()?)?;
     let refresh_token = unpack(part()?)?;
     record.refresh_token = record.refresh_token.map(|_| refresh_token);
-    Some((record, u64::from_be_bytes(*ends)))
+    Some(record)
+}
+
+/// See [`fuzzing::read_carried`](crate::oidc::fuzzing::read_carried).
+#[cfg(feature = "fuzzing")]
+pub(in crate::oidc) fn read_carried(bytes: &[u8]) -> [Option<(SessionRecord, u64)>; 2] {
+    [decode(bytes), read(bytes).map(|record| (record, 0))]
+}
+
+/// See [`fuzzing::write_carried`](crate::oidc::fuzzing::write_carried).
+#[cfg(feature = "fuzzing")]
+pub(in crate::oidc) fn write_carried(record: &SessionRecord, ends: u64) -> Option<Vec<u8>> {
+    encode(record, ends).map(|bytes| bytes.to_vec())
 }
 
 #[cfg(test)]

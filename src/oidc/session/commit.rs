@@ -74,15 +74,18 @@ impl Sessions {
         let Some(record) = entry.unsaved_record() else {
             return self.tell_end(entry).await;
         };
-        let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? else {
-            self.forget(entry);
-            return Ok(());
+        let behind = match self.inner.note(self.inner.store.load(&entry.key).await)? {
+            Some(row) if row.generation >= record.generation => {
+                entry.set_unsaved(None);
+                return Ok(());
+            }
+            None if self.is_gone(entry) => {
+                self.forget(entry);
+                return Ok(());
+            }
+            row => row.map_or(0, |row| row.generation),
         };
-        if row.generation >= record.generation {
-            entry.set_unsaved(None);
-            return Ok(());
-        }
-        if self.swap(entry, row.generation, &record).await? == CasOutcome::Swapped {
+        if self.swap(entry, behind, &record).await? == CasOutcome::Swapped {
             // A newer one may have come meanwhile; it is written by the next round.
             if entry.unsaved_generation() == Some(record.generation) {
                 entry.set_unsaved(None);
@@ -97,12 +100,18 @@ impl Sessions {
         expected: u64,
         record: &SessionRecord,
     ) -> Result<CasOutcome, StoreError> {
-        let row = match self.completed(entry, record).await? {
-            Some(whole) => entry.seal(&whole)?,
-            None => entry.seal(record)?,
-        };
-        let swapped = self.inner.store.compare_and_swap(&entry.key, expected, row).await;
-        self.inner.note(swapped)
+        let whole = self.completed(entry, record).await?;
+        let record = whole.as_ref().unwrap_or(record);
+        let swapped = self.inner.store.compare_and_swap(&entry.key, expected, entry.seal(record)?).await;
+        let swapped = self.inner.note(swapped)?;
+        match self.inner.store.in_browser() {
+            // Its row has given way to others. Nobody but this process writes here, so none is newer.
+            Some(store) if swapped == CasOutcome::Gone && !self.is_gone(entry) => {
+                let kept = store.offer(&entry.key, entry.seal(record)?)?;
+                Ok(if kept { CasOutcome::Swapped } else { CasOutcome::Gone })
+            }
+            _ => Ok(swapped),
+        }
     }
 
     /// A record that was refreshed from memory, by a provider that sends no new ID token, has none: only the store has
@@ -119,8 +128,8 @@ impl Sessions {
             Ok(stored) => {
                 Ok(stored.map(|stored| SessionRecord { id_token: stored.id_token, ..record.clone() }))
             }
-            // A damaged row: what replaces it is better than nothing.
-            Err(StoreError::Corrupt(_)) => Ok(None),
+            // A damaged row, or none: what replaces it is better than nothing.
+            Err(StoreError::Corrupt(_) | StoreError::GivenWay) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -134,9 +143,15 @@ impl Sessions {
     /// Reads what the store has into the entry, past what memory keeps for it; which generation that is, or none if
     /// the session is gone.
     pub(in crate::oidc) async fn follow(&self, entry: &Arc<SessionEntry>) -> Result<Option<u64>, StoreError> {
-        let Some(record) = self.stored(entry).await? else {
-            self.forget(entry);
-            return Ok(None);
+        let record = match self.stored(entry).await {
+            Ok(Some(record)) => record,
+            Ok(None) => {
+                self.forget(entry);
+                return Ok(None);
+            }
+            // Nobody but this process could have gone on from what memory has.
+            Err(StoreError::GivenWay) => return Ok(Some(entry.profile().generation)),
+            Err(error) => return Err(error),
         };
         // A swap whose answer was lost, and another process has gone on from there.
         if entry.unsaved_generation().is_some_and(|unsaved| unsaved <= record.generation) {
@@ -170,7 +185,10 @@ impl Sessions {
         ttl: Duration,
     ) -> Result<LeaseOutcome, StoreError> {
         let (store, owner) = (&self.inner.store, self.inner.owner);
-        self.inner.note(store.lease(&entry.key, owner, generation, now, ttl).await)
+        match self.inner.note(store.lease(&entry.key, owner, generation, now, ttl).await) {
+            Ok(LeaseOutcome::Gone) if !self.is_gone(entry) => Err(StoreError::GivenWay),
+            answer => answer,
+        }
     }
 
     /// Gives the lease back; nobody may take it before `until`.

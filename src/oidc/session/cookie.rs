@@ -4,7 +4,7 @@
 //! The newest generation of each session stays here until room is needed, so that a request with an older cookie finds
 //! it. What has ended is remembered for as long as a cookie of it could still be shown. All of it is this process's.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -40,24 +40,30 @@ pub struct CookieStore {
     void_before: AtomicU64,
     /// Second of the last use of any.
     latest: AtomicU64,
+    /// The longest that any session lasts that was made here, or has come, in milliseconds.
+    longest: AtomicU64,
     capacity: usize,
+    /// How many rows are too many, so that it is worth to look which can go.
+    crowded_at: AtomicUsize,
 }
 
 struct Row {
     stored: Stored,
     lease: Option<(OwnerId, SystemTime)>,
+    /// Refreshes that need it.
+    pins: u32,
     /// Second of the last use.
     used: AtomicU64,
 }
 
 impl Row {
     fn new(stored: Stored, second: u64) -> Self {
-        Self { stored, lease: None, used: AtomicU64::new(second) }
+        Self { stored, lease: None, pins: 0, used: AtomicU64::new(second) }
     }
 
-    /// A lease cannot be had back from a browser.
+    /// A lease cannot be had back from a browser, nor can what a refresh may be about to write.
     fn is_spare(&self) -> bool {
-        self.lease.is_none()
+        self.lease.is_none() && self.pins == 0
     }
 }
 
@@ -66,17 +72,30 @@ impl CookieStore {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(16);
-        let (void_before, latest) = (AtomicU64::new(0), AtomicU64::new(0));
-        let others = MemoryStore::new(capacity.saturating_mul(OTHERS));
-        Self { rows: DashMap::new(), others, ended: DashMap::new(), void_before, latest, capacity }
+        Self {
+            rows: DashMap::new(),
+            others: MemoryStore::new(capacity.saturating_mul(OTHERS)),
+            ended: DashMap::new(),
+            void_before: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+            capacity,
+            crowded_at: AtomicUsize::new(capacity),
+        }
     }
 
-    /// Takes the row that a cookie has brought, unless a newer one is here; false if the session has ended.
-    pub(super) fn offer(&self, key: &SessionKey, row: Stored) -> bool {
-        if self.ended.contains_key(key) {
-            return false;
+    /// Takes the row that a cookie has brought, or a refresh has made, unless a newer one is here; false if the session
+    /// has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`]: there is no room, which says nothing of the session.
+    pub(super) fn offer(&self, key: &SessionKey, row: Stored) -> Result<bool, StoreError> {
+        if self.has_ended(key) {
+            return Ok(false);
         }
-        self.make_room();
+        if !self.rows.contains_key(key) {
+            self.make_room()?;
+        }
         match self.rows.entry(*key) {
             Entry::Vacant(free) => drop(free.insert(Row::new(row, self.latest.load(Ordering::Relaxed)))),
             Entry::Occupied(mut there) => {
@@ -89,11 +108,36 @@ impl CookieStore {
             }
         }
         // An end that came meanwhile has looked for the row either before or after it came.
-        let ended = self.ended.contains_key(key);
+        let ended = self.has_ended(key);
         if ended {
             self.rows.remove(key);
         }
-        !ended
+        Ok(!ended)
+    }
+
+    /// Whether an end of the session is remembered. A session without a row that has not ended has only given way.
+    pub(super) fn has_ended(&self, key: &SessionKey) -> bool {
+        self.ended.contains_key(key)
+    }
+
+    /// Keeps the row, if it is here, until [`CookieStore::unpin`].
+    pub(super) fn pin(&self, key: &SessionKey) {
+        if let Some(mut row) = self.rows.get_mut(key) {
+            row.pins = row.pins.saturating_add(1);
+        }
+    }
+
+    /// Takes a pin back.
+    pub(super) fn unpin(&self, key: &SessionKey) {
+        if let Some(mut row) = self.rows.get_mut(key) {
+            row.pins = row.pins.saturating_sub(1);
+        }
+    }
+
+    /// As if others had needed the room.
+    #[cfg(test)]
+    pub(crate) fn give_way(&self, key: &SessionKey) {
+        self.rows.remove(key);
     }
 
     /// Whether the newest generation is here, which is used now.
@@ -111,6 +155,16 @@ impl CookieStore {
         self.rows.get(key).map(|row| row.stored.expires)
     }
 
+    /// There are sessions that last so long.
+    pub(super) fn may_last(&self, life: Duration) {
+        self.longest.fetch_max(u64::try_from(life.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long the longest session lasts.
+    pub(super) fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest.load(Ordering::Relaxed)).min(LONGEST)
+    }
+
     /// Ends all sessions that began before `time`, also those that are not here.
     pub(super) fn void_before(&self, time: u64) {
         self.void_before.fetch_max(time, Ordering::AcqRel);
@@ -125,15 +179,20 @@ impl CookieStore {
         self.rows.iter().filter(|row| matches(&row.stored)).map(|row| *row.key()).collect()
     }
 
-    /// Drops the eighth that is unused longest, so that the cost of looking at all is paid once in many.
-    fn make_room(&self) {
-        if self.rows.len() < self.capacity {
-            return;
+    /// Room for one more. Drops the eighth that is unused longest, so that the cost of looking at all is paid once in many.
+    fn make_room(&self) -> Result<(), StoreError> {
+        let most = self.capacity.saturating_mul(2);
+        if self.rows.len() < self.crowded_at.load(Ordering::Relaxed).min(most) {
+            return Ok(());
         }
         let used = |row: &Row| row.used.load(Ordering::Relaxed);
         let all = self.rows.iter().filter(|row| row.is_spare()).map(|row| used(&row)).collect();
         let mut spare = Spare::eighth(all);
         self.rows.retain(|_, row| !(row.is_spare() && spare.takes(used(row))));
+        // What gives no way: sessions that are being refreshed.
+        let left = self.rows.len();
+        self.crowded_at.store(self.capacity.max(left + self.capacity / 8), Ordering::Relaxed);
+        if left < most { Ok(()) } else { Err(StoreError::Refused("it holds as many as it may")) }
     }
 
     /// Remembers the end of a session until then, in milliseconds since 1970, or longer.
@@ -184,11 +243,7 @@ impl SessionStore for CookieStore {
         if !row.is_session(key) {
             return self.others.insert(key, row).await;
         }
-        self.make_room();
-        // What gives no way: sessions that are being refreshed.
-        if self.rows.len() >= self.capacity.saturating_mul(2) {
-            return Err(StoreError::Refused("it holds as many as it may"));
-        }
+        self.make_room()?;
         match self.rows.entry(*key) {
             Entry::Occupied(_) => Err(StoreError::Refused("the key exists")),
             Entry::Vacant(free) => {
@@ -216,6 +271,8 @@ impl SessionStore for CookieStore {
         }
         present.stored = row;
         present.lease = None;
+        // The only copy until a browser has it.
+        present.used.store(self.latest.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(CasOutcome::Swapped)
     }
 
@@ -299,7 +356,7 @@ impl SessionStore for CookieStore {
             if row.lease.is_some_and(|(_, until)| until <= now) {
                 row.lease = None;
             }
-            let keeps = row.stored.expires > now;
+            let keeps = row.pins > 0 || row.stored.expires > now;
             purged += u64::from(!keeps);
             keeps
         });
@@ -328,79 +385,4 @@ impl SessionStore for CookieStore {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::oidc::session::contract::{self, at, key, row};
-
-    #[tokio::test]
-    async fn keeps_the_contract() {
-        contract::check(&CookieStore::new(100)).await;
-    }
-
-    #[tokio::test]
-    async fn an_offer_adds_or_replaces_what_is_older_and_revives_nothing() {
-        let store = CookieStore::new(100);
-        assert!(store.offer(&key(1), row(3)));
-        assert!(store.offer(&key(1), row(2)));
-        assert_eq!(store.load(&key(1)).await.unwrap().unwrap().generation, 3);
-        assert!(store.offer(&key(1), Stored { expires: at(1500), ..row(4) }));
-        assert_eq!(store.load(&key(1)).await.unwrap(), Some(Stored { expires: at(1500), ..row(4) }));
-        store.delete(&key(1)).await.unwrap();
-        assert!(!store.offer(&key(1), row(5)));
-        assert_eq!(store.load(&key(1)).await.unwrap(), None);
-        store.purge_expired(at(1499)).await.unwrap();
-        assert!(!store.offer(&key(1), row(5)), "a cookie of it may still be shown");
-        store.purge_expired(at(1500)).await.unwrap();
-        assert!(store.offer(&key(1), row(5)), "none can be good any more");
-    }
-
-    #[tokio::test]
-    async fn marks_and_sessions_do_not_crowd_each_other_out() {
-        let store = CookieStore::new(16);
-        let at_place = |n: u16| {
-            let mut bytes = [0xdd; 32];
-            bytes.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
-            SessionKey::from_bytes(bytes)
-        };
-        let mark = |key: &SessionKey| Stored { sub: IndexKey::from_bytes(*key.bytes()), ..row(0) };
-        store.offer(&key(1), row(1));
-        let most = u16::try_from(16 * OTHERS).unwrap();
-        for n in 0..most {
-            store.insert(&at_place(n), mark(&at_place(n))).await.unwrap();
-        }
-        assert!(store.insert(&at_place(most), mark(&at_place(most))).await.is_err());
-        store.insert(&key(2), row(0)).await.unwrap();
-        assert!(store.holds(&key(1), 1) && store.holds(&key(2), 1));
-        assert!(store.load(&at_place(0)).await.unwrap().is_some());
-        assert!(store.delete(&at_place(0)).await.unwrap());
-        assert!(store.ended.is_empty(), "a mark is no session that could be shown again");
-        assert_eq!(store.list(None, 100).await.unwrap().len(), 2);
-    }
-
-    #[tokio::test]
-    async fn stays_bounded_and_keeps_the_used_the_leased_and_marks() {
-        let store = CookieStore::new(64);
-        let many = |n: u64| {
-            let mut bytes = [0xee; 32];
-            bytes.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
-            SessionKey::from_bytes(bytes)
-        };
-        let mark = Stored { sealed: Vec::new(), sub: IndexKey::from_bytes(*key(1).bytes()), ..row(7) };
-        store.insert(&key(1), mark).await.unwrap();
-        store.offer(&key(2), row(1));
-        store.lease(&key(2), OwnerId([1; 16]), 1, at(0), Duration::from_secs(15)).await.unwrap();
-        store.offer(&key(3), row(1));
-        for n in 0..1000 {
-            assert!(store.offer(&many(n), row(0)));
-            assert!(store.holds(&key(3), n + 1));
-            assert!(store.rows.len() <= 64 + 1);
-        }
-        for n in 1..=3 {
-            assert!(store.load(&key(n)).await.unwrap().is_some(), "{n}");
-        }
-        for n in 0..2000 {
-            store.delete(&many(n)).await.unwrap();
-        }
-        assert!(store.ended.len() <= 64 * ENDS);
-    }
-}
+mod tests;

@@ -110,11 +110,12 @@ impl Sessions {
     pub(super) async fn tell_end(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
         let Some(end) = entry.idle_end() else { return Ok(()) };
         match self.inner.note(self.inner.store.extend(&entry.key, from_unix_millis(end)).await) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
+            Ok(false) if self.is_gone(entry) => {
                 self.forget(entry);
                 Ok(())
             }
+            // Without a row there is nothing to tell: the browser brings the session with its end.
+            Ok(_) => Ok(()),
             Err(error) => {
                 self.inner.owe(entry);
                 Err(error)

@@ -102,10 +102,10 @@ impl Sessions {
     }
 
     /// The record as the store has it; none if the session is gone. A row that cannot be opened is damaged, which is
-    /// the store's failure and not the session's end.
+    /// the store's failure and not the session's end. Nor is it one if the row has given way to others.
     pub(super) async fn stored(&self, entry: &SessionEntry) -> Result<Option<SessionRecord>, StoreError> {
         let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? else {
-            return Ok(None);
+            return if self.is_gone(entry) { Ok(None) } else { Err(StoreError::GivenWay) };
         };
         match open(&entry.ring, &entry.id, &entry.scope, &entry.key, &row) {
             Some(record) => Ok(Some(record)),

@@ -93,6 +93,9 @@ pub enum StoreError {
     /// A newer release wrote the file.
     #[error("the session store has schema version {0}, which a newer release wrote")]
     Newer(i64),
+    /// The row had to give way to those of others, and only the browser has the session.
+    #[error("the session is not in the store until its browser brings it again")]
+    GivenWay,
     /// A row of that key exists, or the store holds as many as it may.
     #[error("the session store takes no further session: {0}")]
     Refused(&'static str),

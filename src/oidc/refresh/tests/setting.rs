@@ -72,6 +72,7 @@ impl Provider {
         self.live.lock().unwrap().insert(next.clone());
         let end = self.clock.now() + Duration::from_secs(self.life);
         GrantResult::Renewed(Box::new(RenewedTokens {
+            client_id: "client".into(),
             access_token: format!("access-{number}").into(),
             access_expiry: Some(end),
             refresh_token: Some(next.into()),

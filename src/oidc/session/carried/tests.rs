@@ -1,4 +1,5 @@
 use super::*;
+use crate::oidc::clock::ManualClock;
 use crate::oidc::session::contract::at;
 use crate::oidc::session::testing::{process, record, scope};
 use crate::oidc::session::{CookieStore, Lookup};
@@ -151,6 +152,82 @@ async fn a_logout_elsewhere_counts_for_sessions_that_come_later() {
     assert!(finds(&sessions, &brought(id, &carried), 21).await.is_none());
     let (id, _, carried) = login(&browser_process(), SessionRecord { created: at(21), ..record() }).await;
     assert!(finds(&sessions, &brought(id, &carried), 22).await.is_some());
+}
+
+/// Starts a stream, which is told of the session's end.
+async fn stream(entry: &Arc<SessionEntry>, clock: &Arc<ManualClock>) -> tokio::task::JoinHandle<()> {
+    let task = tokio::spawn(Arc::clone(entry).ended(Arc::clone(clock)));
+    while !entry.streams.any() {
+        tokio::task::yield_now().await;
+    }
+    task
+}
+
+fn with_store() -> (Sessions, Arc<ManualClock>, Arc<CookieStore>) {
+    let store = Arc::new(CookieStore::new(100));
+    let (sessions, clock) = process(Arc::clone(&store) as _);
+    (sessions, clock, store)
+}
+
+/// Its row has given way, and a browser brings an older generation.
+#[tokio::test]
+async fn a_stream_hears_of_an_end_whatever_older_cookies_came_meanwhile() {
+    let (sessions, clock, store) = with_store();
+    let (id, entry, first) = login(&sessions, record()).await;
+    let next = SessionRecord {
+        generation: 1,
+        refresh_token: Some("refresh-1".into()),
+        identifier: "alice@new".into(),
+        ..record()
+    };
+    sessions.commit(&entry, 0, next).await;
+    let task = stream(&entry, &clock).await;
+    store.give_way(entry.key());
+    let found = finds(&sessions, &brought(id, &first), 1).await.unwrap();
+    // What only memory has is not given up for what is older: the provider may take no other refresh token.
+    let back = sessions.record(&found).await.unwrap().unwrap();
+    assert_eq!(back.refresh_token.unwrap().expose_secret(), "refresh-1");
+    assert_eq!((&*back.identifier, back.access_token.expose_secret()), ("alice@new", "access-0"));
+    assert_eq!(back.id_token.expose_secret(), "an.id.token");
+    assert!(
+        sessions.carry(&found, NAME, usize::MAX).await.unwrap().unwrap().is.generation > 1,
+        "told to the browser"
+    );
+    assert_eq!(sessions.end_by_sid(&scope(), "op-session-1").await.unwrap(), 1);
+    tokio::time::timeout(std::time::Duration::from_secs(5), task).await.expect("it was cut").unwrap();
+    assert!(finds(&sessions, &brought(id, &first), 2).await.is_none());
+}
+
+/// The refresh spends the token that only memory has.
+#[tokio::test]
+async fn older_cookies_do_not_overtake_a_refresh_from_memory() {
+    let (sessions, _, store) = with_store();
+    let (id, entry, first) = login(&sessions, record()).await;
+    sessions.commit(&entry, 0, SessionRecord { generation: 1, ..record() }).await;
+    store.give_way(entry.key());
+    let seat = entry.refresh.take(0, || ((), tokio::sync::watch::channel(None).1));
+    assert!(matches!(seat, crate::oidc::refresh::Taken::Free(..)));
+    finds(&sessions, &brought(id, &first), 1).await.unwrap();
+    let next = SessionRecord { generation: 2, access_token: "access-2".into(), ..record() };
+    assert_eq!(sessions.commit(&entry, 1, next).await, crate::oidc::session::Committed::Saved);
+    let back = sessions.record(&entry).await.unwrap().unwrap();
+    assert_eq!((back.generation, back.access_token.expose_secret()), (2, "access-2"));
+}
+
+/// The store hears of an idle end, and has no such row any more.
+#[tokio::test]
+async fn a_session_that_has_given_way_is_used_on() {
+    let (sessions, clock, store) = with_store();
+    let idle = SessionRecord { idle_lifetime: Some(std::time::Duration::from_secs(600)), ..record() };
+    let (id, entry, carried) = login(&sessions, idle).await;
+    let task = stream(&entry, &clock).await;
+    store.give_way(entry.key());
+    sessions.used(&entry, at(300));
+    crate::oidc::session::testing::a_moment().await;
+    assert!(!entry.is_ended() && !task.is_finished());
+    let found = finds(&sessions, &brought(id, &carried), 700).await.unwrap();
+    assert!(Arc::ptr_eq(&found, &entry));
+    task.abort();
 }
 
 #[test]

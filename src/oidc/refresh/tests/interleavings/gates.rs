@@ -383,6 +383,7 @@ impl RefreshGrant for Issuer {
         let Some(next) = next else { return GrantResult::Invalid };
         let end = self.gated.clock.now() + Duration::from_secs(300);
         GrantResult::Renewed(Box::new(RenewedTokens {
+            client_id: "client".into(),
             access_token: format!("access-{next}").into(),
             access_expiry: Some(end),
             refresh_token: Some(format!("refresh-{next}").into()),
