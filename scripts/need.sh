@@ -80,6 +80,7 @@ tests() {
     build
     node
     chromium
+    has openssl || debian openssl openssl
     has redis-server && has redis-cli || debian "Redis 7 or newer" redis-server redis-tools
 }
 

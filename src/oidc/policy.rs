@@ -1,5 +1,6 @@
 //! One OIDC middleware, compiled: what becomes of each request.
 
+mod core;
 mod own;
 
 use std::sync::Arc;
@@ -14,9 +15,7 @@ use super::bearer::Bearer;
 use super::carry::CarryMemos;
 use super::cause::Cause;
 use super::claims::Claims;
-use super::client::Client;
 use super::client_auth::{AssertionError, KeyFault};
-use super::clock::Clock;
 use super::cookie::{CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
@@ -27,11 +26,13 @@ use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, ensure_fresh, fresh_now};
 use super::seal::{Seal, SealError};
 use super::security_headers::SecurityHeaders;
-use super::session::{KeyError, Lookup, PolicyId, ScopeId, SessionEntry, SessionId, SessionKeys, Sessions};
+use super::session::{KeyError, Lookup, PolicyId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
 use super::used::UsedStates;
-use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel, registration};
+use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel};
 use crate::net::Scheme;
+pub(super) use core::Core;
+use core::scope_of;
 
 /// What all policies share, and what survives a reload.
 #[derive(Clone)]
@@ -100,17 +101,6 @@ pub struct Policy {
     pub(super) rate: LoginRate,
 }
 
-/// The part of a policy that a refresh needs, which outlives requests and reloads.
-pub(super) struct Core {
-    pub(super) name: Arc<str>,
-    pub(super) settings: Settings,
-    pub(super) provider: Arc<Provider>,
-    pub(super) client: Client,
-    pub(super) scope: ScopeId,
-    pub(super) events: Arc<dyn Events>,
-    pub(super) clock: Arc<dyn Clock>,
-}
-
 impl Policy {
     /// Compiles `settings` under the middleware's `name`, and starts or finds its provider.
     ///
@@ -119,44 +109,16 @@ impl Policy {
     pub fn new(name: &str, settings: Settings, deps: &Deps) -> Result<Self, PolicyError> {
         settings.credentials.load()?;
         let provider = deps.providers.get(&settings.issuer, &settings.provider)?;
-        let ring: Vec<_> = [&settings.key].into_iter().chain(&settings.previous_keys).cloned().collect();
-        let keys = Arc::new(SessionKeys::new(&ring)?);
-        let sessions = deps.sessions.with_keys(keys);
+        let sessions = deps.sessions.with_keys(Arc::new(session_keys(&settings)?));
         sessions.may_last(settings.session.max_age);
-        // The slash at the end may be only ours or only the provider's; a session must not depend
-        // on whether the metadata is known yet.
-        let issuer = settings.issuer.trim_end_matches('/');
-        let client_name = settings.client_name();
-        let scope_name = format!("{issuer} {client_name}");
         let refresh = refresh_settings(&settings, &provider);
-        let scope = ScopeId::new(issuer, &client_name);
-        let client = match &settings.registration {
-            None => Client::Fixed(Arc::new(settings.credentials.clone())),
-            Some(registration) => {
-                let at = registration::Place { provider: &provider, sessions: &sessions, scope };
-                Client::Registered(provider.registrations().get(&settings, registration, at))
-            }
-        };
-        drop(client_name);
-        let core = Arc::new(Core {
-            name: name.into(),
-            client,
-            scope,
-            provider,
-            events: Arc::clone(&deps.events),
-            clock: Arc::clone(sessions.clock()),
-            settings,
-        });
-        let member = Member {
-            name: Arc::clone(&core.name),
-            issuer: core.provider.issuer().to_owned(),
-            scope: core.scope,
-            sessions: sessions.clone(),
-        };
+        let core = Arc::new(Core::new(name, settings, provider, &sessions, &deps.events));
         let settings = &core.settings;
         let names = &settings.cookies;
         let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?
             .for_client(&core.scope.tag());
+        let (issuer, client) = scope_of(settings);
+        let scope_name = format!("{issuer} {client}");
         Ok(Self {
             own: OwnCookies::of([&cookies]),
             cookies,
@@ -175,7 +137,7 @@ impl Policy {
             rate: LoginRate::new(settings.login_rate),
             refresh,
             grant: Arc::clone(&core) as Arc<dyn RefreshGrant>,
-            _member: deps.directory.enter(member),
+            _member: deps.directory.enter(core.member(&sessions)),
             backchannel_turns: Semaphore::new(backchannel::MOST_AT_ONCE),
             sessions,
             core,
@@ -404,6 +366,12 @@ impl Policy {
     pub fn name(&self) -> &str {
         &self.core.name
     }
+}
+
+/// The keys of sessions: the first seals, all open.
+fn session_keys(settings: &Settings) -> Result<SessionKeys, KeyError> {
+    let ring: Vec<_> = [&settings.key].into_iter().chain(&settings.previous_keys).cloned().collect();
+    SessionKeys::new(&ring)
 }
 
 /// When and how sessions are refreshed.

@@ -1,7 +1,9 @@
 // The real binary with a login in front of a service, configured as a Traefik user has it.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { freePort, service, start } from './harness.mjs';
 
 // A folder that is gone after the test.
@@ -10,6 +12,17 @@ export async function folder(t) {
   t.after(() => rm(path, { recursive: true, force: true }));
   return path;
 }
+
+// A certificate for localhost, its key, and the authority that nobody knows.
+export async function certificates(t) {
+  const path = await folder(t);
+  await promisify(execFile)(new URL('certificates.sh', import.meta.url).pathname, [path]);
+  const [ca, cert, key] = await Promise.all(['ca', 'cert', 'key'].map((name) => readFile(join(path, `${name}.pem`), 'utf8')));
+  return { ca, cert, key };
+}
+
+// The lines of the plugin block that make `ca` known.
+export const caCertPEM = (ca) => ['caCertPEM: |', ...ca.trim().split('\n').map((line) => `  ${line}`)];
 
 // Where an edge will be, before the provider knows its client.
 export async function place() {

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Logs in with Chromium at a real Keycloak, which is fetched on first use (Maven, 180 MB) and kept in the cache folder.
-# KEYCLOAK_HOME names one that is there already; PORT (8081) is where it listens.
+# KEYCLOAK_HOME names one that is there already; PORT (8081) and TLS_PORT (8444) are where it listens.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 version=26.7.5
 port=${PORT:-8081}
+tls_port=${TLS_PORT:-8444}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/portcullis
 home=${KEYCLOAK_HOME:-$cache/keycloak-$version}
 
@@ -27,11 +28,15 @@ mkdir -p "$work/data/import"
 cp -r "$home"/{bin,conf,providers,themes} "$work/"
 ln -s "$home/lib" "$work/lib"
 cp realm.json "$work/data/import/"
+mkdir "$work/tls"
+../browser/certificates.sh "$work/tls"
 
 # The quick compiler only: a short life never earns back what the optimising one costs. exec, so that the process
 # that is ended is Java's.
-JAVA_OPTS_KC_HEAP="-Xms128m -Xmx512m" JAVA_OPTS_APPEND=-XX:TieredStopAtLevel=1 \
+KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin \
+    JAVA_OPTS_KC_HEAP="-Xms128m -Xmx512m" JAVA_OPTS_APPEND=-XX:TieredStopAtLevel=1 \
     "$work/bin/kc.sh" start --optimized --import-realm --http-enabled=true --http-host=127.0.0.1 --http-port="$port" \
+    --https-port="$tls_port" --https-certificate-file="$work/tls/cert.pem" --https-certificate-key-file="$work/tls/key.pem" \
     --hostname-strict=false --cache=local >"$work/log" 2>&1 &
 keycloak=$!
 
@@ -47,4 +52,5 @@ for try in $(seq 300); do
 done
 
 npm --prefix ../browser ci --silent
-ISSUER=$issuer node --test --test-reporter=spec login.test.mjs
+ISSUER=$issuer TLS_ISSUER=https://localhost:$tls_port/realms/portcullis CA=$work/tls/ca.pem \
+    node --test --test-reporter=spec login.test.mjs

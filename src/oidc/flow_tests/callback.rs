@@ -1,7 +1,7 @@
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::*;
-use crate::oidc::fake_provider::SigningKey;
+use crate::oidc::fake_provider::{Change, SigningKey};
 
 #[tokio::test]
 async fn login_to_forward() {
@@ -152,103 +152,91 @@ fn urlencoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
+/// The ID token with this value of a claim.
+fn with(claim: &'static str, value: Value) -> Change {
+    Box::new(move |claims| drop(claims.insert(claim.into(), value.clone())))
+}
+
+/// The ID token without a claim.
+fn without(claim: &'static str) -> Change {
+    Box::new(move |claims| drop(claims.remove(claim)))
+}
+
+/// The ID token with a time that is so many seconds after its `iat`.
+fn timed(claim: &'static str, seconds: i64) -> Change {
+    Box::new(move |claims| {
+        let issued = claims["iat"].as_i64().unwrap();
+        claims.insert(claim.into(), json!(issued + seconds));
+    })
+}
+
 #[tokio::test]
 async fn id_tokens_that_are_refused() {
-    type Change = fn(&mut Map<String, Value>);
-    let cases: &[(&str, Change, u16)] = &[
-        ("iss", |c| drop(c.insert("iss".into(), json!("https://evil.example"))), 502),
-        (
-            "iss list",
-            |c| {
-                let iss = c["iss"].clone();
-                c.insert("iss".into(), json!([iss]));
-            },
-            502,
-        ),
-        ("iss missing", |c| drop(c.remove("iss")), 502),
-        ("aud", |c| drop(c.insert("aud".into(), json!("other"))), 502),
-        ("aud empty", |c| drop(c.insert("aud".into(), json!([]))), 502),
-        ("aud number", |c| drop(c.insert("aud".into(), json!(5))), 502),
-        ("aud missing", |c| drop(c.remove("aud")), 502),
-        ("aud others", |c| drop(c.insert("aud".into(), json!(["client", "other"]))), 502),
-        ("azp", |c| drop(c.insert("azp".into(), json!("other"))), 502),
-        ("exp missing", |c| drop(c.remove("exp")), 502),
-        ("exp text", |c| drop(c.insert("exp".into(), json!("9999999999"))), 502),
-        ("exp huge", |c| drop(c.insert("exp".into(), json!(1e300))), 502),
-        (
-            "exp past",
-            |c| {
-                let t = c["iat"].as_u64().unwrap();
-                c.insert("exp".into(), json!(t - 300));
-            },
-            502,
-        ),
-        ("iat missing", |c| drop(c.remove("iat")), 502),
-        (
-            "iat future",
-            |c| {
-                let t = c["iat"].as_u64().unwrap();
-                c.insert("iat".into(), json!(t + 300));
-            },
-            502,
-        ),
-        ("iat negative", |c| drop(c.insert("iat".into(), json!(-1))), 502),
-        (
-            "nbf future",
-            |c| {
-                let t = c["iat"].as_u64().unwrap();
-                c.insert("nbf".into(), json!(t + 300));
-            },
-            502,
-        ),
-        ("sub missing", |c| drop(c.remove("sub")), 502),
-        ("sub empty", |c| drop(c.insert("sub".into(), json!(""))), 502),
-        ("sub number", |c| drop(c.insert("sub".into(), json!(7))), 502),
-        ("nonce", |c| drop(c.insert("nonce".into(), json!("other"))), 400),
-        ("nonce missing", |c| drop(c.remove("nonce")), 400),
-        ("at_hash", |c| drop(c.insert("at_hash".into(), json!("AAAAAAAAAAAAAAAAAAAAAA"))), 502),
-    ];
     let world = World::new().await;
     let policy = world.policy(&[]);
-    for (name, change, status) in cases {
-        world.provider.script().change = Some(Box::new(*change));
+    let cases = [
+        ("iss", with("iss", json!("https://evil.example"))),
+        ("iss list", with("iss", json!([world.provider.issuer]))),
+        ("iss missing", without("iss")),
+        ("aud", with("aud", json!("other"))),
+        ("aud empty", with("aud", json!([]))),
+        ("aud number", with("aud", json!(5))),
+        ("aud missing", without("aud")),
+        ("aud others", with("aud", json!(["client", "other"]))),
+        ("azp", with("azp", json!("other"))),
+        ("exp missing", without("exp")),
+        ("exp text", with("exp", json!("9999999999"))),
+        ("exp huge", with("exp", json!(1e300))),
+        ("exp past", timed("exp", -300)),
+        ("iat missing", without("iat")),
+        ("iat future", timed("iat", 300)),
+        ("iat negative", with("iat", json!(-1))),
+        ("nbf future", timed("nbf", 300)),
+        ("sub missing", without("sub")),
+        ("sub empty", with("sub", json!(""))),
+        ("sub number", with("sub", json!(7))),
+        ("nonce", with("nonce", json!("other"))),
+        ("nonce missing", without("nonce")),
+        ("at_hash", with("at_hash", json!("AAAAAAAAAAAAAAAAAAAAAA"))),
+    ];
+    for (name, change) in cases {
+        world.provider.script().change = Some(change);
         let mut browser = Browser::default();
         let outcome = browser.login(&world, &policy, "/").await;
-        assert_eq!(outcome.status(), *status, "{name}");
+        // Only a nonce may be the fault of the browser.
+        let status = if name.starts_with("nonce") { 400 } else { 502 };
+        assert_eq!(outcome.status(), status, "{name}");
         assert!(browser.cookies.is_empty(), "{name}: no session");
     }
 }
 
 #[tokio::test]
 async fn id_tokens_that_are_accepted() {
-    type Change = fn(&mut Map<String, Value>);
-    let cases: &[(&str, Change)] = &[
-        ("aud list with azp", |c| {
-            c.extend(json!({"aud": ["client", "other"], "azp": "client"}).as_object().unwrap().clone())
-        }),
-        ("aud list of one", |c| drop(c.insert("aud".into(), json!(["client"])))),
-        ("exp 20 s ago", |c| {
-            let t = c["iat"].as_u64().unwrap();
-            c.insert("exp".into(), json!(t - 20));
-        }),
-        ("iat 5 s ahead", |c| {
-            let t = c["iat"].as_u64().unwrap();
-            c.insert("iat".into(), json!(t + 5));
-        }),
-        ("nbf 5 s ahead", |c| {
-            let t = c["iat"].as_u64().unwrap();
-            c.insert("nbf".into(), json!(t + 5));
-        }),
-        ("fractions", |c| {
-            let t = c["iat"].as_u64().unwrap();
-            c.insert("iat".into(), json!(t as f64 + 0.5));
-        }),
-        ("no at_hash", |c| drop(c.remove("at_hash"))),
-    ];
     let world = World::new().await;
     let policy = world.policy(&[]);
+    let cases: [(&str, Change); 7] = [
+        (
+            "aud list with azp",
+            Box::new(|claims| {
+                claims.insert("aud".into(), json!(["client", "other"]));
+                claims.insert("azp".into(), json!("client"));
+            }),
+        ),
+        ("aud list of one", with("aud", json!(["client"]))),
+        ("exp 20 s ago", timed("exp", -20)),
+        ("iat 5 s ahead", timed("iat", 5)),
+        ("nbf 5 s ahead", timed("nbf", 5)),
+        (
+            "fractions",
+            Box::new(|claims| {
+                let issued = claims["iat"].as_f64().unwrap();
+                claims.insert("iat".into(), json!(issued + 0.5));
+            }),
+        ),
+        ("no at_hash", without("at_hash")),
+    ];
     for (name, change) in cases {
-        world.provider.script().change = Some(Box::new(*change));
+        world.provider.script().change = Some(change);
         assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302, "{name}");
     }
 }

@@ -43,6 +43,28 @@ impl Shared {
         World::process(self.provider.clone(), Arc::clone(&self.store), Arc::clone(&self.clock))
     }
 
+    /// What is registered from now on has a secret that ends after `seconds`.
+    fn secrets_end_in(&self, seconds: u64) {
+        let end = self.clock.now() + Duration::from_secs(seconds);
+        let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        self.provider.script().registered.insert("client_secret_expires_at".into(), json!(end));
+    }
+
+    /// A browser that logged in as `client-1`, whose secret was about to end, so that it is `client-2` now.
+    async fn session_of_a_replaced_client(&self, options: &[(&str, &str)]) -> (World, Policy, Browser) {
+        self.secrets_end_in(1000);
+        let world = self.process();
+        let policy = world.policy(options);
+        let mut browser = Browser::default();
+        assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
+        self.provider.script().registered.clear();
+        self.clock.advance(Duration::from_secs(200));
+        settled(&world, &policy, "client-1").await;
+        self.clock.advance(Duration::from_secs(501));
+        settled(&world, &policy, "client-2").await;
+        (world, policy, browser)
+    }
+
     fn registrations(&self) -> usize {
         self.provider.count("register")
     }
@@ -135,18 +157,7 @@ async fn a_restart_and_other_processes_find_the_client() {
 #[tokio::test]
 async fn a_secret_is_replaced_before_it_ends_and_sessions_live_on() {
     let shared = Shared::new().await;
-    let end = shared.clock.now() + Duration::from_secs(1000);
-    let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    shared.provider.script().registered.insert("client_secret_expires_at".into(), json!(end));
-    let world = shared.process();
-    let policy = world.policy(CLIENT);
-    let mut browser = Browser::default();
-    assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
-    shared.provider.script().registered.clear();
-    shared.clock.advance(Duration::from_secs(200));
-    settled(&world, &policy, "client-1").await;
-    shared.clock.advance(Duration::from_secs(501));
-    settled(&world, &policy, "client-2").await;
+    let (world, policy, mut browser) = shared.session_of_a_replaced_client(CLIENT).await;
     assert!(
         matches!(session(&world, &policy, &browser).await, Lookup::Live(_)),
         "the cookie is still a session's"
@@ -286,18 +297,9 @@ async fn a_client_that_was_refused_is_deleted_when_it_is_replaced() {
 #[tokio::test]
 async fn a_sessions_token_is_asked_about_as_the_client_that_it_was_issued_to() {
     let shared = Shared::new().await;
-    let end = shared.clock.now() + Duration::from_secs(1000);
-    let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    shared.provider.script().registered.insert("client_secret_expires_at".into(), json!(end));
-    let world = shared.process();
-    let policy = world.policy(&[CLIENT, &[("requireTokenIntrospection", "true")]].concat());
-    let mut browser = Browser::default();
-    assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
-    shared.provider.script().registered.clear();
-    shared.clock.advance(Duration::from_secs(200));
-    settled(&world, &policy, "client-1").await;
-    shared.clock.advance(Duration::from_secs(501));
-    settled(&world, &policy, "client-2").await;
+    let (world, policy, mut browser) = shared
+        .session_of_a_replaced_client(&[CLIENT, &[("requireTokenIntrospection", "true")]].concat())
+        .await;
     shared.provider.script().audience = "client-1".to_owned();
     let asked = shared.provider.count("introspect");
     assert!(browser.get(&world, &policy, "/").await.identity().user.is_some());
@@ -320,9 +322,7 @@ async fn session(world: &World, policy: &Policy, browser: &Browser) -> Lookup {
 #[tokio::test]
 async fn a_secret_that_ended_is_not_used() {
     let shared = Shared::new().await;
-    let end = shared.clock.now() + Duration::from_secs(100);
-    let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    shared.provider.script().registered.insert("client_secret_expires_at".into(), json!(end));
+    shared.secrets_end_in(100);
     let world = shared.process();
     let policy = world.policy(CLIENT);
     assert_eq!(client_id(&world, &policy).await, "client-1");

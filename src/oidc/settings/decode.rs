@@ -8,6 +8,7 @@ mod client;
 mod endpoints;
 mod identity;
 mod notices;
+mod parts;
 mod provider;
 mod registration;
 mod security_headers;
@@ -20,7 +21,6 @@ use crate::config::value::{Node, Position};
 use crate::config::{Decode, Decoder};
 use crate::oidc::excluded::ExcludedPaths;
 use crate::oidc::profile::Profile;
-use registration::OwnPaths;
 
 /// Whose defaults a block has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,92 +96,52 @@ impl Builder<'_> {
     /// Every part is tried, so that all faults are named at once.
     fn build(&mut self) -> Option<Settings> {
         let block = self.block;
-        let issuer = self.issuer();
-        let client = self.client();
-        let key = self.key();
-        let previous_keys = self.previous_keys();
-        let paths = self.paths();
-        let post_logout = self.post_logout();
-        let profile = self.profile();
-        let pushed_authorization = self.pushed_authorization();
-        let allowed_tenants = self.allowed_tenants(profile.unwrap_or_default());
-        let (scopes, offline_access) = self.scopes(profile.unwrap_or_default());
-        let tokens = self.audiences();
-        let user_info = self.user_info();
-        let excluded = self.excluded();
-        let headers = self.headers();
-        let security_headers = self.security_headers();
-        let session = self.session();
-        let cookies = self.cookies();
-        let login_max_age = self.login_max_age();
-        let login_rate = self.login_rate();
-        let provider = self.provider(profile.unwrap_or_default());
-        let store = self.store();
-        let gate = self.gate();
-        let step_up = self.step_up();
-        let bearer = self.bearer();
-        let credentials = client?;
-        let (callback_path, logout_path) = paths?;
-        let own = [callback_path.as_str(), logout_path.as_str()];
-        let channels = self.channels(own);
-        let session_endpoints = self.session_endpoints(&callback_path, own, channels.as_ref());
-        let endpoints = session_endpoints.as_ref().and_then(Option::as_ref);
-        let identity_assertion = self.assertion_of_identity(own, channels.as_ref(), endpoints);
-        let own_paths = OwnPaths {
-            callback: &callback_path,
-            post_logout: post_logout.as_ref().and_then(Option::as_ref),
-            channels: channels.as_ref(),
-        };
-        let registration = self.registration(&credentials, own_paths);
-        tokens?;
-        let mut auth_params: Vec<_> = block.extra_auth_params.clone().into_iter().collect();
-        auth_params.extend(block.auth_params.clone());
-        for (name, value) in profile?.auth_params() {
-            if !auth_params.iter().any(|(known, _)| known == name) {
-                auth_params.push(((*name).to_owned(), (*value).to_owned()));
-            }
-        }
+        let (party, request, access) = (self.party(), self.login_request(), self.access());
+        let (told, keeping) = (self.told(), self.keeping());
+        let places = self.places(party.as_ref().map(|party| &party.credentials));
+        let (party, request, access, told, keeping, places) =
+            (party?, request?, access?, told?, keeping?, places?);
         Some(Settings {
-            issuer: issuer?,
-            credentials,
-            registration: registration?,
-            key: key?,
-            previous_keys: previous_keys?,
-            callback_path,
-            logout_path,
-            post_logout: post_logout?,
-            channels: channels?,
-            session_endpoints: session_endpoints?,
-            scopes,
-            offline_access,
-            profile: profile?,
-            allowed_tenants: allowed_tenants?,
-            pushed_authorization: pushed_authorization?,
-            auth_params,
+            issuer: party.issuer,
+            credentials: party.credentials,
+            registration: places.registration,
+            key: party.key,
+            previous_keys: party.previous_keys,
+            callback_path: places.callback_path,
+            logout_path: places.logout_path,
+            post_logout: places.post_logout,
+            channels: places.channels,
+            session_endpoints: places.session_endpoints,
+            scopes: request.scopes,
+            offline_access: request.offline_access,
+            profile: request.profile,
+            allowed_tenants: request.allowed_tenants,
+            pushed_authorization: request.pushed_authorization,
+            auth_params: request.auth_params,
             audience: block.audience.clone().filter(|audience| !audience.is_empty()),
             resource: block.resource.clone().filter(|resource| !resource.is_empty()),
             strict_audience: block.strict_audience_validation,
-            user_info: user_info?,
+            user_info: access.user_info,
             force_https: block.force_https.unwrap_or(self.dialect == Dialect::Plugin),
             trust_forwarded_uri: block.trust_forwarded_uri,
             disable_login: block.disable_login,
             pkce_required: block.enable_pkce == Some(true) || block.pkce == Some(true),
-            excluded: excluded?,
-            gate: gate?,
-            bearer: bearer?,
+            excluded: access.excluded,
+            gate: access.gate,
+            bearer: access.bearer,
             require_introspection: block.require_token_introspection,
-            step_up: step_up?,
+            step_up: access.step_up,
             minimal_headers: block.minimal_headers,
-            headers: headers?,
-            identity_assertion: identity_assertion?,
+            headers: told.headers,
+            identity_assertion: places.identity_assertion,
             forward_authorization: block.forward_authorization,
-            security_headers,
-            session: session?,
-            cookies: cookies?,
-            login_max_age: login_max_age?,
-            login_rate: login_rate?,
-            provider: provider?,
-            store: store?,
+            security_headers: told.security_headers,
+            session: keeping.session,
+            cookies: keeping.cookies,
+            login_max_age: request.max_age,
+            login_rate: request.rate,
+            provider: request.provider,
+            store: keeping.store,
         })
     }
 

@@ -1,0 +1,68 @@
+//! The part of a policy that outlives requests and reloads.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::oidc::client::Client;
+use crate::oidc::clock::Clock;
+use crate::oidc::events::Events;
+use crate::oidc::provider::Provider;
+use crate::oidc::session::{ScopeId, Sessions};
+use crate::oidc::settings::Settings;
+use crate::oidc::{Member, registration};
+
+/// The part of a policy that a refresh needs, which outlives requests and reloads.
+pub(in crate::oidc) struct Core {
+    pub(in crate::oidc) name: Arc<str>,
+    pub(in crate::oidc) settings: Settings,
+    pub(in crate::oidc) provider: Arc<Provider>,
+    pub(in crate::oidc) client: Client,
+    pub(in crate::oidc) scope: ScopeId,
+    pub(in crate::oidc) events: Arc<dyn Events>,
+    pub(in crate::oidc) clock: Arc<dyn Clock>,
+}
+
+impl Core {
+    pub(super) fn new(
+        name: &str,
+        settings: Settings,
+        provider: Arc<Provider>,
+        sessions: &Sessions,
+        events: &Arc<dyn Events>,
+    ) -> Self {
+        let (issuer, client) = scope_of(&settings);
+        let scope = ScopeId::new(issuer, &client);
+        let client = match &settings.registration {
+            None => Client::Fixed(Arc::new(settings.credentials.clone())),
+            Some(registration) => {
+                let at = registration::Place { provider: &provider, sessions, scope };
+                Client::Registered(provider.registrations().get(&settings, registration, at))
+            }
+        };
+        Self {
+            name: name.into(),
+            client,
+            scope,
+            provider,
+            events: Arc::clone(events),
+            clock: Arc::clone(sessions.clock()),
+            settings,
+        }
+    }
+
+    /// What the directory knows of its policy.
+    pub(super) fn member(&self, sessions: &Sessions) -> Member {
+        Member {
+            name: Arc::clone(&self.name),
+            issuer: self.provider.issuer().to_owned(),
+            scope: self.scope,
+            sessions: sessions.clone(),
+        }
+    }
+}
+
+/// The issuer and the client that sessions belong to. The slash at the end may be only ours or only the provider's; a session
+/// must not depend on whether the metadata is known yet.
+pub(super) fn scope_of(settings: &Settings) -> (&str, Cow<'_, str>) {
+    (settings.issuer.trim_end_matches('/'), settings.client_name())
+}
