@@ -63,7 +63,7 @@ impl World {
 
 fn record(scope: ScopeId) -> SessionRecord {
     let at = |seconds| UNIX_EPOCH + Duration::from_secs(NOW + seconds);
-    let groups: Vec<String> = (0..250).map(|n: u8| Signer::half_hash(&n.to_string())).collect();
+    let groups: Vec<String> = (0..180).map(|n: u8| Signer::half_hash(&n.to_string())).collect();
     SessionRecord {
         scope,
         subject: "alice".into(),
