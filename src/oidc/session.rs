@@ -25,6 +25,7 @@ mod keys;
 mod lookup;
 mod marks;
 mod memory;
+mod memos;
 mod operator;
 mod record;
 mod redis;
