@@ -1,8 +1,8 @@
 //! A live session in memory: what the hot path touches.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -12,6 +12,7 @@ use super::idle::Idle;
 use super::keys::RingKey;
 use super::lookup::{open, seal};
 use super::memos::{Memo, Memos};
+use super::realm::Realm;
 use super::record::{SessionProfile, SessionRecord};
 pub(super) use super::state::State;
 use super::state::{StateCell, Upsets};
@@ -39,9 +40,8 @@ impl PolicyId {
 pub struct SessionEntry {
     pub(super) id: SessionId,
     pub(super) key: SessionKey,
-    pub(super) scope: ScopeId,
-    /// Of the secret that it was made with.
-    pub(super) ring: Arc<RingKey>,
+    /// Of the secret that it was made with, and the scope.
+    realm: Arc<Realm>,
     state: StateCell,
     /// Second of the last request, to evict the idle first. In four bytes, which last until 2106: an entry is as large as the
     /// allocator's next smaller piece.
@@ -56,15 +56,16 @@ pub struct SessionEntry {
 }
 
 impl SessionEntry {
-    pub(super) fn new(id: SessionId, key: SessionKey, ring: Arc<RingKey>, record: &SessionRecord) -> Self {
+    pub(super) fn new(id: SessionId, key: SessionKey, ring: &Arc<RingKey>, record: &SessionRecord) -> Self {
+        let realm = ring.realm(record.scope);
+        let profile = SessionProfile::of(record, realm.dictionaries.get(record));
         Self {
             id,
             key,
-            scope: record.scope,
-            ring,
+            realm,
             state: StateCell::default(),
             seen: AtomicU32::new(0),
-            profile: ArcSwap::from_pointee(SessionProfile::of(record)),
+            profile: ArcSwap::from_pointee(profile),
             memos: ArcSwapOption::empty(),
             unsaved: ArcSwapOption::empty(),
             refresh: RefreshSeat::default(),
@@ -85,7 +86,11 @@ impl SessionEntry {
 
     /// The provider and client that it belongs to.
     pub fn scope(&self) -> &ScopeId {
-        &self.scope
+        &self.realm.scope
+    }
+
+    pub(super) fn ring(&self) -> &Arc<RingKey> {
+        &self.realm.ring
     }
 
     /// Whether a kept reference may still be used: not ended, not changed elsewhere, not expired.
@@ -166,7 +171,7 @@ impl SessionEntry {
 
     /// Takes over a newer generation; older ones are ignored.
     pub(super) fn install(&self, record: &SessionRecord) {
-        let new = Arc::new(SessionProfile::of(record));
+        let new = Arc::new(SessionProfile::of(record, self.realm.dictionaries.get(record)));
         let before = self.profile.rcu(|old| {
             let newer = new.generation > old.generation;
             Arc::clone(if newer { &new } else { old })
@@ -178,7 +183,7 @@ impl SessionEntry {
 
     /// A record of this session as a row.
     pub(super) fn seal(&self, record: &SessionRecord) -> Result<Stored, StoreError> {
-        seal(&self.ring, &self.id, &self.key, record, self.row_end(record))
+        seal(self.ring(), &self.id, &self.key, record, self.row_end(record))
     }
 
     pub(super) fn unsaved_generation(&self) -> Option<u64> {
@@ -187,7 +192,7 @@ impl SessionEntry {
 
     pub(super) fn unsaved_record(&self) -> Option<SessionRecord> {
         let row = self.unsaved.load_full()?;
-        open(&self.ring, &self.id, &self.scope, &self.key, &row)
+        open(self.ring(), &self.id, self.scope(), &self.key, &row)
     }
 
     pub(super) fn set_unsaved(&self, row: Option<Stored>) {
@@ -240,7 +245,15 @@ mod tests {
         record.generation = 3;
         let ring = keys.newest().unwrap();
         let id = SessionId::random().unwrap();
-        SessionEntry::new(id, ring.session_key(&record.scope, &id), Arc::clone(ring), &record)
+        SessionEntry::new(id, ring.session_key(&record.scope, &id), ring, &record)
+    }
+
+    /// There are a hundred thousand of them. What goes beyond an allocator's size takes the next one: 224, 128.
+    #[test]
+    fn an_entry_fills_what_it_takes() {
+        let counts = 2 * size_of::<usize>();
+        assert!(size_of::<SessionEntry>() + counts <= 192);
+        assert!(size_of::<SessionProfile>() + counts <= 112);
     }
 
     #[test]
@@ -254,7 +267,7 @@ mod tests {
         record.generation = 4;
         record.identifier = "new".into();
         entry.install(&record);
-        assert_eq!(entry.profile().identifier(), "new");
+        assert_eq!(&*entry.profile().identifier(), "new");
         assert!(entry.memos.load().is_none());
     }
 
