@@ -13,7 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
 
 use crate::config::middleware as config;
-use crate::net::{LocalResponse, Scheme};
+use crate::net::{LocalResponse, Scheme, Text};
 use crate::oidc::Policy;
 use crate::oidc::session::SessionEntry;
 
@@ -94,7 +94,7 @@ pub struct State {
     /// Appended to whatever answer goes out.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// The user for the access log. Basic authentication sets it even when the password was wrong.
-    pub user: Option<Arc<str>>,
+    pub user: Option<Text>,
     /// The sessions that let the request pass; a long answer ends with them.
     pub sessions: SmallVec<[Arc<SessionEntry>; 1]>,
     /// Keep the query out of the access log: it holds what only the provider and we may know.

@@ -13,6 +13,7 @@ mod host;
 mod regexp;
 mod response;
 mod scheme;
+mod text;
 
 pub use cidr::IpSet;
 pub use conn_info::{ConnControl, ConnInfo, TlsInfo};
@@ -20,3 +21,4 @@ pub use host::canonical_host;
 pub use regexp::{GoRegex, RegexError};
 pub use response::LocalResponse;
 pub use scheme::Scheme;
+pub use text::Text;

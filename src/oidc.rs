@@ -73,7 +73,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
 
-use crate::net::{LocalResponse, Scheme};
+use crate::net::{LocalResponse, Scheme, Text};
 
 pub use audit::{AuditEvent, AuditRecord};
 pub use callback::CallbackQuery;
@@ -136,7 +136,7 @@ pub struct Identity {
     /// The session, with which a long answer ends.
     pub session: Option<Arc<SessionEntry>>,
     /// Name for the access log.
-    pub user: Option<Arc<str>>,
+    pub user: Option<Text>,
     /// `Set-Cookie` values for the browser.
     pub set_cookies: SmallVec<[HeaderValue; 1]>,
     /// How the `Cookie` header goes on.

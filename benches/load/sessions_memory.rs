@@ -11,7 +11,7 @@
 mod support;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -64,20 +64,21 @@ async fn make(folder: &Path, count: usize) {
     let (policy, sessions) = open(folder);
     report("empty", &sessions, started);
     let now = SystemTime::now();
-    let ids: Vec<String> = stream::iter(0..count)
-        .map(|number| {
-            let (policy, sessions) = (&policy, &sessions);
-            async move {
-                let id = sessions.create(record(number, now)).await.expect("a session").0.to_text();
-                visit(policy, &id).await;
-                id
-            }
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    std::fs::write(folder.join("ids"), ids.join("\n")).expect("a file");
-    drop(ids);
+    // As they come: a list of them would be memory of ours, not of the sessions.
+    let ids = BufWriter::new(File::create(folder.join("ids")).expect("a file"));
+    let made = stream::iter(0..count).map(|number| {
+        let (policy, sessions) = (&policy, &sessions);
+        async move {
+            let id = sessions.create(record(number, now)).await.expect("a session").0.to_text();
+            visit(policy, &id).await;
+            id
+        }
+    });
+    let write = async |mut ids: BufWriter<File>, id: String| {
+        writeln!(ids, "{id}").expect("room");
+        ids
+    };
+    drop(made.buffer_unordered(AT_ONCE).fold(ids, write).await);
     report("after the logins", &sessions, started);
     idle(&sessions, started).await;
 }

@@ -126,8 +126,8 @@ fn describe(desk: &SessionDesk, view: &SessionView) -> Value {
         "id": view.key.to_text(),
         "expires": Timestamp::try_from(view.expires).map(|time| time.to_string()).ok(),
         "provider": known.and_then(|entry| desk.directory.issuer(entry.scope())),
-        "user": profile.as_ref().map(|profile| profile.identifier()),
-        "subject": profile.as_ref().map(|profile| profile.subject()),
+        "user": profile.as_ref().map(|profile| profile.identifier().to_owned()),
+        "subject": profile.as_ref().map(|profile| profile.subject().to_owned()),
         "lastSeen": known.and_then(|entry| entry.last_seen()).and_then(|time| Timestamp::try_from(time).ok())
             .map(|time| time.to_string()),
     })

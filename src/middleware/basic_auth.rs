@@ -12,8 +12,8 @@ use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Exchange, Flow, config, set_header};
-use crate::net::LocalResponse;
 use crate::net::headers::same_name;
+use crate::net::{LocalResponse, Text};
 
 mod hash;
 mod verifier;
@@ -40,7 +40,7 @@ pub struct BasicAuth {
 
 #[derive(Debug)]
 struct User {
-    name: Arc<str>,
+    name: Text,
     header: HeaderValue,
     hash: Arc<Hash>,
 }
@@ -111,7 +111,7 @@ impl BasicAuth {
             exchange.state.user = credentials.map(|credentials| credentials.user.into());
             return Flow::Respond(self.refusal());
         };
-        exchange.state.user = Some(Arc::clone(&user.name));
+        exchange.state.user = Some(user.name.clone());
         if self.remove_header {
             exchange.request.remove_header(&AUTHORIZATION);
         }

@@ -103,7 +103,7 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
         CookieEdit::Replace(value) => set_header!(request, insert_header, COOKIE, value),
     }
     for (name, value) in identity.headers.iter() {
-        set_header!(request, insert_header, name.title(), value.clone());
+        set_header!(request, insert_header, name.title(), value);
     }
     if let Some(target) = identity.request_target {
         set_header!(request, insert_header, REQUEST_TARGET, target);

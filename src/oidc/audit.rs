@@ -84,11 +84,12 @@ impl Policy {
         cause: Option<&str>,
     ) {
         let profile = session.map(SessionEntry::profile);
+        let name = profile.as_ref().map(|profile| profile.identifier());
         self.core.events.audit(&AuditRecord {
             event,
             policy: Some(&self.core.name),
             provider: Some(self.core.provider.issuer()),
-            user: who.or(profile.as_ref().map(|profile| profile.identifier())),
+            user: who.or(name.as_deref()),
             session: session.map(SessionEntry::key),
             client: Some(request.client),
             request_id: Some(request.request_id),

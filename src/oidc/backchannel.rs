@@ -169,10 +169,10 @@ impl Policy {
             return Ok(());
         }
         let profile = Arc::clone(&entry.profile());
-        let mut ended = self.sessions.mark(Mark::Subject, entry.scope(), profile.subject()).await;
+        let mut ended = self.sessions.mark(Mark::Subject, entry.scope(), &profile.subject()).await;
         if let (Ok(by_subject), Some(sid)) = (&ended, profile.sid()) {
             let by_subject = *by_subject;
-            let of_session = self.sessions.mark(Mark::Session, entry.scope(), sid).await;
+            let of_session = self.sessions.mark(Mark::Session, entry.scope(), &sid).await;
             ended = of_session.map(|by_session| by_session.max(by_subject));
         }
         let cause = match ended {

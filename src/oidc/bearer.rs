@@ -74,11 +74,7 @@ struct Bytes;
 
 impl Weighter<[u8; 32], Known> for Bytes {
     fn weight(&self, _: &[u8; 32], known: &Known) -> u64 {
-        let headers = known.principal.headers.iter();
-        let headers =
-            headers.map(|(name, value)| name.name().as_str().len() + value.len() + 64).sum::<usize>();
-        let asserted = known.principal.asserted.as_ref().map_or(0, |asserted| asserted.weight());
-        (headers + asserted) as u64 + 256
+        known.principal.weight() as u64
     }
 }
 
@@ -249,10 +245,10 @@ impl Policy {
     ) -> Decision {
         if let Err(denial) = principal.verdict {
             (bearer.counters.denied)();
-            return Decision::Respond(self.deny_client(request, bearer, denial, &principal.user));
+            return Decision::Respond(self.deny_client(request, bearer, denial, &principal.user()));
         }
         if let Some(step_up) = &self.core.settings.step_up
-            && !step_up.is_met(&principal.level, now)
+            && !step_up.is_met(principal.level(), now)
         {
             (bearer.counters.denied)();
             return Decision::Respond(answer::stronger(step_up, bearer.settings.challenge));
@@ -262,7 +258,7 @@ impl Policy {
             headers: self.headers_for(principal, now),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
-            user: Some(Arc::clone(&principal.user)),
+            user: Some(principal.user()),
             session: None,
             set_cookies: SmallVec::new(),
             cookie: self.stripped(request),

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::asked::Asked;
 use super::attempt::Attempt;
+use super::authorize::Level;
 use super::carry::SetCookies;
 use super::cause::Cause;
 use super::claims::Claims;
@@ -290,9 +291,11 @@ impl Policy {
             tracing::warn!(session = ?old.key(), %error, "the session before this login is ended in memory only");
         }
         let principal = self.principal(&entry).await?;
+        let user = principal.user();
         // One try for each request: a provider that does not give what was asked for is not asked again.
         let verdict = match attempt.step_up() {
-            Some(step_up) if !step_up.is_met(&principal.level, now) => {
+            // Of the claims: since the attempt began the policy may have been told to ask nothing.
+            Some(step_up) if !step_up.is_met(&Level::of(&Claims::new(entry.profile().claims())), now) => {
                 principal.verdict.and(Err(Denial::Login))
             }
             _ => principal.verdict,
@@ -302,18 +305,17 @@ impl Policy {
             Err(_) => self.core.events.login_denied(&self.core.name),
         }
         tracing::info!(
-            policy = %self.core.name, user = %principal.user, session = ?entry.key(), request_id = request.request_id,
+            policy = %self.core.name, %user, session = ?entry.key(), request_id = request.request_id,
             client = %request.client, "logged in"
         );
-        self.audit(AuditEvent::Login, request, Some(&entry), Some(&principal.user), None);
+        self.audit(AuditEvent::Login, request, Some(&entry), Some(&user), None);
         let mut response = match verdict {
             Ok(()) => {
                 page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?
             }
             Err(denial) => {
-                let user = &principal.user;
-                self.audit(AuditEvent::Denied, request, Some(&entry), Some(user), Some(denial.as_str()));
-                self.deny(request, denial, user)
+                self.audit(AuditEvent::Denied, request, Some(&entry), Some(&user), Some(denial.as_str()));
+                self.deny(request, denial, &user)
             }
         };
         let others = [self.keep_target(request, cookie, attempt), self.count_round(request, now)];

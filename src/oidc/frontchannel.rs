@@ -54,7 +54,7 @@ impl Policy {
         let Lookup::Live(entry) = self.find_session(request, now).await else {
             return Err("this browser has no session");
         };
-        if entry.profile().sid() != Some(sid.as_str()) {
+        if entry.profile().sid().as_deref() != Some(sid.as_str()) {
             return Err("this browser has another session");
         }
         if let Err(error) = self.sessions.end(&entry).await {

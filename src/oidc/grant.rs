@@ -72,7 +72,7 @@ impl RefreshGrant for Core {
             self.events.audit(&AuditRecord {
                 policy: Some(&self.name),
                 provider: Some(self.provider.issuer()),
-                user: Some(session.profile().identifier()),
+                user: Some(&session.profile().identifier()),
                 session: Some(session.key()),
                 cause: Some(cause),
                 ..AuditRecord::new(AuditEvent::RefreshFailed)

@@ -147,8 +147,8 @@ impl Assertions {
         }))
     }
 
-    /// The headers for the service.
-    fn headers(&self, principal: &Principal, asserted: &Asserted, now: SystemTime) -> IdentityHeaders {
+    /// The headers for the service, with an assertion.
+    fn headers(&self, headers: IdentityHeaders, asserted: &Asserted, now: SystemTime) -> IdentityHeaders {
         let millis = unix_millis(now);
         if let Some(ready) = &*asserted.ready.load()
             && (ready.from..ready.until).contains(&millis)
@@ -157,7 +157,7 @@ impl Assertions {
         }
         match self.sign(asserted, millis / 1000) {
             Ok(value) => {
-                let headers = principal.headers.with_last(value);
+                let headers = headers.with_assertion(value);
                 let half = u64::try_from(self.settings.life.as_millis() / 2).unwrap_or(u64::MAX);
                 let ready = Ready { from: millis, until: millis + half, headers: headers.clone() };
                 asserted.ready.store(Some(Arc::new(ready)));
@@ -166,7 +166,7 @@ impl Assertions {
             Err(fault) => {
                 // A service that relies on it refuses a request without it.
                 tracing::error!(%fault, "an identity was not asserted");
-                principal.headers.clone()
+                headers
             }
         }
     }
@@ -188,9 +188,10 @@ impl Assertions {
 impl Policy {
     /// The headers that tell the service of a user.
     pub(super) fn headers_for(&self, principal: &Principal, now: SystemTime) -> IdentityHeaders {
-        match (&self.assertions, &principal.asserted) {
-            (Some(assertions), Some(asserted)) => assertions.headers(principal, asserted, now),
-            _ => principal.headers.clone(),
+        let headers = self.rules.headers(principal);
+        match (&self.assertions, principal.asserted()) {
+            (Some(assertions), Some(asserted)) => assertions.headers(headers, asserted, now),
+            _ => headers,
         }
     }
 

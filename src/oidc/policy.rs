@@ -88,7 +88,7 @@ pub struct Policy {
     pub(super) carried: Option<CarryMemos>,
     /// Names the memos of introspection.
     pub(super) introspected: PolicyId,
-    rules: Rules,
+    pub(super) rules: Rules,
     pub(super) templates_need_tokens: bool,
     pub(super) strip: Arc<[HeaderName]>,
     pub(super) bearer: Option<Bearer>,
@@ -276,12 +276,12 @@ impl Policy {
             Err(cause) => return Decision::Respond(self.refuse(request, &cause, "/", SmallVec::new())),
         };
         if let Err(denial) = principal.verdict {
-            let user = &principal.user;
+            let user = &principal.user();
             self.audit(AuditEvent::Denied, request, Some(&entry), Some(user), Some(denial.as_str()));
             return Decision::Respond(self.deny(request, denial, user));
         }
         if let Some(step_up) = &self.core.settings.step_up
-            && !step_up.is_met(&principal.level, now)
+            && !step_up.is_met(principal.level(), now)
         {
             return Decision::Respond(Box::pin(self.stronger_login(request, step_up, now)).await);
         }
@@ -289,7 +289,7 @@ impl Policy {
             headers: self.headers_for(&principal, now),
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
-            user: Some(Arc::clone(&principal.user)),
+            user: Some(principal.user()),
             session: Some(entry),
             set_cookies: SmallVec::new(),
             cookie: self.stripped(request),

@@ -95,7 +95,7 @@ impl Policy {
             return no_session();
         }
         let (profile, now) = (entry.profile(), unix_millis(now));
-        let mut body = json!({ "user": profile.identifier(), "refreshable": refreshable });
+        let mut body = json!({ "user": &*profile.identifier(), "refreshable": refreshable });
         tell_time(&mut body, ["expires", "expiresIn"], profile.timing.absolute, now);
         tell_time(
             &mut body,

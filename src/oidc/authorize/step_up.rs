@@ -27,6 +27,9 @@ pub struct Level {
 }
 
 impl Level {
+    /// Nothing is known: not enough wherever anything is asked.
+    pub const UNKNOWN: Self = Self { acr: None, auth_time: None };
+
     /// Reads `acr` and `auth_time`.
     pub fn of(claims: &Claims) -> Self {
         let auth_time = claims.members().get("auth_time").and_then(Value::as_u64);

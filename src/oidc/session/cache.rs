@@ -169,7 +169,7 @@ mod tests {
     fn entry() -> SessionEntry {
         let (keys, record) = (testing::keys(), testing::record());
         let (ring, id) = (keys.newest().unwrap(), SessionId::random().unwrap());
-        SessionEntry::new(id, ring.session_key(&record.scope, &id), Arc::clone(ring), &record)
+        SessionEntry::new(id, ring.session_key(&record.scope, &id), ring, &record)
     }
 
     #[test]

@@ -175,8 +175,8 @@ impl Sessions {
         let ends = unix_millis(entry.row_end(&record));
         let plain = encode(&record, ends).ok_or(TOO_LONG)?;
         let generation = record.generation;
-        let place = Place { scope: &entry.scope, id: &entry.id, key: &entry.key, generation, name };
-        let sealed = entry.ring.seal(&place, &plain).map_err(|_| StoreError::Crypto)?;
+        let place = Place { scope: entry.scope(), id: &entry.id, key: &entry.key, generation, name };
+        let sealed = entry.ring().seal(&place, &plain).map_err(|_| StoreError::Crypto)?;
         Ok(Some(Carried { is: Adopted { generation, ends }, sealed, expires: record.absolute_expiry }))
     }
 
@@ -230,7 +230,7 @@ thread_local! {
 fn restored(entry: &SessionEntry, older: &SessionRecord) -> Option<SessionRecord> {
     let profile = entry.profile();
     let newest = (profile.generation > older.generation)
-        .then(|| profile.recall(entry.scope, entry.idle.lifetime()))?;
+        .then(|| profile.recall(*entry.scope(), entry.idle.lifetime()))?;
     Some(SessionRecord {
         generation: newest.generation.saturating_add(1),
         id_token: older.id_token.clone(),

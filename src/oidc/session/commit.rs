@@ -137,7 +137,7 @@ impl Sessions {
     /// The session as far as memory has it, for a refresh while the store is down: see `SessionProfile::recall`.
     /// None if it has ended.
     pub(in crate::oidc) fn recall(&self, entry: &SessionEntry) -> Option<SessionRecord> {
-        (!entry.is_ended()).then(|| entry.profile().recall(entry.scope, entry.idle.lifetime()))
+        (!entry.is_ended()).then(|| entry.profile().recall(*entry.scope(), entry.idle.lifetime()))
     }
 
     /// Reads what the store has into the entry, past what memory keeps for it; which generation that is, or none if

@@ -1,17 +1,18 @@
 //! A live session in memory: what the hot path touches.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use smallvec::SmallVec;
 
 use super::id::{ScopeId, SessionId, SessionKey};
 use super::idle::Idle;
 use super::keys::RingKey;
 use super::lookup::{open, seal};
+use super::memos::{Memo, Memos};
+use super::realm::Realm;
 use super::record::{SessionProfile, SessionRecord};
 pub(super) use super::state::State;
 use super::state::{StateCell, Upsets};
@@ -22,13 +23,13 @@ use crate::oidc::refresh::RefreshSeat;
 
 /// A policy as memos know it. A policy that is compiled anew is another one, so that its new rules count at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub struct PolicyId(u64);
+pub struct PolicyId(u32);
 
 impl PolicyId {
-    /// An id that no other policy of this process has or had.
+    /// An id that no other policy of this process has or had, until four thousand million have been made.
     #[must_use]
     pub fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -39,9 +40,8 @@ impl PolicyId {
 pub struct SessionEntry {
     pub(super) id: SessionId,
     pub(super) key: SessionKey,
-    pub(super) scope: ScopeId,
-    /// Of the secret that it was made with.
-    pub(super) ring: Arc<RingKey>,
+    /// Of the secret that it was made with, and the scope.
+    realm: Arc<Realm>,
     state: StateCell,
     /// Second of the last request, to evict the idle first. In four bytes, which last until 2106: an entry is as large as the
     /// allocator's next smaller piece.
@@ -49,24 +49,25 @@ pub struct SessionEntry {
     profile: ArcSwap<SessionProfile>,
     memos: ArcSwapOption<Memos>,
     /// The newest record while the store could not take it: sealed, which takes half the memory of a parsed one.
-    unsaved: Mutex<Option<Box<Stored>>>,
+    unsaved: ArcSwapOption<Stored>,
     pub(in crate::oidc) refresh: RefreshSeat,
     pub(super) streams: Streams,
     pub(super) idle: Idle,
 }
 
 impl SessionEntry {
-    pub(super) fn new(id: SessionId, key: SessionKey, ring: Arc<RingKey>, record: &SessionRecord) -> Self {
+    pub(super) fn new(id: SessionId, key: SessionKey, ring: &Arc<RingKey>, record: &SessionRecord) -> Self {
+        let realm = ring.realm(record.scope);
+        let profile = SessionProfile::of(record, realm.dictionaries.get(record));
         Self {
             id,
             key,
-            scope: record.scope,
-            ring,
+            realm,
             state: StateCell::default(),
             seen: AtomicU32::new(0),
-            profile: ArcSwap::from_pointee(SessionProfile::of(record)),
+            profile: ArcSwap::from_pointee(profile),
             memos: ArcSwapOption::empty(),
-            unsaved: Mutex::default(),
+            unsaved: ArcSwapOption::empty(),
             refresh: RefreshSeat::default(),
             streams: Streams::default(),
             idle: Idle::of(record),
@@ -85,7 +86,11 @@ impl SessionEntry {
 
     /// The provider and client that it belongs to.
     pub fn scope(&self) -> &ScopeId {
-        &self.scope
+        &self.realm.scope
+    }
+
+    pub(super) fn ring(&self) -> &Arc<RingKey> {
+        &self.realm.ring
     }
 
     /// Whether a kept reference may still be used: not ended, not changed elsewhere, not expired.
@@ -109,12 +114,7 @@ impl SessionEntry {
 
     /// What [`SessionEntry::set_memo`] kept for this policy and generation. No allocation.
     pub fn memo<T: Any + Send + Sync>(&self, policy: PolicyId, generation: u64) -> Option<Arc<T>> {
-        let memos = self.memos.load();
-        let memo = memos.as_ref()?.0.iter().find(|memo| memo.policy == policy)?;
-        if memo.generation != generation {
-            return None;
-        }
-        Arc::clone(&memo.value).downcast().ok()
+        self.memos.load().as_ref()?.find(policy, generation)
     }
 
     /// Keeps what a policy made of one generation: its verdict and the ready identity headers. Until the session is idle
@@ -139,7 +139,7 @@ impl SessionEntry {
 
     /// Whether [`SessionEntry::rest`] would free anything.
     pub(super) fn can_rest(&self) -> bool {
-        self.memos.load().as_ref().is_some_and(|memos| memos.0.iter().any(|memo| !memo.lasting))
+        self.memos.load().as_ref().is_some_and(|memos| memos.can_rest())
     }
 
     pub(super) fn state(&self) -> State {
@@ -171,7 +171,7 @@ impl SessionEntry {
 
     /// Takes over a newer generation; older ones are ignored.
     pub(super) fn install(&self, record: &SessionRecord) {
-        let new = Arc::new(SessionProfile::of(record));
+        let new = Arc::new(SessionProfile::of(record, self.realm.dictionaries.get(record)));
         let before = self.profile.rcu(|old| {
             let newer = new.generation > old.generation;
             Arc::clone(if newer { &new } else { old })
@@ -183,24 +183,20 @@ impl SessionEntry {
 
     /// A record of this session as a row.
     pub(super) fn seal(&self, record: &SessionRecord) -> Result<Stored, StoreError> {
-        seal(&self.ring, &self.id, &self.key, record, self.row_end(record))
-    }
-
-    fn unsaved(&self) -> MutexGuard<'_, Option<Box<Stored>>> {
-        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+        seal(self.ring(), &self.id, &self.key, record, self.row_end(record))
     }
 
     pub(super) fn unsaved_generation(&self) -> Option<u64> {
-        self.unsaved().as_ref().map(|row| row.generation)
+        self.unsaved.load().as_ref().map(|row| row.generation)
     }
 
     pub(super) fn unsaved_record(&self) -> Option<SessionRecord> {
-        let row = self.unsaved().clone()?;
-        open(&self.ring, &self.id, &self.scope, &self.key, &row)
+        let row = self.unsaved.load_full()?;
+        open(self.ring(), &self.id, self.scope(), &self.key, &row)
     }
 
     pub(super) fn set_unsaved(&self, row: Option<Stored>) {
-        *self.unsaved() = row.map(Box::new);
+        self.unsaved.store(row.map(Arc::new));
     }
 
     /// As after a commit that the store could not take.
@@ -225,7 +221,7 @@ impl SessionEntry {
     /// Whether memory is the only place for something of it: an end that the store has not heard of, tokens that
     /// it could not take, a refresh under way. Or a stream waits for news of it.
     pub(super) fn is_pinned(&self) -> bool {
-        self.is_ended() || self.refresh.is_busy() || self.streams.any() || self.unsaved().is_some()
+        self.is_ended() || self.refresh.is_busy() || self.streams.any() || self.unsaved.load().is_some()
     }
 }
 
@@ -235,42 +231,6 @@ impl std::fmt::Debug for SessionEntry {
             .field("key", &self.key)
             .field("state", &self.state())
             .finish_non_exhaustive()
-    }
-}
-
-/// The memos of one session: a few, replaced as a whole.
-struct Memos(SmallVec<[Memo; 1]>);
-
-#[derive(Clone)]
-struct Memo {
-    policy: PolicyId,
-    generation: u64,
-    lasting: bool,
-    value: Arc<dyn Any + Send + Sync>,
-}
-
-impl Memos {
-    /// More policies than this on one session are judged anew each time the oldest was dropped; old ones are
-    /// mostly those of configurations that were replaced.
-    const MOST: usize = 16;
-
-    fn with(old: Option<&Self>, memo: &Memo) -> Self {
-        let old = old.map(|old| old.0.as_slice()).unwrap_or_default();
-        let mut kept: SmallVec<[Memo; 1]> = old
-            .iter()
-            .filter(|old| old.policy != memo.policy && old.generation == memo.generation)
-            .cloned()
-            .collect();
-        if kept.len() >= Self::MOST {
-            kept.remove(0);
-        }
-        kept.push(memo.clone());
-        Self(kept)
-    }
-
-    fn lasting(&self) -> Option<Self> {
-        let kept: SmallVec<_> = self.0.iter().filter(|memo| memo.lasting).cloned().collect();
-        (!kept.is_empty()).then_some(Self(kept))
     }
 }
 
@@ -285,23 +245,15 @@ mod tests {
         record.generation = 3;
         let ring = keys.newest().unwrap();
         let id = SessionId::random().unwrap();
-        SessionEntry::new(id, ring.session_key(&record.scope, &id), Arc::clone(ring), &record)
+        SessionEntry::new(id, ring.session_key(&record.scope, &id), ring, &record)
     }
 
+    /// There are a hundred thousand of them. What goes beyond an allocator's size takes the next one: 224, 128.
     #[test]
-    fn memos_belong_to_policy_generation_and_type() {
-        let (entry, a, b) = (entry(), PolicyId::next(), PolicyId::next());
-        assert!(entry.memo::<u8>(a, 3).is_none());
-        entry.set_memo(a, 3, Arc::new(1_u8));
-        entry.set_memo(b, 3, Arc::new(2_u8));
-        assert_eq!(entry.memo::<u8>(a, 3).as_deref(), Some(&1));
-        assert_eq!(entry.memo::<u8>(b, 3).as_deref(), Some(&2));
-        assert!(entry.memo::<u8>(a, 4).is_none());
-        assert!(entry.memo::<u16>(a, 3).is_none());
-        for _ in 0..100 {
-            entry.set_memo(PolicyId::next(), 3, Arc::new(3_u8));
-        }
-        assert_eq!(entry.memos.load().as_ref().unwrap().0.len(), Memos::MOST);
+    fn an_entry_fills_what_it_takes() {
+        let counts = 2 * size_of::<usize>();
+        assert!(size_of::<SessionEntry>() + counts <= 192);
+        assert!(size_of::<SessionProfile>() + counts <= 112);
     }
 
     #[test]
@@ -315,7 +267,7 @@ mod tests {
         record.generation = 4;
         record.identifier = "new".into();
         entry.install(&record);
-        assert_eq!(entry.profile().identifier(), "new");
+        assert_eq!(&*entry.profile().identifier(), "new");
         assert!(entry.memos.load().is_none());
     }
 

@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::id::{IndexKey, RandomError, ScopeId, SessionId, SessionKey, random_bytes};
+use super::realm::Realms;
 
 /// The shortest secret that is taken, in bytes (as the traefikoidc plugin: `sessionEncryptionKey`).
 pub const MIN_SECRET: usize = 32;
@@ -78,6 +79,7 @@ pub(super) struct RingKey {
     mark: KeyMark,
     lookup: hmac::Key,
     seal: hkdf::Prk,
+    pub(super) realms: Realms,
 }
 
 impl RingKey {
@@ -94,6 +96,7 @@ impl RingKey {
             mark: KeyMark(mark.as_ref().first_chunk().copied().ok_or(KeyError::Crypto)?),
             lookup,
             seal: hkdf::Prk::from(expand(&root, &[b"seal"], hkdf::HKDF_SHA256)?),
+            realms: Realms::default(),
         })
     }
 

@@ -82,7 +82,7 @@ impl Sessions {
         let ring = self.keys.newest().ok_or(StoreError::Crypto)?;
         let id = ring.new_id(&record.scope).map_err(|RandomError| StoreError::Crypto)?;
         let key = ring.session_key(&record.scope, &id);
-        let entry = SessionEntry::new(id, key, Arc::clone(ring), &record);
+        let entry = SessionEntry::new(id, key, ring, &record);
         self.inner.note(self.inner.store.insert(&key, entry.seal(&record)?).await)?;
         entry.touch(unix_millis(record.created) / 1000);
         self.note_idle(&entry);
@@ -107,7 +107,7 @@ impl Sessions {
         let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? else {
             return if self.is_gone(entry) { Ok(None) } else { Err(StoreError::GivenWay) };
         };
-        match open(&entry.ring, &entry.id, &entry.scope, &entry.key, &row) {
+        match open(entry.ring(), &entry.id, entry.scope(), &entry.key, &row) {
             Some(record) => Ok(Some(record)),
             None => Err(StoreError::Corrupt("the record of a live session cannot be opened".to_owned())),
         }
@@ -146,7 +146,8 @@ impl Sessions {
             let keys = self.inner.store.by_sid(&ring.sid_key(scope, sid)).await;
             ended += self.end_all(self.inner.note(keys)?).await?;
         }
-        let cached = |entry: &SessionEntry| entry.scope == *scope && entry.profile().sid() == Some(sid);
+        let cached =
+            |entry: &SessionEntry| *entry.scope() == *scope && entry.profile().sid().as_deref() == Some(sid);
         Ok(ended + self.end_cached(cached).await?)
     }
 
@@ -160,7 +161,7 @@ impl Sessions {
             let keys = self.inner.store.by_sub(&ring.sub_key(scope, sub)).await;
             ended += self.end_all(self.inner.note(keys)?).await?;
         }
-        let cached = |entry: &SessionEntry| entry.scope == *scope && entry.profile().subject() == sub;
+        let cached = |entry: &SessionEntry| *entry.scope() == *scope && &*entry.profile().subject() == sub;
         Ok(ended + self.end_cached(cached).await?)
     }
 
@@ -186,7 +187,7 @@ impl Sessions {
 
     /// Whether the entry is of this scope and one of our secrets.
     fn may_open(&self, entry: &SessionEntry, scope: &ScopeId) -> bool {
-        entry.scope == *scope && self.keys.has(&entry.ring)
+        *entry.scope() == *scope && self.keys.has(entry.ring())
     }
 
     /// A session that is not in memory.
@@ -201,7 +202,7 @@ impl Sessions {
                 tracing::warn!(session = ?key, "a stored session could not be opened and counts as none");
                 continue;
             };
-            let entry = self.inner.cache.insert(SessionEntry::new(*id, key, Arc::clone(ring), &record));
+            let entry = self.inner.cache.insert(SessionEntry::new(*id, key, ring, &record));
             entry.idle.raise(unix_millis(row.expires));
             self.note_idle(&entry);
             entry.doubt(&self.inner.upsets, before);

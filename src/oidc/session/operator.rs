@@ -47,10 +47,12 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`].
     pub async fn of_user(&self, scope: &ScopeId, user: &str) -> Result<Vec<SessionView>, StoreError> {
-        let is_theirs = |entry: &SessionEntry| entry.scope == *scope && entry.profile().identifier() == user;
+        let is_theirs =
+            |entry: &SessionEntry| *entry.scope() == *scope && &*entry.profile().identifier() == user;
         let mut subjects: Vec<Arc<str>> = vec![user.into()];
-        subjects
-            .extend(self.inner.cache.select(is_theirs).iter().map(|entry| entry.profile().subject().into()));
+        subjects.extend(
+            self.inner.cache.select(is_theirs).iter().map(|entry| (*entry.profile().subject()).into()),
+        );
         subjects.sort_unstable();
         subjects.dedup();
         let mut views = Vec::new();

@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::compact::Compact;
+use super::dictionary::Dictionary;
 use super::id::ScopeId;
+use super::name::Name;
 use crate::oidc::clock::{from_unix_millis, unix_millis};
 
 /// Everything that is known of one login. Lives in the store, sealed.
@@ -110,25 +112,26 @@ pub struct SessionProfile {
 }
 
 impl SessionProfile {
-    pub(super) fn of(record: &SessionRecord) -> Self {
-        Self { generation: record.generation, timing: Timing::of(record), texts: Compact::of(record) }
+    pub(super) fn of(record: &SessionRecord, dictionary: Arc<Dictionary>) -> Self {
+        let texts = Compact::of(record, dictionary);
+        Self { generation: record.generation, timing: Timing::of(record), texts }
     }
 
     /// `sub` of the ID token.
     #[must_use]
-    pub fn subject(&self) -> &str {
+    pub fn subject(&self) -> Name<'_> {
         self.texts.subject()
     }
 
     /// The user's name for gates, headers and the access log.
     #[must_use]
-    pub fn identifier(&self) -> &str {
+    pub fn identifier(&self) -> Name<'_> {
         self.texts.identifier()
     }
 
     /// The provider's session id.
     #[must_use]
-    pub fn sid(&self) -> Option<&str> {
+    pub fn sid(&self) -> Option<Name<'_>> {
         self.texts.sid()
     }
 
@@ -139,8 +142,8 @@ impl SessionProfile {
         let time = |millis: u64| (millis != Timing::NEVER).then(|| from_unix_millis(millis));
         SessionRecord {
             scope,
-            subject: self.subject().into(),
-            identifier: self.identifier().into(),
+            subject: (*self.subject()).into(),
+            identifier: (*self.identifier()).into(),
             claims: self.claims(),
             id_token: SecretString::default(),
             access_token: SecretString::default(),
@@ -152,7 +155,7 @@ impl SessionProfile {
             refresh_token_issued: time(refresh_token),
             absolute_expiry: from_unix_millis(absolute),
             idle_lifetime,
-            sid: self.sid().map(Into::into),
+            sid: self.sid().as_deref().map(Into::into),
             generation: self.generation,
         }
     }

@@ -16,33 +16,37 @@ use crate::oidc::clock::{Clock, unix_millis};
 /// The longest that one timer runs: a clock that was set or a machine that slept must not prolong a session by more.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// The streams of one session.
+/// The streams of one session. Most never have one.
 #[derive(Default)]
-pub(super) struct Streams {
+pub(super) struct Streams(OnceLock<Box<Registered>>);
+
+#[derive(Default)]
+struct Registered {
     count: AtomicU32,
-    ended: OnceLock<Box<Notify>>,
+    ended: Notify,
 }
 
 impl Streams {
     pub(super) fn any(&self) -> bool {
-        self.count.load(Ordering::Acquire) > 0
+        self.0.get().is_some_and(|registered| registered.count.load(Ordering::Acquire) > 0)
     }
 
     /// Tells all streams that the session has ended, which must show already.
     pub(super) fn end(&self) {
-        if let Some(ended) = self.ended.get() {
-            ended.notify_waiters();
+        if let Some(registered) = self.0.get() {
+            registered.ended.notify_waiters();
         }
     }
 }
 
 /// Counts a stream for as long as it lives.
-struct Stream<'a>(&'a Streams);
+struct Stream<'a>(&'a Registered);
 
 impl<'a> Stream<'a> {
     fn of(streams: &'a Streams) -> Self {
-        streams.count.fetch_add(1, Ordering::AcqRel);
-        Self(streams)
+        let registered = streams.0.get_or_init(Box::default);
+        registered.count.fetch_add(1, Ordering::AcqRel);
+        Self(registered)
     }
 }
 
@@ -55,8 +59,8 @@ impl Drop for Stream<'_> {
 impl SessionEntry {
     /// Completes when the session has ended: logged out, revoked, refused by the provider, or at its absolute end.
     pub async fn ended(self: Arc<Self>, clock: impl Clock) {
-        let _stream = Stream::of(&self.streams);
-        let ended = self.streams.ended.get_or_init(Box::default);
+        let stream = Stream::of(&self.streams);
+        let ended = &stream.0.ended;
         loop {
             // In line before the look, so that no end falls between the two.
             let mut news = pin!(ended.notified());

@@ -206,7 +206,7 @@ async fn an_end_and_a_new_generation_in_one_process_are_seen_by_the_other() {
     a.commit(&of_a, 0, next).await;
     b.poll_changes().await;
     let Lookup::Live(of_b) = b.lookup(&id, &scope(), at(1)).await else { panic!("gone") };
-    assert_eq!(of_b.profile().identifier(), "renamed");
+    assert_eq!(&*of_b.profile().identifier(), "renamed");
     a.end(&of_a).await.unwrap();
     assert!(b.lookup_cached(&id, &scope(), at(1)).is_some(), "not yet polled");
     b.poll_changes().await;

@@ -92,7 +92,7 @@ async fn sessions_survive_a_restart_and_are_unreadable_in_the_file() {
     let Lookup::Live(entry) = after.lookup(&id, &scope(), at(1)).await else {
         panic!("the session is gone");
     };
-    assert_eq!(entry.profile().subject(), "alice");
+    assert_eq!(&*entry.profile().subject(), "alice");
     let file = std::fs::read(&path).unwrap();
     let log = std::fs::read(path.with_extension("db-wal")).unwrap_or_default();
     for secret in ["alice", "access-0", "refresh-0", "op-session-1", &id.to_text()] {
@@ -228,6 +228,6 @@ async fn what_a_read_only_file_could_not_take_is_written_later() {
     let Lookup::Live(entry) = fresh.lookup(&id, &scope(), at(1)).await else {
         panic!("the session is gone");
     };
-    assert_eq!(entry.profile().identifier(), "renewed");
+    assert_eq!(&*entry.profile().identifier(), "renewed");
     assert!(!is_live(&fresh, &gone).await);
 }
