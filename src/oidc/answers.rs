@@ -66,7 +66,9 @@ impl Policy {
                 "Your login cannot be renewed at the moment. You are still logged in; please try again shortly.",
             ];
             let title = "Temporarily unavailable";
-            page::Page { status, title, paragraphs: &paragraphs, link: None, request_id: request.request_id }
+            let again = self.target(request);
+            let link = Some(("Try again", again.as_str()));
+            page::Page { status, title, paragraphs: &paragraphs, link, request_id: request.request_id }
                 .response()
         } else {
             page::json(status, "temporarily_unavailable", "the session cannot be renewed at the moment")

@@ -169,7 +169,7 @@ impl Policy {
     }
 
     /// Where the browser goes after the login.
-    fn target(&self, request: &RequestParts<'_>) -> String {
+    pub(super) fn target(&self, request: &RequestParts<'_>) -> String {
         let forwarded = || {
             let value = request.headers.get("x-forwarded-uri")?.to_str().ok()?;
             return_target::is_strict(value).then(|| value.to_owned())

@@ -106,6 +106,20 @@ async fn a_provider_that_fails_costs_no_session_and_one_that_refuses_does() {
 }
 
 #[tokio::test]
+async fn the_page_of_an_outage_leads_to_another_try() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = logged_in(&world, &policy).await;
+    world.clock.advance(SECOND * 400);
+    world.provider.script().token_answer = Some((503, "text/html", "away".into()));
+    for (target, link) in [("/a?b=1", "/a?b=1"), ("//evil.example/", "/")] {
+        let outcome = browser.get(&world, &policy, target).await;
+        assert_eq!(outcome.status(), 503);
+        assert!(outcome.body().contains(&format!("<a href=\"{link}\">Try again</a>")), "{}", outcome.body());
+    }
+}
+
+#[tokio::test]
 async fn they_are_off_unless_asked_for() {
     let world = World::new().await;
     let policy = world.policy(&[("callbackURL", "/oauth2/cb")]);
