@@ -36,10 +36,18 @@ async fn tokens_end(world: &World) {
 }
 
 async fn served_at_once(world: &World, browser: &Browser, path: &str) {
-    let start = Instant::now();
-    let page = browser.fetch(&world.at(path)).await;
-    assert!(World::is_from_service(&page), "{page:?}");
-    assert!(start.elapsed() < AT_ONCE, "{path}: {:?}", start.elapsed());
+    let mut took = Vec::new();
+    // A busy machine is slow now and then; what waits for the link is slow each time.
+    for _ in 0..3 {
+        let start = Instant::now();
+        let page = browser.fetch(&world.at(path)).await;
+        assert!(World::is_from_service(&page), "{page:?}");
+        took.push(start.elapsed());
+        if start.elapsed() < AT_ONCE {
+            return;
+        }
+    }
+    panic!("{path}: {took:?}");
 }
 
 /// Lines of the log about refreshes that failed, with a field of this name.
