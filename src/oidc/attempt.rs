@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::authorize::StepUp;
+use super::random::random_bytes;
 use super::seal::{Seal, SealError};
 
 /// Random bytes of an attempt.
@@ -46,8 +47,7 @@ impl Attempt {
     /// # Errors
     /// [`SealError`]: the random generator failed; there are no weaker random bits.
     pub fn new(target: String, now: SystemTime) -> Result<Self, SealError> {
-        let mut seed = [0; SEED];
-        aws_lc_rs::rand::fill(&mut seed).map_err(|_| SealError)?;
+        let seed = random_bytes::<SEED>().map_err(|_| SealError)?;
         Ok(Self {
             seed,
             started: seconds(now),
