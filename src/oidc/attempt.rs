@@ -226,6 +226,18 @@ mod tests {
         assert_eq!(Attempt::cookie_id(&attempt.state()), attempt.state().get(..8));
     }
 
+    /// A NUL stands between the target and what was asked of the login: the grammar lets none into a target.
+    #[test]
+    fn targets_with_a_nul_are_not_remembered() {
+        let seal = Seal::new(&SecretString::from("0123456789abcdef0123456789abcdef"), "login", "x").unwrap();
+        for path in ["\0", "/a\0b", "/\0", "/a?\0"] {
+            let attempt = Attempt::new(crate::oidc::return_target::remember(path, None), at(1)).unwrap();
+            assert_eq!(attempt.target(), "/", "{path:?}");
+            let sealed = attempt.seal(&seal, "name").unwrap();
+            assert_eq!(Attempt::open(&seal, "name", &sealed), Some(attempt));
+        }
+    }
+
     #[test]
     fn ends_after_its_time() {
         let attempt = Attempt::new("/".into(), at(1_000)).unwrap();
