@@ -131,7 +131,7 @@ pub async fn n87_begun_logins(scale: Scale) -> Verdict {
     let count = scale.pick(12_000, 1_000_000);
     let world = scale.plan().quiet().start().await;
     // The first ones fill pools.
-    navigate(&world, 4_000).await;
+    navigate(&world, scale.pick(4_000, 100_000)).await;
     let before = load::resident(world.proxy.pid());
     let start = Instant::now();
     let redirected = navigate(&world, count).await;

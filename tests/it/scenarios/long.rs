@@ -102,6 +102,11 @@ pub async fn p16_soak(scale: Scale) -> Verdict {
     let world = long_lived(scale).origin(Origin::forgetful().await).start().await;
     let standing = sessions(&world, "alice", scale.pick(20, 10_000)).await;
     let (keep, mut turns) = (Browser::new(), standing.iter().cycle());
+    // What a session needs at its first use stays.
+    for some in standing.chunks(200) {
+        let requests: Vec<String> = some.iter().map(|cookie| load::fetch("/x", cookie)).collect();
+        load::burst(world.proxy.web(), &requests).await;
+    }
     let (start, mut logins, mut wrong, mut warm) = (Instant::now(), 0, 0, None);
     while start.elapsed() < scale.length {
         let round = Instant::now();
