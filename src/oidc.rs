@@ -45,6 +45,7 @@ mod principal;
 pub mod profile;
 pub mod provider;
 pub mod pushed;
+mod random;
 pub mod reach;
 pub mod refresh;
 mod registration;

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::authorize::StepUp;
+use super::random::random_bytes;
 use super::seal::{Seal, SealError};
 
 /// Random bytes of an attempt.
@@ -46,8 +47,7 @@ impl Attempt {
     /// # Errors
     /// [`SealError`]: the random generator failed; there are no weaker random bits.
     pub fn new(target: String, now: SystemTime) -> Result<Self, SealError> {
-        let mut seed = [0; SEED];
-        aws_lc_rs::rand::fill(&mut seed).map_err(|_| SealError)?;
+        let seed = random_bytes::<SEED>().map_err(|_| SealError)?;
         Ok(Self {
             seed,
             started: seconds(now),
@@ -224,6 +224,18 @@ mod tests {
         assert!(attempt.has_state(&attempt.state()));
         assert!(!attempt.has_state(&attempt.nonce()));
         assert_eq!(Attempt::cookie_id(&attempt.state()), attempt.state().get(..8));
+    }
+
+    /// A NUL stands between the target and what was asked of the login: the grammar lets none into a target.
+    #[test]
+    fn targets_with_a_nul_are_not_remembered() {
+        let seal = Seal::new(&SecretString::from("0123456789abcdef0123456789abcdef"), "login", "x").unwrap();
+        for path in ["\0", "/a\0b", "/\0", "/a?\0"] {
+            let attempt = Attempt::new(crate::oidc::return_target::remember(path, None), at(1)).unwrap();
+            assert_eq!(attempt.target(), "/", "{path:?}");
+            let sealed = attempt.seal(&seal, "name").unwrap();
+            assert_eq!(Attempt::open(&seal, "name", &sealed), Some(attempt));
+        }
     }
 
     #[test]

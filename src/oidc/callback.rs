@@ -22,7 +22,7 @@ use super::login::adds_offline_access;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::request_kind::RequestKind;
-use super::session::{Lookup, SessionEntry, SessionId, SessionRecord};
+use super::session::{Lookup, SessionEntry, SessionId, SessionRecord, StoreError};
 use super::token_endpoint::{self, Tokens};
 use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
@@ -281,8 +281,7 @@ impl Policy {
     ) -> Result<LocalResponse, Cause> {
         // A new id at every login; what the browser had before is worth nothing afterwards.
         let old = self.find_session(request, now).await;
-        let (id, entry) =
-            self.sessions.create(record).await.map_err(|error| Cause::Store(error.to_string()))?;
+        let (id, entry) = self.sessions.create(record).await.map_err(not_stored)?;
         self.refuse_if_logged_out(&entry, attempt).await?;
         let session = self.session_cookies(request, id, &entry, now).await?;
         if let Lookup::Live(old) = old
@@ -344,6 +343,14 @@ impl Policy {
             let _ = self.sessions.end(entry).await;
         }
         carried
+    }
+}
+
+/// Without random numbers there is no session; that is a fault here, and not one of the store that may pass.
+fn not_stored(error: StoreError) -> Cause {
+    match error {
+        StoreError::Crypto => Cause::Internal("the session has no id or cannot be sealed"),
+        error => Cause::Store(error.to_string()),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Certificate, Client, Identity, NoProxy, Proxy, Request};
 use secrecy::ExposeSecret;
 
@@ -62,6 +62,9 @@ pub enum FetchError {
     /// The answer is longer than [`MAX_ANSWER`].
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
+    /// The answer is compressed, which nobody asked for. It is not unpacked: a small answer could fill the memory.
+    #[error("the answer is encoded as {0}, but only identity was asked for")]
+    Encoded(String),
     /// The request itself could not be made.
     #[error("the request cannot be made: {0}")]
     Request(String),
@@ -102,6 +105,11 @@ impl Fetch {
             .connect_timeout(CONNECT_TIME.min(time))
             .timeout(time)
             .no_proxy()
+            // Whatever features a dependency switches on: what is bounded is what was sent.
+            .no_gzip()
+            .no_deflate()
+            .no_brotli()
+            .no_zstd()
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
         builder = match &settings.proxy {
@@ -144,11 +152,16 @@ impl Fetch {
         self.send(Request::try_from(request).map_err(|error| FetchError::Request(chain(&error)))?).await
     }
 
-    async fn send(&self, request: Request) -> Result<Answer, FetchError> {
+    async fn send(&self, mut request: Request) -> Result<Answer, FetchError> {
+        // Without it any coding would be acceptable (RFC 9110 section 12.5.3).
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         // The resolver of the system may take much longer than the client's own limit.
         let resolved = tokio::time::timeout(MAX_TIME, self.reach.check(request.url())).await;
         resolved.map_err(|_| FetchError::Connect("the name does not resolve in time".to_owned()))??;
         let mut response = self.client.execute(request).await.map_err(|error| classify(&error))?;
+        if let Some(coding) = coding(response.headers()) {
+            return Err(FetchError::Encoded(coding));
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
             if body.len() + chunk.len() > MAX_ANSWER {
@@ -158,6 +171,16 @@ impl Fetch {
         }
         Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
     }
+}
+
+/// What an answer is encoded as, if that is not `identity`; at most 32 characters of it, for the log.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let codings = values.map(|value| value.to_str().unwrap_or("?").trim());
+    let coding = codings
+        .filter(|coding| !coding.is_empty())
+        .find(|coding| !coding.eq_ignore_ascii_case("identity"))?;
+    Some(coding.chars().take(32).collect())
 }
 
 fn classify(error: &reqwest::Error) -> FetchError {

@@ -45,7 +45,8 @@ pub struct RefreshSettings {
     pub max_token_age: Option<Duration>,
     /// The longest that one grant may take.
     pub attempt: Duration,
-    /// The longest that a request waits.
+    /// The longest that a request waits. Five thousand sessions that end together at a provider that takes 200 ms are
+    /// through after 16 s, 64 at a time.
     pub wait: Duration,
     /// After a failed attempt, the next one of this session begins no earlier than this after it.
     pub interval: Duration,
@@ -60,7 +61,7 @@ impl Default for RefreshSettings {
             access_token_required: false,
             max_token_age: None,
             attempt: Duration::from_secs(10),
-            wait: Duration::from_secs(15),
+            wait: Duration::from_secs(20),
             interval: Duration::from_secs(5),
             permits: Arc::new(Semaphore::new(64)),
         }

@@ -9,6 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::random::random_bytes;
+
 /// Seals and opens values of one purpose.
 pub struct Seal(LessSafeKey);
 
@@ -37,8 +39,7 @@ impl Seal {
     /// # Errors
     /// [`SealError`]: the random generator failed.
     pub fn seal(&self, plain: &[u8], bound_to: &str) -> Result<String, SealError> {
-        let mut nonce = [0; NONCE_LEN];
-        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| SealError)?;
+        let nonce = random_bytes::<NONCE_LEN>().map_err(|_| SealError)?;
         let mut text = plain.to_vec();
         self.0
             .seal_in_place_append_tag(

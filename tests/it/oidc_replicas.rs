@@ -6,7 +6,7 @@ use portcullis::demo::provider::{Answer, Endpoint, Fault, ProviderOptions, Rotat
 
 use crate::harness::client::{Browser, Page};
 use crate::harness::idp::{self, LOGOUT, Plan, World};
-use crate::harness::proxy::{Proxy, Setup};
+use crate::harness::proxy::{Proxy, Setup, one_core};
 use crate::harness::redis::{Servers, available};
 use crate::harness::{eventually, soon};
 
@@ -20,6 +20,7 @@ struct Replicas {
     redis: Servers,
     dynamic: String,
     fixed: String,
+    one_core: bool,
 }
 
 fn plugin(redis: &Servers) -> String {
@@ -40,26 +41,36 @@ impl Replicas {
     async fn start(count: usize) -> Self {
         let redis = Servers::single(&[]).await;
         let lines = plugin(&redis);
-        Self::over(redis, count, &lines, "").await
+        Self::over(redis, count, &lines, "", false).await
+    }
+
+    /// The same with one worker thread for each.
+    async fn start_with_one_worker(count: usize) -> Self {
+        let redis = Servers::single(&[]).await;
+        let lines = plugin(&redis);
+        Self::over(redis, count, &lines, "", true).await
     }
 
     /// On three primaries with a replica each.
     async fn on_a_cluster(count: usize) -> Self {
         let redis = Servers::cluster().await;
         let fixed = store(&redis.ports(), "cluster: true");
-        Self::over(redis, count, "refreshGracePeriodSeconds: 1", &fixed).await
+        Self::over(redis, count, "refreshGracePeriodSeconds: 1", &fixed, false).await
     }
 
     /// On a primary with a replica, found by sentinels.
     async fn on_a_set(count: usize) -> Self {
         let redis = Servers::sentinels().await;
         let fixed = store(&redis.ports()[2..], "sentinel: {masterSet: portcullis}");
-        Self::over(redis, count, "refreshGracePeriodSeconds: 1", &fixed).await
+        Self::over(redis, count, "refreshGracePeriodSeconds: 1", &fixed, false).await
     }
 
     /// Lines of the plugin block and of the static configuration choose the store.
-    async fn over(redis: Servers, count: usize, lines: &str, fixed: &str) -> Self {
+    async fn over(redis: Servers, count: usize, lines: &str, fixed: &str, one_core: bool) -> Self {
         let mut plan = Plan::new().plugin(lines).fixed(fixed);
+        if one_core {
+            plan = plan.one_core();
+        }
         plan.provider = ProviderOptions {
             access_token_ttl: LIFE,
             rotation: Rotation::Strict,
@@ -67,7 +78,8 @@ impl Replicas {
         };
         let world = plan.start().await;
         let dynamic = idp::dynamic(&world.idp.issuer(), &world.origin, lines, "");
-        let mut replicas = Self { world, others: Vec::new(), redis, dynamic, fixed: fixed.to_owned() };
+        let mut replicas =
+            Self { world, others: Vec::new(), redis, dynamic, fixed: fixed.to_owned(), one_core };
         for _ in 1..count {
             let another = replicas.another().await;
             replicas.others.push(another);
@@ -77,7 +89,8 @@ impl Replicas {
 
     /// One more process, which has nothing in memory.
     async fn another(&self) -> Proxy {
-        let proxy = Setup::new().dynamic(&self.dynamic).fixed(&self.fixed).start().await;
+        let setup = Setup::new().dynamic(&self.dynamic).fixed(&self.fixed);
+        let proxy = if self.one_core { setup.one_core() } else { setup }.start().await;
         let url = url::Url::parse(&proxy.url()).unwrap();
         eventually("a login is offered", || async {
             [302, 303].contains(&Browser::new().step(&url).await.status)
@@ -141,6 +154,16 @@ async fn so_they_do_on_a_cluster() {
     three_hundred_requests_make_one_grant(&Replicas::on_a_cluster(3).await).await;
 }
 
+#[tokio::test]
+async fn p14_with_one_worker_thread_each() {
+    let name = "p14_with_one_worker_thread_each";
+    if !available(name) || !one_core(name) {
+        return;
+    }
+    three_hundred_requests_make_one_grant(&Replicas::start_with_one_worker(3).await).await;
+    a_killed_process_is_followed(Replicas::start_with_one_worker(2).await).await;
+}
+
 async fn three_hundred_requests_make_one_grant(replicas: &Replicas) {
     let urls = replicas.urls("/x");
     let browser = replicas.world.browser_of("alice").await;
@@ -161,13 +184,13 @@ async fn n69_no_delay_of_the_provider_makes_a_second_grant_at_three_processes() 
     if !available("n69_no_delay_of_the_provider_makes_a_second_grant_at_three_processes") {
         return;
     }
-    for delay in [0, 3, 9] {
+    for delay in [0.0, 3.0, 9.5] {
         let replicas = Replicas::start(3).await;
         let urls = replicas.urls("/x");
         let browser = replicas.world.browser_of("alice").await;
         replicas.tokens_end().await;
         let slow = Fault::at(Endpoint::Token, Answer::Genuine).grant("refresh_token");
-        replicas.world.idp.add_fault(slow.delay(Duration::from_secs(delay)));
+        replicas.world.idp.add_fault(slow.delay(Duration::from_secs_f64(delay)));
         let fetches = (0..200).map(|n| browser.fetch(&urls[n % 3]));
         let pages = futures_util::future::join_all(fetches).await;
         let count = pages.iter().filter(|page| served(page)).count();

@@ -14,6 +14,7 @@ use portcullis::demo::provider::{ProviderOptions, Rotation};
 
 use crate::harness::client::Browser;
 use crate::harness::idp::{Plan, World};
+use crate::harness::origin::Origin;
 
 /// Life of the first tokens where they are to end. The refresh grace is one second, so the login itself causes no
 /// refresh.
@@ -43,7 +44,7 @@ impl Scale {
     pub fn plan(self) -> Plan {
         let mut plan = Plan::new();
         plan.routers = "    open: {rule: PathPrefix(`/open`), service: s, priority: 99}".to_owned();
-        let plan = if self.full { plan.quiet() } else { plan };
+        let plan = if self.full { plan.quiet().origin(Origin::apart()) } else { plan };
         if self.one_worker { plan.one_core() } else { plan }
     }
 

@@ -1,5 +1,6 @@
 //! Load and failure, small enough for every run; `make storm` runs the same ones large. See [`crate::scenarios`].
 
+use crate::harness::proxy::one_core;
 use crate::scenarios::{Scale, login, outage, refresh};
 
 const SHORT: Scale = Scale::SHORT;
@@ -45,9 +46,8 @@ async fn p12_keys_are_fetched_once_for_all() {
     login::p12_key_rotation(SHORT).await.must_hold();
 }
 
-/// All start before the first is answered. Of tabs that see each other's cookies only the eight newest would.
 #[tokio::test]
-async fn p13_twenty_tabs_that_start_at_once_each_come_back_to_their_own_page() {
+async fn p13_tabs_come_back_to_their_own_pages_or_are_told_why_not() {
     login::p13_login_storm(SHORT).await.must_hold();
 }
 
@@ -75,11 +75,41 @@ async fn p8_p11_with_one_worker_thread() {
     first.must_hold();
 }
 
-/// Whether a process can be put on one core here; says so if not.
-fn one_core(test: &str) -> bool {
-    let found = std::process::Command::new("taskset").arg("--version").output().is_ok();
-    if !found {
-        eprintln!("skipped: {test}: needs taskset");
+#[tokio::test]
+async fn p3_p4_p6_p12_with_one_worker_thread() {
+    if !one_core("p3_p4_p6_p12_with_one_worker_thread") {
+        return;
     }
-    found
+    let (one, poison, keys) = tokio::join!(
+        refresh::p3_p4_one_expired_session(ONE_WORKER),
+        refresh::p6_poison(ONE_WORKER),
+        login::p12_key_rotation(ONE_WORKER),
+    );
+    one.must_hold();
+    poison.must_hold();
+    keys.must_hold();
+}
+
+#[tokio::test]
+async fn p5_p15_with_one_worker_thread() {
+    if !one_core("p5_p15_with_one_worker_thread") {
+        return;
+    }
+    refresh::p5_mass_expiry(ONE_WORKER).await.must_hold();
+    refresh::p15_reload_under_storm(ONE_WORKER).await.must_hold();
+}
+
+#[tokio::test]
+async fn p7_p9_p13_with_one_worker_thread() {
+    if !one_core("p7_p9_p13_with_one_worker_thread") {
+        return;
+    }
+    let (endpoint, down, tabs) = tokio::join!(
+        outage::p7_token_endpoint_fails(ONE_WORKER),
+        outage::p9_provider_down_at_start(ONE_WORKER),
+        login::p13_login_storm(ONE_WORKER),
+    );
+    endpoint.must_hold();
+    down.must_hold();
+    tabs.must_hold();
 }

@@ -41,6 +41,7 @@ async fn all(scale: Scale, only: &[String]) -> usize {
         "P13": login::p13_login_storm,
         "P15": refresh::p15_reload_under_storm,
         "P16": long::p16_soak,
+        "N87": login::n87_begun_logins,
     );
     failed
 }
@@ -52,15 +53,22 @@ fn from_environment(name: &str, default: u32) -> u32 {
 #[tokio::main]
 async fn main() {
     let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let length = Duration::from_secs(from_environment("STORM_SECONDS", 48).into());
+    let length = Duration::from_secs(from_environment("STORM_SECONDS", 60).into());
     let sessions = usize::try_from(from_environment("STORM_SESSIONS", 5_000)).unwrap();
     let scale = Scale { full: true, one_worker: false, length, sessions };
-    println!("P14, replicas, is `cargo test --test it oidc_replicas`.\n\nA worker for every core:");
-    let mut failed = all(scale, &only).await;
-    println!("\nOne worker:");
-    let scale = Scale { one_worker: true, ..scale };
-    failed += all(scale, &only).await;
-    run!(scale, only, failed, "P17": refresh::p17_one_worker);
+    let workers = std::env::var("STORM_WORKERS").unwrap_or_default();
+    let mut failed = 0;
+    println!("P14, replicas, is `cargo test --test it oidc_replicas`.");
+    if workers != "one" {
+        println!("\nA worker for every core:");
+        failed += all(scale, &only).await;
+    }
+    if workers != "all" {
+        println!("\nOne worker:");
+        let scale = Scale { one_worker: true, ..scale };
+        failed += all(scale, &only).await;
+        run!(scale, only, failed, "P17": refresh::p17_one_worker);
+    }
     if failed > 0 {
         println!("\n{failed} FAILED");
         std::process::exit(1);

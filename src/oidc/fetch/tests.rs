@@ -55,6 +55,36 @@ async fn answers_are_bounded_in_size_and_time() {
     }
 }
 
+/// A gigabyte of spaces in a megabyte of gzip: it is not asked for and not unpacked, whoever sends it.
+#[tokio::test]
+async fn n84_compressed_answers_are_refused_and_not_unpacked() {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let spaces = vec![b' '; 1024 * 1024];
+    for _ in 0..1024 {
+        std::io::Write::write_all(&mut packer, &spaces).unwrap();
+    }
+    let bomb = bytes::Bytes::from(packer.finish().unwrap());
+    let (asked, sent) = (Arc::new(std::sync::Mutex::new(Vec::new())), bomb.clone());
+    let heard = Arc::clone(&asked);
+    let answer = move |axum::extract::Path(coding): axum::extract::Path<String>, headers: HeaderMap| async move {
+        heard.lock().unwrap().push(headers["accept-encoding"].clone());
+        ([("content-encoding", coding)], bomb)
+    };
+    let app = Router::new().route("/{coding}", get(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = url::Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    for coding in ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip"] {
+        let error = fetch(10).get_json(&url.join(coding).unwrap()).await.unwrap_err();
+        assert_eq!(error, FetchError::Encoded(coding.to_owned()));
+        assert!(error.to_string().contains(coding) && error.to_string().contains("identity"), "{error}");
+    }
+    // Called what it is not, it stays what it is.
+    let answer = fetch(10).get_json(&url.join("identity").unwrap()).await.unwrap();
+    assert!(answer.body == sent, "{} bytes", answer.body.len());
+    assert!(asked.lock().unwrap().iter().all(|value| value == "identity"));
+}
+
 #[tokio::test]
 async fn redirects_are_answers_and_not_followed() {
     let (url, followed) = provider().await;

@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::*;
+use crate::oidc::random::failing::Failing;
 
 /// `<img src=/logout>` in a page of this site, where content of others may stand, logs nobody out; nor does a script
 /// of a sibling host.
@@ -85,6 +86,72 @@ async fn n15_a_missing_claim_is_no_group() {
         assert_eq!(browser.login(&world, &policy, "/").await.status(), 403, "{allowed}");
         assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 403, "{allowed}");
     }
+}
+
+/// A random generator that fails, be it at the first or a later use, ends a login with 500 and without a state, a cookie
+/// of an attempt or a session; never with weaker bits.
+#[tokio::test]
+async fn n39_without_random_bits_there_is_no_login() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let (mut begun, mut finished) = (0, 0);
+    // Each use of the generator is the one that fails once; as many more succeed.
+    for left in 0..6 {
+        let mut browser = Browser::default();
+        let failing = Failing::after(left);
+        let outcome = browser.get(&world, &policy, "/deep").await;
+        drop(failing);
+        if outcome.status() == 302 {
+            begun += 1;
+        } else {
+            assert_eq!((outcome.status(), outcome.set_cookies.len()), (500, 0), "{left}");
+            assert!(!outcome.answer().headers.contains_key(LOCATION), "{left}");
+        }
+
+        let callback = browser.start(&world, &policy, "/deep").await;
+        let before = world.deps.sessions.count().await.unwrap();
+        let failing = Failing::after(left);
+        let outcome = browser.get(&world, &policy, &callback).await;
+        drop(failing);
+        let sessions = world.deps.sessions.count().await.unwrap() - before;
+        let has_cookie = browser.cookies.contains_key(&session_cookie(&policy));
+        let seen = (outcome.status(), sessions, has_cookie);
+        if outcome.status() == 302 {
+            finished += 1;
+            assert_eq!(seen, (302, 1, true), "{left}");
+        } else {
+            assert_eq!(seen, (500, 0, false), "{left}: {}", outcome.body());
+        }
+    }
+    // A seed and a nonce; an id and a nonce.
+    assert_eq!((begun, finished), (4, 4));
+}
+
+/// All random bits come through the one door whose failure the test above tries: no other file asks a generator, but for
+/// the randomness that signatures take themselves.
+#[test]
+fn n39_random_bits_come_through_one_door() {
+    fn files(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path, found) } else { found.push(path) }
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/oidc");
+    let mut all = Vec::new();
+    files(&root, &mut all);
+    let asks = |path: &&std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let product = text.split("#[cfg(test)]\n#[allow").next().unwrap_or_default();
+        ["rand::", "rand;", "getrandom", "SystemRandom", "new_random", "thread_rng", "::fastrand"]
+            .iter()
+            .any(|word| product.replace("aws_lc_rs::rand::SystemRandom", "SystemRandom").contains(word))
+    };
+    let mut asking: Vec<_> =
+        all.iter().filter(asks).map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap()).collect();
+    asking.retain(|path| !path.contains("test") && *path != "fake_provider.rs");
+    asking.sort_unstable();
+    assert_eq!(asking, ["client_auth/signer.rs", "random.rs"]);
 }
 
 /// Every authorization request has a challenge of its own by S256, whatever the provider says of it and whoever asks for

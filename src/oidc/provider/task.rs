@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use super::{Inner, ProviderError, State};
 use crate::oidc::jwks::KeySet;
 use crate::oidc::metadata::Metadata;
+use crate::oidc::random::random_bytes;
 
 /// How long metadata and keys count as fresh.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -87,10 +88,6 @@ fn report(provider: &Inner, error: ProviderError, last: &mut Option<ProviderErro
 
 /// Up to a tenth less, so that many providers and replicas do not ask in step.
 fn jittered(pause: Duration) -> Duration {
-    let mut byte = [0; 1];
-    if aws_lc_rs::rand::fill(&mut byte).is_err() {
-        return pause;
-    }
-    let [byte] = byte;
+    let Ok([byte]) = random_bytes() else { return pause };
     pause - pause * u32::from(byte) / 2560
 }

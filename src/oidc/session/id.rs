@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+pub use crate::oidc::random::{RandomError, random_bytes};
 
 /// Length of a [`SessionId`] as cookie text.
 pub const SESSION_ID_TEXT: usize = 43;
@@ -54,21 +56,6 @@ impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionId([redacted])")
     }
-}
-
-/// The operating system's random generator failed.
-#[derive(Debug, thiserror::Error)]
-#[error("the random number generator of the operating system failed")]
-pub struct RandomError;
-
-/// Fresh random bytes, for ids, states, nonces.
-///
-/// # Errors
-/// [`RandomError`] if the generator fails.
-pub fn random_bytes<const N: usize>() -> Result<[u8; N], RandomError> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| RandomError)?;
-    Ok(bytes)
 }
 
 /// The key of a session in the store: a keyed hash of its id and scope.

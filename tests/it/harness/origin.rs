@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::http1::{Connection, Head, Message};
 
@@ -50,29 +50,44 @@ impl Reads {
 pub struct Origin {
     pub address: SocketAddr,
     seen: watch::Sender<Vec<Seen>>,
-    task: JoinHandle<()>,
+    task: AbortHandle,
 }
 
 impl Origin {
     /// Answers 200 to everything; the body tells method and target.
     pub async fn start() -> Self {
-        Self::with(|seen, mut connection| async move {
-            let text = format!("{} {}\n", seen.method, seen.target);
-            connection.send(ok(&text)).await;
-            Some(connection)
-        })
-        .await
+        Self::with(say_what).await
     }
 
     /// As [`Origin::start`], but it remembers no request: for loads that would fill the memory.
     #[allow(dead_code)] // Only `make storm` has such loads.
     pub async fn forgetful() -> Self {
-        let handler = |seen: Seen, mut connection: Connection| async move {
-            connection.send(ok(&format!("{} {}\n", seen.method, seen.target))).await;
-            Some(connection)
-        };
-        let handler: Handler = Arc::new(move |seen, connection| Box::pin(handler(seen, connection)));
+        let handler: Handler = Arc::new(|seen, connection| Box::pin(say_what(seen, connection)));
         Self::serve(handler, Reads { body: true, remembers: false }).await
+    }
+
+    /// As [`Origin::forgetful`], on a thread of its own, which goes before those of the clients where it may: no request
+    /// waits here for what the test itself does.
+    #[allow(dead_code)] // Only `make storm` measures so.
+    pub fn apart() -> Self {
+        let listener = listen();
+        let address = listener.local_addr().unwrap();
+        let seen = watch::Sender::new(Vec::new());
+        let log = seen.clone();
+        let (handle, given) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            super::load::go_first();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let handler: Handler = Arc::new(|seen, connection| Box::pin(say_what(seen, connection)));
+            let reads = Reads { body: true, remembers: false };
+            runtime.block_on(async move {
+                let task = tokio::spawn(accept(listener, handler, log, reads));
+                let ended = task.abort_handle();
+                let _ = handle.send(ended);
+                let _ = task.await;
+            });
+        });
+        Self { address, seen, task: given.recv().unwrap() }
     }
 
     /// Answers 200 with `name` as body.
@@ -105,19 +120,10 @@ impl Origin {
     }
 
     async fn serve(handler: Handler, reads: Reads) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = listen();
         let address = listener.local_addr().unwrap();
         let seen = watch::Sender::new(Vec::new());
-        let log = seen.clone();
-        let task = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            for number in 0.. {
-                let (stream, _) = listener.accept().await.unwrap();
-                let _ = stream.set_nodelay(true);
-                let (handler, log) = (Arc::clone(&handler), log.clone());
-                connections.spawn(converse(stream, number, handler, log, reads));
-            }
-        });
+        let task = tokio::spawn(accept(listener, handler, seen.clone(), reads)).abort_handle();
         Self { address, seen, task }
     }
 
@@ -147,6 +153,37 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Has room for all connections of a storm at once: where there is none, one waits a second for its next try.
+fn listen() -> std::net::TcpListener {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(4096).unwrap();
+    socket.into()
+}
+
+async fn accept(
+    listener: std::net::TcpListener,
+    handler: Handler,
+    log: watch::Sender<Vec<Seen>>,
+    reads: Reads,
+) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    let mut connections = tokio::task::JoinSet::new();
+    for number in 0.. {
+        let (stream, _) = listener.accept().await.unwrap();
+        let _ = stream.set_nodelay(true);
+        let (handler, log) = (Arc::clone(&handler), log.clone());
+        connections.spawn(converse(stream, number, handler, log, reads));
+    }
+}
+
+async fn say_what(seen: Seen, mut connection: Connection) -> Option<Connection> {
+    connection.send(ok(&format!("{} {}\n", seen.method, seen.target))).await;
+    Some(connection)
 }
 
 async fn converse(

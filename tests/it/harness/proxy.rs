@@ -174,6 +174,16 @@ fn launch(config: &Path, folder: &Path, one_core: bool) -> Child {
         .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
+/// Whether a process can be put on one core here; says so if not.
+#[allow(dead_code)] // `make storm` needs no word of it.
+pub fn one_core(test: &str) -> bool {
+    let found = Command::new("taskset").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("skipped: {test}: needs taskset");
+    }
+    found
+}
+
 /// The first core that this process may use.
 fn first_core() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

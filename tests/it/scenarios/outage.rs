@@ -102,13 +102,17 @@ pub async fn p9_provider_down_at_start(scale: Scale) -> Verdict {
         client::get(world.proxy.web(), "localhost", "/x", &[]).await.status() == 503
     })
     .await;
-    let rounds = scale.pick(20, 600);
+    // A hundred of each a second; a minute is long enough for the proxy's own pauses to be the longest.
+    let rounds = scale.pick(20, 6_000);
     let (mut refused, mut excluded) = (Vec::new(), Vec::new());
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
     for _ in 0..rounds {
+        ticks.tick().await;
         refused.extend(load::burst(world.proxy.web(), &[load::navigation("/x")]).await);
         excluded.extend(load::burst(world.proxy.web(), &[load::fetch("/public/x", "")]).await);
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let up = async || world.proxy.metric("portcullis_oidc_provider_up", &[]).await;
+    let alarm = up().await;
     let times: Vec<Duration> = refused.iter().map(|answer| answer.took).collect();
     world.idp.go_online().await.unwrap();
     let online = Instant::now();
@@ -117,6 +121,7 @@ pub async fn p9_provider_down_at_start(scale: Scale) -> Verdict {
     let found = tokio::time::timeout(Duration::from_secs(20), found).await.is_ok();
     let back = online.elapsed();
     world.login_works().await;
+    let alarms = (alarm, up().await);
     Verdict::of("P9")
         .that("another route: 200", open, open == 200)
         .within("after the start", scale.pick(Duration::from_secs(10), Duration::from_secs(1)), ready)
@@ -132,6 +137,7 @@ pub async fn p9_provider_down_at_start(scale: Scale) -> Verdict {
         )
         .that("excluded: 200", load::statuses(&excluded), load::all_are(&excluded, 200))
         .that("found without traffic", found, found)
+        .that("metric of the provider: 0, then 1", format!("{alarms:?}"), alarms == (0.0, 1.0))
         .within("after it is back", scale.pick(Duration::from_secs(8), Duration::from_secs(5)), back)
 }
 
@@ -163,7 +169,7 @@ pub async fn p11_first_requests(scale: Scale) -> Verdict {
     plan.faults.push(Fault::at(Endpoint::Discovery, Answer::Genuine).delay(Duration::from_secs(2)));
     let mut world = plan.start_unready().await;
     world.proxy.ready().await;
-    let probe = Probe::start(world.proxy.web(), "/public/x", Duration::from_millis(50));
+    let probe = Probe::start(world.proxy.web(), "/public/x", Duration::from_millis(10));
     let answers = load::burst(world.proxy.web(), &vec![load::navigation("/x"); count]).await;
     let times = probe.stop().await;
     let counters = world.idp.counters();

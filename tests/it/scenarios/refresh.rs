@@ -69,7 +69,9 @@ async fn mass_expiry(scale: Scale, count: usize, reload: bool, delay: Duration) 
     let probe = Probe::start(world.proxy.web(), "/open/health", Duration::from_millis(50));
     let three = |cookie: &String| std::iter::repeat_n(load::fetch("/x", cookie), 3);
     let requests: Vec<String> = cookies.iter().flat_map(three).collect();
-    let burst = load::burst(world.proxy.web(), &requests);
+    // Large: within the second in which the sessions end. Small: all at once.
+    let window = scale.pick(Duration::ZERO, Duration::from_secs(1));
+    let burst = async { Burst::send_within(world.proxy.web(), &requests, window).await.answers().await };
     let answers = if reload {
         tokio::select! {
             answers = burst => answers,
