@@ -56,38 +56,24 @@ impl Inner {
         }
         let (provider, clock) = (Arc::clone(&self.provider), Arc::clone(self.sessions.clock()));
         self.provider.runtime().spawn(async move {
-            let issuer = provider.issuer();
+            let (issuer, client_id) = (provider.issuer(), client.id.as_str());
             for pause in PAUSES {
                 match attempt(&provider, &client).await {
                     Outcome::Deleted => {
-                        tracing::info!(issuer, client_id = client.id, "a replaced client is deleted");
+                        tracing::info!(issuer, client_id, "a replaced client is deleted");
                         return;
                     }
                     Outcome::Refused(status) => {
-                        tracing::info!(
-                            issuer,
-                            client_id = client.id,
-                            status,
-                            "a replaced client is not deleted"
-                        );
+                        tracing::info!(issuer, client_id, status, "a replaced client is not deleted");
                         return;
                     }
                     Outcome::Failed(cause) => {
-                        tracing::debug!(
-                            issuer,
-                            client_id = client.id,
-                            cause,
-                            "a replaced client is not deleted yet"
-                        );
+                        tracing::debug!(issuer, client_id, cause, "a replaced client is not deleted yet");
                     }
                 }
                 clock.sleep(pause).await;
             }
-            tracing::warn!(
-                issuer,
-                client_id = client.id,
-                "a replaced client stays registered at the provider"
-            );
+            tracing::warn!(issuer, client_id, "a replaced client stays registered at the provider");
         });
     }
 }

@@ -57,9 +57,8 @@ async fn a_session_that_has_given_way_is_refreshed_from_memory() {
     }
 }
 
-#[tokio::test]
-async fn a_session_that_gives_way_while_the_provider_is_asked_keeps_its_new_tokens() {
-    let (t, store) = setting().await;
+/// A refresh whose session gives way while the provider is asked, which has not answered yet.
+async fn gives_way_meanwhile(t: &Setting, store: &CookieStore) -> JoinSet<Freshness> {
     t.provider.answers.forget_permits(10_000);
     t.clock.set(at(301));
     let mut tasks = JoinSet::new();
@@ -68,6 +67,13 @@ async fn a_session_that_gives_way_while_the_provider_is_asked_keeps_its_new_toke
         tokio::task::yield_now().await;
     }
     store.give_way(t.entry.key());
+    tasks
+}
+
+#[tokio::test]
+async fn a_session_that_gives_way_while_the_provider_is_asked_keeps_its_new_tokens() {
+    let (t, store) = setting().await;
+    let tasks = gives_way_meanwhile(&t, &store).await;
     t.provider.answers.add_permits(1);
     assert_eq!(tasks.join_all().await, [Freshness::Renewed]);
     assert_eq!((t.token().await.as_str(), t.provider.discarded.load(Ordering::SeqCst)), ("access-1", 0));
@@ -77,14 +83,7 @@ async fn a_session_that_gives_way_while_the_provider_is_asked_keeps_its_new_toke
 #[tokio::test]
 async fn what_has_ended_is_not_brought_back_by_its_refresh() {
     let (t, store) = setting().await;
-    t.provider.answers.forget_permits(10_000);
-    t.clock.set(at(301));
-    let mut tasks = JoinSet::new();
-    t.spawn(&mut tasks);
-    while t.provider.asked() == 0 {
-        tokio::task::yield_now().await;
-    }
-    store.give_way(t.entry.key());
+    let tasks = gives_way_meanwhile(&t, &store).await;
     t.sessions.end_by_sid(&scope(), "op-session-1").await.unwrap();
     t.provider.answers.add_permits(1);
     assert_eq!(tasks.join_all().await, [Freshness::Ended]);
