@@ -207,25 +207,27 @@ impl CookieStore {
     }
 }
 
-/// The lowest eighth of some numbers, and no more than so many.
+/// The lowest eighth of some numbers: all below a limit, and so many of those at it.
 struct Spare {
     limit: u64,
-    left: usize,
+    at_limit: usize,
 }
 
 impl Spare {
     fn eighth(mut numbers: Vec<u64>) -> Self {
-        let at = numbers.len() / 8;
-        if at >= numbers.len() {
-            return Self { limit: 0, left: 0 };
+        let count = numbers.len() / 8;
+        if numbers.is_empty() {
+            return Self { limit: 0, at_limit: 0 };
         }
-        let (_, limit, _) = numbers.select_nth_unstable(at);
-        Self { limit: *limit, left: at.max(1) }
+        let (below, limit, _) = numbers.select_nth_unstable(count);
+        let limit = *limit;
+        let below = below.iter().filter(|number| **number < limit).count();
+        Self { limit, at_limit: count.max(1).saturating_sub(below) }
     }
 
     fn takes(&mut self, number: u64) -> bool {
-        let takes = self.left > 0 && number <= self.limit;
-        self.left -= usize::from(takes);
+        let takes = number < self.limit || (number == self.limit && self.at_limit > 0);
+        self.at_limit -= usize::from(takes && number == self.limit);
         takes
     }
 }

@@ -92,3 +92,19 @@ async fn stays_bounded_and_keeps_the_used_the_leased_and_marks() {
     }
     assert!(store.ended.len() <= 64 * ENDS);
 }
+
+#[test]
+fn what_is_lowest_goes_before_what_is_as_low_as_many() {
+    for at in 0..16 {
+        let mut numbers = [7; 16];
+        numbers[at] = 3;
+        let mut spare = Spare::eighth(numbers.to_vec());
+        let taken: Vec<usize> = (0..16).filter(|at| spare.takes(numbers[*at])).collect();
+        assert_eq!((taken.len(), taken.contains(&at)), (2, true), "{taken:?}");
+    }
+    for few in 1..8 {
+        let mut spare = Spare::eighth(vec![7; few]);
+        assert_eq!((0..few).filter(|_| spare.takes(7)).count(), 1);
+    }
+    assert!(!Spare::eighth(Vec::new()).takes(0));
+}
