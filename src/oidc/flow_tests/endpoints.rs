@@ -108,7 +108,7 @@ async fn a_provider_that_fails_costs_no_session_and_one_that_refuses_does() {
 #[tokio::test]
 async fn the_page_of_an_outage_leads_to_another_try() {
     let world = World::new().await;
-    let policy = world.policy(&[]);
+    let policy = world.policy(ON);
     let mut browser = logged_in(&world, &policy).await;
     world.clock.advance(SECOND * 400);
     world.provider.script().token_answer = Some((503, "text/html", "away".into()));
