@@ -130,11 +130,13 @@ pub async fn sessions(world: &World, user: &str, count: usize) -> Vec<String> {
     futures_util::stream::iter(logins).buffer_unordered(16).collect().await
 }
 
-/// Lets all tokens of [`Scale::short_lived`] end; those to come live long.
-pub async fn tokens_end(world: &World) {
+/// Lets all tokens of [`Scale::short_lived`] end; those to come live long. How many refreshes there were before: a login
+/// that takes long comes to its page with tokens that are nearly over.
+pub async fn tokens_end(world: &World) -> u64 {
     world.idp.set_access_token_ttl(Duration::from_secs(600));
     // The passing of time is what is tested here; nothing is waited for.
     tokio::time::sleep(LIFE + Duration::from_millis(1100)).await;
+    world.grants("refresh_token")
 }
 
 /// Refresh grants that the provider refused: an old token was shown to it again, or one that it never made.
