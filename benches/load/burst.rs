@@ -48,39 +48,47 @@ async fn main() {
         std::process::exit(2);
     };
     let count = count.parse::<usize>().expect("a number");
-    let mut answers = JoinSet::new();
-    let started = if let Some(streams) = streams.first() {
-        let streams = streams.parse::<usize>().expect("a number");
-        let request = || {
-            let request = Request::get(format!("http://{host}/burst")).header("cookie", cookie.as_str());
-            request.version(http::Version::HTTP_2).body(()).expect("a request")
-        };
-        let mut clients = Vec::new();
-        for _ in 0..count.div_ceil(streams) {
-            let stream = TcpStream::connect(address).await.expect("a connection");
-            let (client, connection) = h2::client::handshake(stream).await.expect("a handshake");
-            tokio::spawn(connection);
-            clients.push(client.ready().await.expect("a connection"));
-        }
-        let started = Instant::now();
-        for client in clients.iter().flat_map(|client| std::iter::repeat_n(client, streams)).take(count) {
-            answers.spawn(ask_stream(client.clone(), request()));
-        }
-        started
-    } else {
-        let request =
-            format!("GET /burst HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
-        let mut connections = Vec::new();
-        for _ in 0..count {
-            connections.push(TcpStream::connect(address).await.expect("a connection"));
-        }
-        let started = Instant::now();
-        for connection in connections {
-            answers.spawn(ask(connection, request.clone()));
-        }
-        started
+    let (answers, started) = match streams.first() {
+        Some(streams) => multiplexed(address, host, cookie, count, streams.parse().expect("a number")).await,
+        None => one_by_one(address, host, cookie, count).await,
     };
     report(answers.join_all().await, started);
+}
+
+/// Sends all on HTTP/2 connections that they share.
+async fn multiplexed(
+    address: &str,
+    host: &str,
+    cookie: &str,
+    count: usize,
+    streams: usize,
+) -> (JoinSet<Answer>, Instant) {
+    let request = || {
+        let request = Request::get(format!("http://{host}/burst")).header("cookie", cookie);
+        request.version(http::Version::HTTP_2).body(()).expect("a request")
+    };
+    let mut clients = Vec::new();
+    for _ in 0..count.div_ceil(streams) {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let (client, connection) = h2::client::handshake(stream).await.expect("a handshake");
+        tokio::spawn(connection);
+        clients.push(client.ready().await.expect("a connection"));
+    }
+    let started = Instant::now();
+    let clients = clients.iter().flat_map(|client| std::iter::repeat_n(client, streams)).take(count);
+    (clients.map(|client| ask_stream(client.clone(), request())).collect(), started)
+}
+
+/// Sends all on HTTP/1.1, each on a connection of its own.
+async fn one_by_one(address: &str, host: &str, cookie: &str, count: usize) -> (JoinSet<Answer>, Instant) {
+    let request =
+        format!("GET /burst HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
+    let mut connections = Vec::new();
+    for _ in 0..count {
+        connections.push(TcpStream::connect(address).await.expect("a connection"));
+    }
+    let started = Instant::now();
+    (connections.into_iter().map(|connection| ask(connection, request.clone())).collect(), started)
 }
 
 fn report(answers: Vec<Answer>, started: Instant) {
