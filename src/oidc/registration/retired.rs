@@ -18,8 +18,8 @@ use crate::oidc::fetch::FetchError;
 use crate::oidc::provider::Provider;
 use crate::oidc::session::{LeaseOutcome, StoreError};
 
-/// Pauses after failures that pass by themselves; after the last one the registration stays where it is.
-const PAUSES: [Duration; 3] = [Duration::from_secs(10), Duration::from_secs(60), Duration::from_secs(300)];
+/// Pauses before the attempts, while failures may pass by themselves; then the registration stays where it is.
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(10), Duration::from_secs(60)];
 
 /// What came of an attempt.
 enum Outcome {
@@ -58,6 +58,7 @@ impl Inner {
         self.provider.runtime().spawn(async move {
             let (issuer, client_id) = (provider.issuer(), client.id.as_str());
             for pause in PAUSES {
+                clock.sleep(pause).await;
                 match attempt(&provider, &client).await {
                     Outcome::Deleted => {
                         tracing::info!(issuer, client_id, "a replaced client is deleted");
@@ -71,7 +72,6 @@ impl Inner {
                         tracing::debug!(issuer, client_id, cause, "a replaced client is not deleted yet");
                     }
                 }
-                clock.sleep(pause).await;
             }
             tracing::warn!(issuer, client_id, "a replaced client stays registered at the provider");
         });
