@@ -16,7 +16,7 @@ use super::cause::Cause;
 use super::cookie::{ChunkError, Presented};
 use super::logout::MAX_HINT;
 use super::policy::{Found, Policy};
-use super::refresh::{Freshness, ensure_fresh, settled};
+use super::refresh::{Freshness, settled};
 use super::session::{Adopted, Brought, Lookup, PolicyId, SessionEntry, SessionId, StoreError};
 use super::{Decision, RequestParts};
 
@@ -62,7 +62,7 @@ impl Policy {
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
         };
         self.sessions.used(&entry, now);
-        match ensure_fresh(&self.sessions, &entry, now, &self.refresh, &self.grant).await {
+        match self.refresher().ensure_fresh(&entry, now).await {
             Freshness::ValidRefreshing => {
                 settled(&self.sessions, &entry, PATIENCE).await;
                 if entry.is_ended() { Found::None } else { Found::Session(entry) }

@@ -23,7 +23,7 @@ use super::identity_assertion::Assertions;
 use super::limits::LoginRate;
 use super::principal::{IdentityHeaders, Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
-use super::refresh::{Freshness, RefreshGrant, RefreshSettings, ensure_fresh, fresh_now};
+use super::refresh::{Freshness, RefreshGrant, RefreshSettings, Refresher, fresh_now};
 use super::seal::{Seal, SealError};
 use super::security_headers::SecurityHeaders;
 use super::session::{KeyError, Lookup, PolicyId, SessionEntry, SessionId, SessionKeys, Sessions};
@@ -241,11 +241,16 @@ impl Policy {
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
         };
         self.sessions.used(&entry, now);
-        match ensure_fresh(&self.sessions, &entry, now, &self.refresh, &self.grant).await {
+        match self.refresher().ensure_fresh(&entry, now).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => Found::Session(entry),
             Freshness::Unavailable { retry_after } => Found::Wait(retry_after),
             Freshness::Ended => Found::None,
         }
+    }
+
+    /// What refreshes its sessions.
+    pub(super) fn refresher(&self) -> Refresher<'_> {
+        Refresher { sessions: &self.sessions, settings: &self.refresh, grant: &self.grant }
     }
 
     fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {

@@ -87,7 +87,7 @@ pub enum Freshness {
 }
 
 /// The answer where it takes no flight: the common case, without a lock, an allocation or an await.
-/// None: ask [`ensure_fresh`].
+/// None: ask [`Refresher::ensure_fresh`].
 #[must_use]
 pub fn fresh_now(entry: &SessionEntry, now: SystemTime, settings: &RefreshSettings) -> Option<Freshness> {
     let now = unix_millis(now);
@@ -99,37 +99,57 @@ pub fn fresh_now(entry: &SessionEntry, now: SystemTime, settings: &RefreshSettin
     }
 }
 
-/// Sees to it that the tokens of `entry` are good, if that can be.
-///
-/// Cancelling it (a client that goes away) cancels no refresh: that is a task of its own.
-pub async fn ensure_fresh(
-    sessions: &Sessions,
-    entry: &Arc<SessionEntry>,
-    now: SystemTime,
-    settings: &RefreshSettings,
-    grant: &Arc<dyn RefreshGrant>,
-) -> Freshness {
-    if let Some(freshness) = fresh_now(entry, now, settings) {
-        return freshness;
-    }
-    let now = unix_millis(now);
-    match standing(&entry.profile().timing, now, settings) {
-        Standing::Good => Freshness::Valid,
-        Standing::Due => match flight::join(sessions, entry, settings, grant) {
-            Ok(_) => Freshness::ValidRefreshing,
-            Err(_) => Freshness::Valid,
-        },
-        Standing::Over => {
-            // The store may fail; the session is over all the same.
-            let _ = sessions.end(entry).await;
-            Freshness::Ended
+/// What refreshes a session of a policy.
+#[derive(Clone, Copy)]
+pub struct Refresher<'a> {
+    /// Where it is.
+    pub sessions: &'a Sessions,
+    /// When and how.
+    pub settings: &'a RefreshSettings,
+    /// Who asks the provider.
+    pub grant: &'a Arc<dyn RefreshGrant>,
+}
+
+impl Refresher<'_> {
+    /// Sees to it that the tokens of `entry` are good, if that can be.
+    ///
+    /// Cancelling it (a client that goes away) cancels no refresh: that is a task of its own.
+    pub async fn ensure_fresh(self, entry: &Arc<SessionEntry>, now: SystemTime) -> Freshness {
+        if let Some(freshness) = fresh_now(entry, now, self.settings) {
+            return freshness;
         }
-        Standing::Expired => match flight::join(sessions, entry, settings, grant) {
-            Ok(landed) => flight::wait(sessions, entry, settings, landed).await,
-            Err(until) => {
-                Freshness::Unavailable { retry_after: Duration::from_millis(until.saturating_sub(now)) }
+        let now = unix_millis(now);
+        match standing(&entry.profile().timing, now, self.settings) {
+            Standing::Good => Freshness::Valid,
+            Standing::Due => match flight::join(self, entry) {
+                Ok(_) => Freshness::ValidRefreshing,
+                Err(_) => Freshness::Valid,
+            },
+            Standing::Over => {
+                // The store may fail; the session is over all the same.
+                let _ = self.sessions.end(entry).await;
+                Freshness::Ended
             }
-        },
+            Standing::Expired => match flight::join(self, entry) {
+                Ok(landed) => flight::wait(self, entry, landed).await,
+                Err(until) => {
+                    Freshness::Unavailable { retry_after: Duration::from_millis(until.saturating_sub(now)) }
+                }
+            },
+        }
+    }
+
+    /// Renews tokens that are good, because somebody asks, and waits for it. At most once in half of their life, and
+    /// not in the pause after a failure.
+    pub async fn renew(self, entry: &Arc<SessionEntry>, now: SystemTime) -> Freshness {
+        let settings = &RefreshSettings { grace: Duration::MAX, ..self.settings.clone() };
+        let eager = Refresher { settings, ..self };
+        if standing(&entry.profile().timing, unix_millis(now), settings) == Standing::Due
+            && let Ok(landed) = flight::join(eager, entry)
+        {
+            return flight::wait(eager, entry, landed).await;
+        }
+        self.ensure_fresh(entry, now).await
     }
 }
 
@@ -152,24 +172,6 @@ pub fn outlook(entry: &SessionEntry, now: SystemTime, settings: &RefreshSettings
         refreshable: is_usable(&timing, now, settings),
         tokens_end: timing.id.min(timing.access),
     }
-}
-
-/// Renews tokens that are good, because somebody asks, and waits for it. At most once in half of their life, and
-/// not in the pause after a failure.
-pub async fn renew(
-    sessions: &Sessions,
-    entry: &Arc<SessionEntry>,
-    now: SystemTime,
-    settings: &RefreshSettings,
-    grant: &Arc<dyn RefreshGrant>,
-) -> Freshness {
-    let eager = RefreshSettings { grace: Duration::MAX, ..settings.clone() };
-    if standing(&entry.profile().timing, unix_millis(now), &eager) == Standing::Due
-        && let Ok(landed) = flight::join(sessions, entry, &eager, grant)
-    {
-        return flight::wait(sessions, entry, &eager, landed).await;
-    }
-    ensure_fresh(sessions, entry, now, settings, grant).await
 }
 
 /// Waits for the refresh under way, if there is one, and at most so long.

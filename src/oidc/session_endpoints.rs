@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::asked::Asked;
 use super::clock::unix_millis;
 use super::policy::Policy;
-use super::refresh::{Freshness, Outlook, outlook, renew};
+use super::refresh::{Freshness, Outlook, outlook};
 use super::request_kind::is_cross_site;
 use super::session::{Lookup, SessionEntry, Timing};
 use super::{RequestParts, page};
@@ -80,7 +80,7 @@ impl Policy {
             Lookup::StoreDown => return self.unavailable(request, Duration::from_secs(1)),
         };
         self.sessions.used(&entry, now);
-        match renew(&self.sessions, &entry, now, &self.refresh, &self.grant).await {
+        match self.refresher().renew(&entry, now).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => {
                 self.describe(&entry, self.core.clock.now())
             }

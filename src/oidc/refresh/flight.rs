@@ -10,7 +10,7 @@ use super::grant::{GrantResult, RefreshGrant, RenewedTokens};
 use super::protocol::{self, Event, Facts, Step};
 use super::seat::Taken;
 use super::standing::{Standing, expiry, standing};
-use super::{Freshness, Landed, RefreshSettings, millis};
+use super::{Freshness, Landed, RefreshSettings, Refresher, millis};
 use crate::oidc::clock::{from_unix_millis, unix_millis};
 use crate::oidc::session::{LeaseOutcome, SessionEntry, SessionRecord, Sessions};
 
@@ -37,12 +37,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Joins the flight of this session, or starts it. The error is when the next one may start, after one that failed.
-pub(super) fn join(
-    sessions: &Sessions,
-    entry: &Arc<SessionEntry>,
-    settings: &RefreshSettings,
-    grant: &Arc<dyn RefreshGrant>,
-) -> Result<Landed, u64> {
+pub(super) fn join(refresher: Refresher<'_>, entry: &Arc<SessionEntry>) -> Result<Landed, u64> {
+    let Refresher { sessions, settings, grant } = refresher;
     let now = unix_millis(sessions.clock().now());
     match entry.refresh.take(now, || watch::channel(None)) {
         Taken::Joined(landed) => Ok(landed),
@@ -62,12 +58,8 @@ pub(super) fn join(
 }
 
 /// Waits for a flight, but not for ever, and not when the process stops.
-pub(super) async fn wait(
-    sessions: &Sessions,
-    entry: &SessionEntry,
-    settings: &RefreshSettings,
-    mut landed: Landed,
-) -> Freshness {
+pub(super) async fn wait(refresher: Refresher<'_>, entry: &SessionEntry, mut landed: Landed) -> Freshness {
+    let Refresher { sessions, settings, .. } = refresher;
     let soon = Freshness::Unavailable { retry_after: Duration::from_secs(1) };
     let outcome = tokio::select! {
         biased;

@@ -95,7 +95,7 @@ async fn without_a_refresh_token_the_session_ends_with_its_token() {
     assert_eq!(fresh_now(&entry, at(299), &t.settings), Some(Freshness::Valid));
     assert_eq!(fresh_now(&entry, at(99), &strict), Some(Freshness::Valid));
     assert_eq!(fresh_now(&entry, at(100), &strict), None);
-    let over = ensure_fresh(&t.sessions, &entry, at(300), &t.settings, &t.grant).await;
+    let over = t.refresher().ensure_fresh(&entry, at(300)).await;
     assert_eq!(over, Freshness::Ended);
     assert_eq!(t.provider.asked(), 0);
 }

@@ -132,16 +132,22 @@ impl Setting {
         Self { sessions, clock, provider, grant, settings: RefreshSettings::default(), entry, id }
     }
 
+    pub(super) fn refresher(&self) -> Refresher<'_> {
+        Refresher { sessions: &self.sessions, settings: &self.settings, grant: &self.grant }
+    }
+
     /// One request at the clock's time.
     pub(super) async fn ask(&self) -> Freshness {
-        let now = self.clock.now();
-        ensure_fresh(&self.sessions, &self.entry, now, &self.settings, &self.grant).await
+        self.refresher().ensure_fresh(&self.entry, self.clock.now()).await
     }
 
     pub(super) fn spawn(&self, tasks: &mut JoinSet<Freshness>) {
         let (sessions, entry, now) = (self.sessions.clone(), Arc::clone(&self.entry), self.clock.now());
         let (settings, grant) = (self.settings.clone(), Arc::clone(&self.grant));
-        tasks.spawn(async move { ensure_fresh(&sessions, &entry, now, &settings, &grant).await });
+        tasks.spawn(async move {
+            let refresher = Refresher { sessions: &sessions, settings: &settings, grant: &grant };
+            refresher.ensure_fresh(&entry, now).await
+        });
     }
 
     pub(super) async fn landed(&self) {

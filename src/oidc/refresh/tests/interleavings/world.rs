@@ -95,7 +95,8 @@ impl Process {
         self.asked += 1;
         self.runtime.spawn(async move {
             let now = sessions.clock().now();
-            let answer = ensure_fresh(&sessions, &entry, now, &settings, &grant).await;
+            let refresher = Refresher { sessions: &sessions, settings: &settings, grant: &grant };
+            let answer = refresher.ensure_fresh(&entry, now).await;
             answers.lock().unwrap().push(answer);
         });
     }
