@@ -58,6 +58,7 @@ mod session_endpoints;
 pub mod settings;
 mod sync;
 pub mod template;
+mod throttle;
 pub mod token_endpoint;
 mod unique;
 mod used;

@@ -11,6 +11,7 @@ use super::cause::Cause;
 use super::gate::Denial;
 use super::policy::Policy;
 use super::request_kind::RequestKind;
+use super::throttle::warn_or_debug;
 use super::{RequestParts, page};
 use crate::net::LocalResponse;
 
@@ -56,7 +57,8 @@ impl Policy {
     /// 503: there is a session, but it cannot be used now.
     pub(super) fn unavailable(&self, request: &RequestParts<'_>, retry_after: Duration) -> LocalResponse {
         let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0)).max(1);
-        tracing::warn!(
+        warn_or_debug!(
+            self.core.refusals.admit(self.core.clock.now()),
             policy = %self.core.name, request_id = request.request_id, client = %request.client, retry_after = seconds,
             "a session cannot be used now: its tokens have expired and cannot be renewed, or the store is away"
         );
@@ -113,8 +115,11 @@ impl Policy {
         again: &str,
         cookies: SmallVec<[HeaderValue; 2]>,
     ) -> LocalResponse {
-        tracing::warn!(
-            policy = %self.core.name, issuer = self.core.provider.issuer(), %cause, reason = cause.label(),
+        let always = Some(0);
+        let told =
+            if cause.is_widespread() { self.core.refusals.admit(self.core.clock.now()) } else { always };
+        warn_or_debug!(
+            told, policy = %self.core.name, issuer = self.core.provider.issuer(), %cause, reason = cause.label(),
             request_id = request.request_id, client = %request.client, "OIDC request refused"
         );
         let explanation = cause.explanation();

@@ -62,7 +62,7 @@ impl Policy {
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
         };
         self.sessions.used(&entry, now);
-        match self.refresher().ensure_fresh(&entry, now).await {
+        match self.refresher(request).ensure_fresh(&entry, now).await {
             Freshness::ValidRefreshing => {
                 settled(&self.sessions, &entry, PATIENCE).await;
                 if entry.is_ended() { Found::None } else { Found::Session(entry) }

@@ -111,6 +111,17 @@ impl Cause {
         }
     }
 
+    /// Whether many requests fail by it at the same time: in an outage of the provider or the store, or in a flood.
+    pub fn is_widespread(&self) -> bool {
+        match self {
+            Self::Unavailable | Self::Store(_) | Self::TooMany(_) => true,
+            Self::Grant(error) | Self::Pushed(error) => error.is_outage(),
+            Self::UserInfo(error) => error.is_transient(),
+            Self::IdToken(error) | Self::AccessToken(error) => *error == TokenError::KeysUnavailable,
+            _ => false,
+        }
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {

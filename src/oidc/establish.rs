@@ -16,6 +16,7 @@ use super::profile;
 use super::provider::Provider;
 use super::session::SessionRecord;
 use super::settings::{Settings, UserInfo};
+use super::throttle::warn_or_debug;
 use super::token_endpoint::Tokens;
 use super::userinfo::{self, UserInfoError};
 
@@ -144,7 +145,7 @@ async fn complete(
         Ok(Some(info)) => claims.fill_from(&info),
         Ok(None) => {}
         Err(error @ UserInfoError::Subject) => return Err(error.into()),
-        Err(error) => without_userinfo(settings, provider, claims, previous, error)?,
+        Err(error) => without_userinfo(context, claims, previous, error)?,
     }
     Ok(())
 }
@@ -152,13 +153,15 @@ async fn complete(
 /// Userinfo has failed. A refresh goes on with what it said last time. A login goes on unless the
 /// user's very name depends on it, which must not change from one login to the next.
 fn without_userinfo(
-    settings: &Settings,
-    provider: &Provider,
+    context: Context<'_>,
     claims: &mut Claims,
     previous: Option<&SessionRecord>,
     error: UserInfoError,
 ) -> Result<(), Cause> {
-    tracing::warn!(issuer = provider.issuer(), cause = %error, "claims are incomplete");
+    let Context { settings, provider, now, .. } = context;
+    warn_or_debug!(
+        provider.incomplete().admit(now), issuer = provider.issuer(), cause = %error, "claims are incomplete"
+    );
     if let (Some(previous), true) = (previous, error.is_transient()) {
         claims.fill_from(&from_userinfo(previous));
         return Ok(());

@@ -13,6 +13,7 @@ mod client;
 mod endpoints;
 mod introspection;
 mod limits;
+mod log;
 mod login;
 mod logout;
 mod profiles;

@@ -14,8 +14,9 @@ use super::establish::{Context, Established, establish};
 use super::fetch::{FetchError, MAX_TIME};
 use super::metadata::Metadata;
 use super::policy::Core;
-use super::refresh::{FlightOutcome, GrantResult, RefreshGrant, RenewedTokens};
-use super::session::{SessionEntry, SessionRecord};
+use super::refresh::{FlightOutcome, GrantResult, Landing, RefreshGrant, RenewedTokens};
+use super::session::SessionRecord;
+use super::throttle::warn_or_debug;
 use super::token_endpoint::{self, GrantError, Tokens};
 
 /// Time kept for storing the new tokens.
@@ -25,15 +26,17 @@ const MARGIN: Duration = Duration::from_millis(1_000);
 impl RefreshGrant for Core {
     async fn refresh(&self, record: &SessionRecord, refresh_token: &SecretString) -> GrantResult {
         let Some(metadata) = self.provider.metadata() else {
-            return transient("the OpenID provider was never reached");
+            return transient("the OpenID provider was never reached", None);
         };
-        let Some(client) = self.client_of(record) else { return transient("the client is not registered") };
+        let Some(client) = self.client_of(record) else {
+            return transient("the client is not registered", None);
+        };
         let started = Instant::now();
         let fetch = self.provider.fetch();
         let tokens = token_endpoint::refresh(&self.settings, &client, &metadata, fetch, refresh_token).await;
         let tokens = match tokens {
             Ok(tokens) => tokens,
-            Err(error) => return self.failed(&self.noted(&client, error)),
+            Err(error) => return not_granted(&self.noted(&client, error)),
         };
         let now = self.clock.now();
         // The old refresh token is spent: what else is asked must not use up the time that is left.
@@ -51,10 +54,7 @@ impl RefreshGrant for Core {
             Ok(established) => {
                 GrantResult::Renewed(Box::new(self.renewed(&client, tokens, established, now)))
             }
-            Err(cause) => {
-                tracing::warn!(policy = %self.name, %cause, "a refreshed token is not accepted; the session ends");
-                GrantResult::Ended(cause.label())
-            }
+            Err(cause) => GrantResult::Ended { reason: cause.label(), detail: Some(cause.to_string()) },
         }
     }
 
@@ -67,13 +67,16 @@ impl RefreshGrant for Core {
         }
     }
 
-    fn landed(&self, session: &SessionEntry, outcome: &FlightOutcome) {
+    fn landed(&self, landing: &Landing<'_>) {
+        self.log_landing(landing);
+        let Landing { session, outcome, request_id, .. } = *landing;
         if let FlightOutcome::Ended(cause) | FlightOutcome::Failed(cause) = outcome {
             self.events.audit(&AuditRecord {
                 policy: Some(&self.name),
                 provider: Some(self.provider.issuer()),
                 user: Some(&session.profile().identifier()),
                 session: Some(session.key()),
+                request_id: Some(request_id),
                 cause: Some(cause),
                 ..AuditRecord::new(AuditEvent::RefreshFailed)
             });
@@ -90,19 +93,35 @@ impl RefreshGrant for Core {
 }
 
 impl Core {
-    fn failed(&self, error: &GrantError) -> GrantResult {
-        tracing::warn!(policy = %self.name, issuer = self.provider.issuer(), cause = %error, "refresh failed");
-        match error {
-            GrantError::InvalidGrant => GrantResult::Invalid,
-            GrantError::Rejected(_) => transient("the provider rejects the client"),
-            GrantError::NotSent(_) | GrantError::Request(_) => transient("the provider cannot be reached"),
-            GrantError::Status { retry_after, .. } => GrantResult::Transient {
-                reason: "the provider answers with an error status",
-                retry_after: *retry_after,
-            },
-            GrantError::Malformed => transient("the answer holds no tokens"),
-            GrantError::NoAnswer(FetchError::TooLong) => transient("the answer is too long"),
-            GrantError::NoAnswer(_) => GrantResult::Unknown,
+    /// One line for each flight.
+    fn log_landing(&self, landing: &Landing<'_>) {
+        let (policy, issuer, session) = (&*self.name, self.provider.issuer(), landing.session.key());
+        let Landing { request_id, detail: cause, .. } = *landing;
+        match landing.outcome {
+            FlightOutcome::Renewed => tracing::debug!(policy, ?session, request_id, "session refreshed"),
+            FlightOutcome::Found => tracing::debug!(policy, ?session, request_id, "session found refreshed"),
+            FlightOutcome::Ended(reason) if cause.is_some() => tracing::warn!(
+                policy,
+                issuer,
+                ?session,
+                request_id,
+                reason,
+                cause,
+                "refreshed tokens are not accepted; the session ends"
+            ),
+            FlightOutcome::Ended(reason) => {
+                tracing::info!(policy, issuer, ?session, request_id, reason, "session ended at refresh");
+            }
+            FlightOutcome::Failed(reason) => warn_or_debug!(
+                self.failed_refreshes.admit(self.clock.now()),
+                policy,
+                issuer,
+                ?session,
+                request_id,
+                reason,
+                cause,
+                "refresh failed; the session goes on"
+            ),
         }
     }
 
@@ -135,6 +154,25 @@ impl Core {
     }
 }
 
-fn transient(reason: &'static str) -> GrantResult {
-    GrantResult::Transient { reason, retry_after: None }
+/// What an error of the token endpoint means for the session.
+fn not_granted(error: &GrantError) -> GrantResult {
+    let detail = Some(error.to_string());
+    match error {
+        GrantError::InvalidGrant => GrantResult::Invalid,
+        GrantError::Rejected(_) => transient("the provider rejects the client", detail),
+        GrantError::NotSent(_) | GrantError::Request(_) => {
+            transient("the provider cannot be reached", detail)
+        }
+        GrantError::Status { retry_after, .. } => {
+            let reason = "the provider answers with an error status";
+            GrantResult::Transient { reason, detail, retry_after: *retry_after }
+        }
+        GrantError::Malformed => transient("the answer holds no tokens", None),
+        GrantError::NoAnswer(FetchError::TooLong) => transient("the answer is too long", None),
+        GrantError::NoAnswer(_) => GrantResult::Unknown { detail },
+    }
+}
+
+fn transient(reason: &'static str, detail: Option<String>) -> GrantResult {
+    GrantResult::Transient { reason, detail, retry_after: None }
 }

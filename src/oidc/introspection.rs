@@ -20,6 +20,7 @@ use super::clock::unix_millis;
 use super::fetch::FetchError;
 use super::id_token;
 use super::provider::Provider;
+use super::throttle::{Throttle, warn_or_debug};
 use super::token_endpoint::GrantError;
 
 /// Answers that are kept.
@@ -68,12 +69,14 @@ pub struct Introspections {
     answers: Cache<[u8; 32], Answer>,
     calls: Semaphore,
     waiting: Arc<Semaphore>,
+    /// Log lines about calls that fail.
+    failures: Throttle,
 }
 
 impl Default for Introspections {
     fn default() -> Self {
         let (calls, waiting) = (Semaphore::new(MOST_CALLS), Arc::new(Semaphore::new(MOST_WAITING)));
-        Self { answers: Cache::new(MOST), calls, waiting }
+        Self { answers: Cache::new(MOST), calls, waiting, failures: Throttle::default() }
     }
 }
 
@@ -150,7 +153,11 @@ impl Question {
         let (verdict, until) = match self.call().await {
             Ok(members) => judge(Claims::new(members), &self.provider, self.now),
             Err(error) => {
-                tracing::warn!(issuer = self.provider.issuer(), cause = %error, "a token was not introspected");
+                let admitted = self.provider.introspections().failures.admit(self.now);
+                warn_or_debug!(
+                    admitted,
+                    issuer = self.provider.issuer(), cause = %error, "a token was not introspected"
+                );
                 (Verdict::Unknown(error.to_string().into()), self.now + PAUSE)
             }
         };

@@ -230,18 +230,18 @@ impl Policy {
             self.sessions.used(&entry, now);
             return Found::Session(entry);
         }
-        Box::pin(self.fresh_session(&id, now)).await
+        Box::pin(self.fresh_session(request, &id, now)).await
     }
 
     /// The session, from the store if need be, refreshed if need be.
-    async fn fresh_session(&self, id: &SessionId, now: SystemTime) -> Found {
+    async fn fresh_session(&self, request: &Asked<'_>, id: &SessionId, now: SystemTime) -> Found {
         let entry = match self.sessions.lookup(id, &self.core.scope, now).await {
             Lookup::Live(entry) => entry,
             Lookup::None => return Found::None,
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
         };
         self.sessions.used(&entry, now);
-        match self.refresher().ensure_fresh(&entry, now).await {
+        match self.refresher(request).ensure_fresh(&entry, now).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => Found::Session(entry),
             Freshness::Unavailable { retry_after } => Found::Wait(retry_after),
             Freshness::Ended => Found::None,
@@ -249,8 +249,9 @@ impl Policy {
     }
 
     /// What refreshes its sessions.
-    pub(super) fn refresher(&self) -> Refresher<'_> {
-        Refresher { sessions: &self.sessions, settings: &self.refresh, grant: &self.grant }
+    pub(super) fn refresher<'a>(&'a self, request: &RequestParts<'a>) -> Refresher<'a> {
+        let request_id = request.request_id;
+        Refresher { sessions: &self.sessions, settings: &self.refresh, grant: &self.grant, request_id }
     }
 
     fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {

@@ -21,6 +21,7 @@ use super::limits::Exchanges;
 use super::metadata::{Metadata, MetadataError, discovery_url};
 use super::registration::Registrations;
 use super::settings::ProviderSettings;
+use super::throttle::Throttle;
 
 pub use registry::{ProviderKey, Providers};
 
@@ -43,6 +44,7 @@ pub struct Provider {
     pushes: Semaphore,
     introspections: Introspections,
     registrations: Registrations,
+    incomplete: Throttle,
 }
 
 struct Inner {
@@ -120,6 +122,7 @@ impl Provider {
             pushes,
             introspections: Introspections::default(),
             registrations: Registrations::default(),
+            incomplete: Throttle::default(),
         })
     }
 
@@ -161,6 +164,11 @@ impl Provider {
     /// What it has said of tokens.
     pub fn introspections(&self) -> &Introspections {
         &self.introspections
+    }
+
+    /// Log lines about logins and refreshes that go on without userinfo.
+    pub(super) fn incomplete(&self) -> &Throttle {
+        &self.incomplete
     }
 
     /// Its clients that register themselves.

@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::oidc::clock::unix_millis;
 use crate::oidc::session::{SessionEntry, Sessions};
 pub use flight::FlightOutcome;
-pub use grant::{GrantResult, RefreshGrant, RenewedTokens};
+pub use grant::{GrantResult, Landing, RefreshGrant, RenewedTokens};
 use standing::{Standing, is_usable, standing};
 
 /// When and how to refresh. One for each policy; `permits` is shared by all policies of one provider.
@@ -108,6 +108,8 @@ pub struct Refresher<'a> {
     pub settings: &'a RefreshSettings,
     /// Who asks the provider.
     pub grant: &'a Arc<dyn RefreshGrant>,
+    /// The request that it is for, by its correlation id.
+    pub request_id: &'a str,
 }
 
 impl Refresher<'_> {

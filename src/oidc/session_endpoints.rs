@@ -80,7 +80,7 @@ impl Policy {
             Lookup::StoreDown => return self.unavailable(request, Duration::from_secs(1)),
         };
         self.sessions.used(&entry, now);
-        match self.refresher().renew(&entry, now).await {
+        match self.refresher(request).renew(&entry, now).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => {
                 self.describe(&entry, self.core.clock.now())
             }

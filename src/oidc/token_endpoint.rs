@@ -73,6 +73,11 @@ impl GrantError {
         matches!(self, Self::Rejected(error) if error == "invalid_client")
     }
 
+    /// Whether the provider cannot answer anybody, as opposed to refusing this one.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::NotSent(_) | Self::NoAnswer(_) | Self::Status { .. } | Self::Malformed)
+    }
+
     /// Whether the provider was too slow, as opposed to wrong.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::NotSent(FetchError::Timeout(_)) | Self::NoAnswer(FetchError::Timeout(_)))

@@ -11,6 +11,7 @@ use crate::oidc::authorize::StepUp;
 use crate::oidc::gate::Denial;
 use crate::oidc::id_token::TokenError;
 use crate::oidc::policy::Policy;
+use crate::oidc::throttle::warn_or_debug;
 use crate::oidc::{AuditEvent, RequestParts, page};
 
 /// Seconds after which introspection is worth another try.
@@ -25,8 +26,10 @@ impl Policy {
         bearer: &Bearer,
         refusal: &Refusal,
     ) -> LocalResponse {
-        tracing::warn!(
-            policy = %self.core.name, cause = %refusal, request_id = request.request_id, client = %request.client,
+        let unavailable = matches!(refusal, Refusal::Unavailable(_));
+        let told = if unavailable { self.core.refusals.admit(self.core.clock.now()) } else { Some(0) };
+        warn_or_debug!(
+            told, policy = %self.core.name, cause = %refusal, request_id = request.request_id, client = %request.client,
             "bearer token refused"
         );
         let (status, error, description) = match refusal {

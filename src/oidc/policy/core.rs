@@ -9,6 +9,7 @@ use crate::oidc::events::Events;
 use crate::oidc::provider::Provider;
 use crate::oidc::session::{ScopeId, Sessions};
 use crate::oidc::settings::Settings;
+use crate::oidc::throttle::Throttle;
 use crate::oidc::{Member, registration};
 
 /// The part of a policy that a refresh needs, which outlives requests and reloads.
@@ -20,6 +21,10 @@ pub(in crate::oidc) struct Core {
     pub(in crate::oidc) scope: ScopeId,
     pub(in crate::oidc) events: Arc<dyn Events>,
     pub(in crate::oidc) clock: Arc<dyn Clock>,
+    /// Log lines about refreshes that fail.
+    pub(in crate::oidc) failed_refreshes: Throttle,
+    /// Log lines about requests that an outage or a flood refuses.
+    pub(in crate::oidc) refusals: Throttle,
 }
 
 impl Core {
@@ -46,6 +51,8 @@ impl Core {
             provider,
             events: Arc::clone(events),
             clock: Arc::clone(sessions.clock()),
+            failed_refreshes: Throttle::default(),
+            refusals: Throttle::default(),
             settings,
         }
     }

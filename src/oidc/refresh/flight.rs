@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{SemaphorePermit, watch};
 
-use super::grant::{GrantResult, RefreshGrant, RenewedTokens};
+use super::grant::{GrantResult, Landing, RefreshGrant, RenewedTokens};
 use super::protocol::{self, Event, Facts, Step};
 use super::seat::Taken;
 use super::standing::{Standing, expiry, standing};
@@ -21,9 +21,9 @@ pub enum FlightOutcome {
     Renewed,
     /// New tokens, by another process or an earlier flight.
     Found,
-    /// The session is over. The reason is for the log and metrics.
+    /// The session is over. The reason is for the logs.
     Ended(&'static str),
-    /// No new tokens, and the session lives on. The reason is for the log and metrics.
+    /// No new tokens, and the session lives on. The reason is for the logs.
     Failed(&'static str),
 }
 
@@ -38,7 +38,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Joins the flight of this session, or starts it. The error is when the next one may start, after one that failed.
 pub(super) fn join(refresher: Refresher<'_>, entry: &Arc<SessionEntry>) -> Result<Landed, u64> {
-    let Refresher { sessions, settings, grant } = refresher;
+    let Refresher { sessions, settings, grant, request_id } = refresher;
     let now = unix_millis(sessions.clock().now());
     match entry.refresh.take(now, || watch::channel(None)) {
         Taken::Joined(landed) => Ok(landed),
@@ -50,6 +50,7 @@ pub(super) fn join(refresher: Refresher<'_>, entry: &Arc<SessionEntry>) -> Resul
                 landed: sender,
                 settings: settings.clone(),
                 grant: Arc::clone(grant),
+                request_id: request_id.into(),
             };
             tokio::spawn(flight.fly());
             Ok(landed)
@@ -101,6 +102,8 @@ struct Flight {
     landed: watch::Sender<Option<FlightOutcome>>,
     settings: RefreshSettings,
     grant: Arc<dyn RefreshGrant>,
+    /// The request that asked first.
+    request_id: Box<str>,
 }
 
 /// What a flight holds on its way.
@@ -109,27 +112,25 @@ struct Held<'a> {
     permit: Option<SemaphorePermit<'a>>,
     /// When the lease ends; none: there is none.
     lease: Option<SystemTime>,
+    /// What the provider's answer was, for the log.
+    detail: Option<String>,
 }
 
 impl Flight {
     async fn fly(self) {
-        let outcome = self.run().await;
-        let entry = &self.seat.entry;
-        match &outcome {
-            FlightOutcome::Renewed => tracing::debug!(session = ?entry.key(), "session refreshed"),
-            FlightOutcome::Found => tracing::debug!(session = ?entry.key(), "session found refreshed"),
-            FlightOutcome::Ended(reason) => {
-                tracing::info!(session = ?entry.key(), reason, "session ended at refresh")
-            }
-            FlightOutcome::Failed(reason) => tracing::warn!(session = ?entry.key(), reason, "refresh failed"),
-        }
-        self.grant.landed(entry, &outcome);
+        let (outcome, detail) = self.run().await;
+        self.grant.landed(&Landing {
+            session: &self.seat.entry,
+            outcome: &outcome,
+            detail: detail.as_deref(),
+            request_id: &self.request_id,
+        });
         let Self { seat, landed, .. } = self;
         drop(seat);
         landed.send_replace(Some(outcome));
     }
 
-    async fn run(&self) -> FlightOutcome {
+    async fn run(&self) -> (FlightOutcome, Option<String>) {
         let give_up = self.now() + self.settings.wait;
         let mut held = Held::default();
         let mut step = Step::Lease;
@@ -139,7 +140,7 @@ impl Flight {
                 Step::Pause => self.pause(&mut held).await,
                 Step::Follow => Event::Followed(self.seat.sessions.follow(&self.seat.entry).await),
                 Step::Read => Event::Read(self.read().await),
-                Step::Grant(record) => self.ask(record).await,
+                Step::Grant(record) => self.ask(record, &mut held).await,
                 Step::Commit(record, tokens) => self.commit(*record, *tokens).await,
                 Step::Doubt(refused) => {
                     Event::Doubted { refused, stored: self.seat.sessions.follow(&self.seat.entry).await }
@@ -158,7 +159,7 @@ impl Flight {
         if held.lease.is_some() {
             self.give_back(&outcome).await;
         }
-        outcome
+        (outcome, held.detail)
     }
 
     fn facts(&self, held: &Held<'_>, give_up: SystemTime) -> Facts {
@@ -203,15 +204,18 @@ impl Flight {
     }
 
     /// The one grant.
-    async fn ask(&self, record: Box<SessionRecord>) -> Event {
+    async fn ask(&self, record: Box<SessionRecord>, held: &mut Held<'_>) -> Event {
         let Some(refresh_token) = record.refresh_token.clone() else {
             return Event::Read(Some(record));
         };
-        let result = tokio::select! {
+        let mut result = tokio::select! {
             biased;
             result = self.grant.refresh(&record, &refresh_token) => result,
-            () = self.seat.sessions.clock().sleep(self.settings.attempt) => GrantResult::Unknown,
+            () = self.seat.sessions.clock().sleep(self.settings.attempt) => {
+                GrantResult::Unknown { detail: Some("it takes too long".to_owned()) }
+            }
         };
+        held.detail = result.take_detail();
         Event::Granted(record, result)
     }
 

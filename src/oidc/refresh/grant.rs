@@ -22,8 +22,21 @@ pub trait RefreshGrant: Send + Sync {
     /// Tokens that were granted to a session which ended meanwhile: to be revoked where that is possible.
     async fn discard(&self, _tokens: RenewedTokens) {}
 
-    /// Called once for each flight, for metrics and the audit trail.
-    fn landed(&self, _session: &SessionEntry, _outcome: &FlightOutcome) {}
+    /// Called once for each flight, for logs and metrics.
+    fn landed(&self, _landing: &Landing<'_>) {}
+}
+
+/// How the flight of a session ended.
+#[derive(Clone, Copy)]
+pub struct Landing<'a> {
+    /// The session.
+    pub session: &'a SessionEntry,
+    /// What came of it.
+    pub outcome: &'a FlightOutcome,
+    /// What the provider's answer was, beyond the reason that the outcome has.
+    pub detail: Option<&'a str>,
+    /// The request that asked first.
+    pub request_id: &'a str,
 }
 
 /// What came of a refresh grant.
@@ -33,16 +46,38 @@ pub enum GrantResult {
     /// `invalid_grant`: the refresh token is no good any more. Ends the session.
     Invalid,
     /// The answer must not be used: another `sub`, a bad signature. Ends the session.
-    Ended(&'static str),
+    Ended {
+        /// For metrics and the audit trail; no secret.
+        reason: &'static str,
+        /// More, for the log; no secret.
+        detail: Option<String>,
+    },
     /// Nothing was granted: the provider cannot be reached, answers 5xx or nonsense. The session lives on.
     Transient {
-        /// For the log and metrics; no secret.
+        /// For metrics and the audit trail; no secret.
         reason: &'static str,
+        /// More, for the log; no secret.
+        detail: Option<String>,
         /// `Retry-After` of the provider.
         retry_after: Option<Duration>,
     },
     /// The request was sent and no answer came: the refresh token may have been used up.
-    Unknown,
+    Unknown {
+        /// Why not, for the log; no secret.
+        detail: Option<String>,
+    },
+}
+
+impl GrantResult {
+    /// Takes what is for the log alone.
+    pub(super) fn take_detail(&mut self) -> Option<String> {
+        match self {
+            Self::Ended { detail, .. } | Self::Transient { detail, .. } | Self::Unknown { detail } => {
+                detail.take()
+            }
+            Self::Renewed(_) | Self::Invalid => None,
+        }
+    }
 }
 
 /// What a refresh changes in a session. `sub` stays.

@@ -102,9 +102,11 @@ pub(super) fn next(event: Event, now: Facts) -> Step {
         Event::Read(Some(record)) => Step::Grant(record),
         Event::Granted(record, GrantResult::Renewed(tokens)) => Step::Commit(record, tokens),
         Event::Granted(record, GrantResult::Invalid) => Step::Doubt(record.generation),
-        Event::Granted(_, GrantResult::Ended(reason)) => Step::End(reason),
-        Event::Granted(_, GrantResult::Transient { reason, retry_after }) => Step::Fail(reason, retry_after),
-        Event::Granted(_, GrantResult::Unknown) => Step::Fail("no answer", None),
+        Event::Granted(_, GrantResult::Ended { reason, .. }) => Step::End(reason),
+        Event::Granted(_, GrantResult::Transient { reason, retry_after, .. }) => {
+            Step::Fail(reason, retry_after)
+        }
+        Event::Granted(_, GrantResult::Unknown { .. }) => Step::Fail("no answer", None),
         Event::Committed(Committed::Saved | Committed::Unsaved, _) => Step::Land(FlightOutcome::Renewed),
         Event::Committed(Committed::Overtaken, _) => Step::Land(FlightOutcome::Found),
         Event::Committed(Committed::Gone, tokens) => Step::Discard(tokens),

@@ -96,9 +96,9 @@ impl RefreshGrant for Provider {
                 self.answers.acquire().await.unwrap().forget();
                 result
             }
-            Mood::Down => GrantResult::Transient { reason: "down", retry_after: None },
+            Mood::Down => GrantResult::Transient { reason: "down", detail: None, retry_after: None },
             Mood::Hangs => std::future::pending().await,
-            Mood::OtherSubject => GrantResult::Ended("another sub"),
+            Mood::OtherSubject => GrantResult::Ended { reason: "another sub", detail: None },
         }
     }
 
@@ -133,7 +133,12 @@ impl Setting {
     }
 
     pub(super) fn refresher(&self) -> Refresher<'_> {
-        Refresher { sessions: &self.sessions, settings: &self.settings, grant: &self.grant }
+        Refresher {
+            sessions: &self.sessions,
+            settings: &self.settings,
+            grant: &self.grant,
+            request_id: "request-1",
+        }
     }
 
     /// One request at the clock's time.
@@ -145,7 +150,12 @@ impl Setting {
         let (sessions, entry, now) = (self.sessions.clone(), Arc::clone(&self.entry), self.clock.now());
         let (settings, grant) = (self.settings.clone(), Arc::clone(&self.grant));
         tasks.spawn(async move {
-            let refresher = Refresher { sessions: &sessions, settings: &settings, grant: &grant };
+            let refresher = Refresher {
+                sessions: &sessions,
+                settings: &settings,
+                grant: &grant,
+                request_id: "request-1",
+            };
             refresher.ensure_fresh(&entry, now).await
         });
     }

@@ -372,7 +372,7 @@ impl RefreshGrant for Issuer {
     async fn refresh(&self, _: &SessionRecord, refresh_token: &SecretString) -> GrantResult {
         if self.gated.gate(self.process, "ask").await == Verdict::Failed {
             self.gated.told(self.process, "503");
-            return GrantResult::Transient { reason: "503", retry_after: None };
+            return GrantResult::Transient { reason: "503", detail: None, retry_after: None };
         }
         let token = refresh_token.expose_secret().trim_start_matches("refresh-").parse().unwrap();
         let next = self.take(token);

@@ -95,7 +95,12 @@ impl Process {
         self.asked += 1;
         self.runtime.spawn(async move {
             let now = sessions.clock().now();
-            let refresher = Refresher { sessions: &sessions, settings: &settings, grant: &grant };
+            let refresher = Refresher {
+                sessions: &sessions,
+                settings: &settings,
+                grant: &grant,
+                request_id: "request-1",
+            };
             let answer = refresher.ensure_fresh(&entry, now).await;
             answers.lock().unwrap().push(answer);
         });
