@@ -61,6 +61,7 @@ pub mod template;
 mod throttle;
 pub mod token_endpoint;
 mod unique;
+mod unrefreshable;
 mod used;
 pub mod userinfo;
 

@@ -24,13 +24,13 @@ impl AuditLog {
     }
 
     /// Writes a line with these members, those without a value left out. Never waits.
-    pub fn write(&self, members: &[(&str, Option<&str>)]) {
+    pub fn write<const N: usize>(&self, members: [(&str, Option<Value>); N]) {
         let time = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut line = Map::new();
         line.insert("time".to_owned(), Value::String(format!("{time:.3}")));
         for (name, value) in members {
             if let Some(value) = value {
-                line.insert((*name).to_owned(), Value::String((*value).to_owned()));
+                line.insert(name.to_owned(), value);
             }
         }
         self.0.write(format!("{}\n", Value::Object(line)).as_bytes());
@@ -58,7 +58,7 @@ mod tests {
         let path = folder.path().join("audit.log");
         let config = telemetry::Audit { file_path: Some(path.display().to_string()), ..Default::default() };
         let log = AuditLog::open(&config, IntCounter::new("dropped", "dropped").unwrap()).unwrap();
-        log.write(&[("event", Some("login")), ("user", Some("a\"\n\u{1b}b")), ("cause", None)]);
+        log.write([("event", Some("login".into())), ("user", Some("a\"\n\u{1b}b".into())), ("cause", None)]);
         assert!(log.flush(Duration::from_secs(30)));
         let text = std::fs::read_to_string(path).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");

@@ -60,6 +60,8 @@ pub struct AuditRecord<'a> {
     pub client: Option<IpAddr>,
     /// The request.
     pub request_id: Option<&'a str>,
+    /// Of a login: whether its tokens can be renewed.
+    pub refreshable: Option<bool>,
     /// Why; one of few words or texts.
     pub cause: Option<&'a str>,
 }
@@ -67,9 +69,9 @@ pub struct AuditRecord<'a> {
 impl<'a> AuditRecord<'a> {
     /// A record that says nothing else yet.
     pub fn new(event: AuditEvent) -> Self {
-        let (policy, provider, user, session, client, request_id, cause) =
-            (None, None, None, None, None, None, None);
-        Self { event, policy, provider, user, session, client, request_id, cause }
+        let (policy, provider, user, session, client, request_id, refreshable, cause) =
+            (None, None, None, None, None, None, None, None);
+        Self { event, policy, provider, user, session, client, request_id, refreshable, cause }
     }
 }
 
@@ -85,6 +87,7 @@ impl Policy {
     ) {
         let profile = session.map(SessionEntry::profile);
         let name = profile.as_ref().map(|profile| profile.identifier());
+        let login = session.filter(|_| event == AuditEvent::Login);
         self.core.events.audit(&AuditRecord {
             event,
             policy: Some(&self.core.name),
@@ -93,6 +96,7 @@ impl Policy {
             session: session.map(SessionEntry::key),
             client: Some(request.client),
             request_id: Some(request.request_id),
+            refreshable: login.map(|entry| self.is_refreshable(entry)),
             cause,
         });
     }

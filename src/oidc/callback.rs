@@ -308,6 +308,7 @@ impl Policy {
             client = %request.client, "logged in"
         );
         self.audit(AuditEvent::Login, request, Some(&entry), Some(&user), None);
+        self.warn_if_not_refreshable(request, &entry, attempt);
         let mut response = match verdict {
             Ok(()) => {
                 page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::observe::metrics::{LoginOutcome, RefreshOutcome};
 use crate::observe::{AuditLog, Metrics};
 use crate::oidc::{AuditRecord, Counter, Events};
@@ -17,15 +19,16 @@ impl Events for Told {
         let Some(log) = &self.audit else { return };
         let session = record.session.map(|key| format!("{key:?}"));
         let client = record.client.map(|client| client.to_string());
-        log.write(&[
-            ("event", Some(record.event.as_str())),
-            ("policy", record.policy),
-            ("provider", record.provider),
-            ("user", record.user),
-            ("session", session.as_deref()),
-            ("client", client.as_deref()),
-            ("requestId", record.request_id),
-            ("cause", record.cause),
+        log.write([
+            ("event", Some(record.event.as_str().into())),
+            ("policy", record.policy.map(Value::from)),
+            ("provider", record.provider.map(Value::from)),
+            ("user", record.user.map(Value::from)),
+            ("session", session.map(Value::from)),
+            ("client", client.map(Value::from)),
+            ("requestId", record.request_id.map(Value::from)),
+            ("refreshable", record.refreshable.map(Value::from)),
+            ("cause", record.cause.map(Value::from)),
         ]);
     }
 

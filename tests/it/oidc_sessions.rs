@@ -144,6 +144,7 @@ async fn the_audit_log_says_who_did_what() {
     assert_eq!(events, ["login", "login", "denied", "login_failed", "logout", "revoked"]);
     let (login, denied, logout) = (&log[0], &log[2], &log[4]);
     assert_eq!((&login["user"], &login["client"]), (&"alice@example.test".into(), &"127.0.0.1".into()));
+    assert_eq!((&login["refreshable"], denied.get("refreshable")), (&true.into(), None));
     assert_eq!((&login["policy"], &login["provider"]), (&"login@file".into(), &world.idp.issuer().into()));
     assert_eq!((login["session"].as_str().unwrap().len(), &login["session"]), (8, &logout["session"]));
     assert_eq!((&denied["user"], &denied["cause"]), (&"bob@example.test".into(), &"user not allowed".into()));

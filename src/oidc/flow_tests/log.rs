@@ -45,14 +45,14 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 }
 
-/// The events of the audit log.
+/// The audit's lines: event, and for logins whether they can be refreshed.
 #[derive(Default)]
-struct Audit(Mutex<Vec<&'static str>>);
+struct Audit(Mutex<Vec<(&'static str, Option<bool>)>>);
 
 impl Events for Audit {
     fn audit(&self, record: &AuditRecord<'_>) {
         assert!(record.session.is_some() && record.request_id == Some("request-1"), "{record:?}");
-        self.0.lock().unwrap().push(record.event.as_str());
+        self.0.lock().unwrap().push((record.event.as_str(), record.refreshable));
     }
 }
 
@@ -138,7 +138,7 @@ async fn an_outage_is_told_in_few_lines() {
         assert_eq!(told.len() + quiet.len(), all, "every one has a line for those who debug");
         assert!(left_out(&told) > all / 2, "{told:#?}");
     }
-    let failed = audit.0.lock().unwrap().iter().filter(|line| **line == "refresh_failed").count();
+    let failed = audit.0.lock().unwrap().iter().filter(|line| **line == ("refresh_failed", None)).count();
     assert_eq!(failed, attempts, "the audit log is complete");
 }
 
@@ -157,4 +157,35 @@ async fn logins_that_an_outage_refuses_are_told_in_few_lines() {
         assert_eq!(Browser::default().get(&world, &policy, "/cb?state=x").await.status(), 400);
     }
     assert_eq!(log.take(Level::WARN, "OIDC request refused").len(), 20);
+}
+
+#[tokio::test]
+async fn logins_without_a_refresh_token_are_told_once() {
+    let (log, _guard) = Log::start();
+    let mut world = World::new().await;
+    let audit = Arc::new(Audit::default());
+    world.deps.events = Arc::clone(&audit) as _;
+    let told = || log.take(Level::WARN, "gives no refresh token");
+    members(&world, &world.policy(&[]), 1).await;
+    assert_eq!(told(), [""; 0]);
+    world.provider.script().no_refresh_token = true;
+    let policy = world.policy(&[]);
+    members(&world, &policy, 3).await;
+    let lines = told();
+    let [line] = &lines[..] else { panic!("{lines:#?}") };
+    for part in ["policy=auth", &world.provider.issuer, "client_id=\"client\"", "prompt: consent"] {
+        assert!(line.contains(part), "{part} {line}");
+    }
+    assert_eq!(audit.0.lock().unwrap().last(), Some(&("login", Some(false))));
+    assert_eq!(audit.0.lock().unwrap().first(), Some(&("login", Some(true))));
+
+    let loaded_again = world.policy(&[("overrideScopes", "true"), ("scopes", "[email]")]);
+    members(&world, &loaded_again, 2).await;
+    let lines = told();
+    assert!(matches!(&lines[..], [line] if line.contains("add offline_access to the scopes")), "{lines:#?}");
+
+    let mut settings = settings(&world.provider.issuer, &[]);
+    settings.session.refresh = false;
+    members(&world, &Policy::new("auth", settings, &world.deps).unwrap(), 1).await;
+    assert_eq!(told(), [""; 0], "nothing would be refreshed");
 }

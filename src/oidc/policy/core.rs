@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::oidc::client::Client;
 use crate::oidc::clock::Clock;
@@ -21,6 +22,8 @@ pub(in crate::oidc) struct Core {
     pub(in crate::oidc) scope: ScopeId,
     pub(in crate::oidc) events: Arc<dyn Events>,
     pub(in crate::oidc) clock: Arc<dyn Clock>,
+    /// Whether the log has been told that logins come without a refresh token.
+    pub(in crate::oidc) told_unrefreshable: AtomicBool,
     /// Log lines about refreshes that fail.
     pub(in crate::oidc) failed_refreshes: Throttle,
     /// Log lines about requests that an outage or a flood refuses.
@@ -51,6 +54,7 @@ impl Core {
             provider,
             events: Arc::clone(events),
             clock: Arc::clone(sessions.clock()),
+            told_unrefreshable: AtomicBool::new(false),
             failed_refreshes: Throttle::default(),
             refusals: Throttle::default(),
             settings,
