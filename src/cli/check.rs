@@ -1,5 +1,7 @@
 //! `portcullis check`: what is wrong with a configuration, or what it sets up.
 
+mod plugin_options;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +15,13 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::admin::{Admin, Health};
 use crate::config::dynamic::DynamicConfig;
-use crate::config::oidc_options::{self, Fate};
+use crate::config::oidc_options::Fate;
 use crate::config::{ConfigError, ConfigErrors, Draft, Loaded};
 use crate::observe::{Log, Metrics};
 use crate::provider::file::{self, Source};
 use crate::runtime::{Compiled, Kept, check_blocks, compile, entry_points, plugin_blocks};
 use crate::service::{Registries, dns::Names};
+use plugin_options::Block;
 
 /// Prints every fault and fails, or prints a summary.
 pub fn main(draft: Result<Draft, ConfigErrors>) -> ExitCode {
@@ -61,7 +64,7 @@ fn check(draft: Draft) -> Result<String, String> {
             Ok(mut compiled) => {
                 warnings.append(&mut compiled.warnings);
                 if compiled.errors.is_empty() {
-                    let options = differing_options(&loaded, &dynamic, &mut warnings);
+                    let options = plugin_options(&loaded, &dynamic, &mut warnings);
                     return Ok(summary(&loaded, &dynamic, &options, &warnings, &compiled));
                 }
                 errors = compiled.errors;
@@ -72,25 +75,18 @@ fn check(draft: Draft) -> Result<String, String> {
     Err(faults(&errors, &warnings))
 }
 
-/// The options of traefikoidc blocks that are not plainly honoured. What has no effect is told here instead of among the
-/// warnings, so that all that will differ from the plugin stands together.
-fn differing_options(
-    loaded: &Loaded,
-    dynamic: &DynamicConfig,
-    warnings: &mut Vec<ConfigError>,
-) -> Vec<ConfigError> {
-    let mut options = Vec::new();
-    for (name, block) in plugin_blocks(dynamic, &loaded.config) {
-        for (option, at) in oidc_options::written(block).filter(|(option, _)| option.fate != Fate::Honoured) {
-            let path = format!("http.middlewares.{name}.{}", option.key);
-            if option.fate == Fate::WithoutEffect {
-                warnings.retain(|warning| warning.path != path || warning.at.as_ref() != Some(at));
-            }
-            let message = format!("{}: {}", option.fate.as_str(), option.why);
-            options.push(ConfigError { at: Some(at.clone()), path, message });
+/// What becomes of the options of traefikoidc blocks. What has no effect is told here instead of among the warnings, so that
+/// all that will differ from the plugin stands together.
+fn plugin_options(loaded: &Loaded, dynamic: &DynamicConfig, warnings: &mut Vec<ConfigError>) -> String {
+    let blocks = plugin_blocks(dynamic, &loaded.config).map(|(name, block)| Block::new(name, block));
+    let blocks: Vec<_> = blocks.collect();
+    for block in &blocks {
+        for (option, at) in block.with(Fate::WithoutEffect) {
+            let path = block.path(option);
+            warnings.retain(|warning| warning.path != path || warning.at.as_ref() != Some(at));
         }
     }
-    options
+    plugin_options::told(blocks)
 }
 
 fn faults(errors: &[ConfigError], warnings: &[ConfigError]) -> String {
@@ -163,7 +159,7 @@ impl Visit for Line {
 fn summary(
     loaded: &Loaded,
     dynamic: &DynamicConfig,
-    options: &[ConfigError],
+    options: &str,
     warnings: &[ConfigError],
     compiled: &Compiled,
 ) -> String {
@@ -185,11 +181,10 @@ fn summary(
     line("services", dynamic.http.services.len().to_string());
     line("middlewares", dynamic.http.middlewares.len().to_string());
     line("certificates", dynamic.tls.certificates.len().to_string());
-    for option in options {
-        line("option", option.to_string());
-    }
+    text += options;
     for warning in warnings {
-        line("warning", warning.to_string());
+        // As above.
+        let _ = writeln!(text, "{:<14}{warning}", "warning");
     }
     text
 }
@@ -262,28 +257,55 @@ mod tests {
         assert!(said.contains("cipher suite left out: not served"), "{said}");
     }
 
+    const PLUGIN: &str = "experimental: {plugins: {oidc: {moduleName: github.com/lukaszraczylo/traefikoidc, version: v0.8.25}}}\n";
+
     #[test]
     fn what_will_differ_from_the_plugin_is_told_by_middleware() {
-        let fixed = format!(
-            "{FIXED}experimental: {{plugins: {{oidc: {{moduleName: github.com/lukaszraczylo/traefikoidc, version: v0.8.25}}}}}}\n"
-        );
-        let dynamic = "http: {middlewares: {login: {plugin: {oidc: {providerURL: 'https://op.example', clientID: c, \
-                       clientSecret: s, sessionEncryptionKey: 0123456789abcdef0123456789abcdef, callbackURL: /cb, \
-                       ratelimit: 50, enablePKCE: false, insecureSkipVerify: true}}}}}";
-        let said = told(&fixed, dynamic).unwrap();
-        let lines: Vec<_> = said.lines().filter(|line| line.contains("login")).collect();
-        let [issuer, key, rate, pkce, pkce_off, insecure] = lines[..] else { panic!("{said}") };
-        assert!(
-            issuer
-                .starts_with("option        dynamic.yml:1:46: http.middlewares.login.providerURL: changed: ")
-        );
-        assert!(
-            key.contains("sessionEncryptionKey: changed: ") && key.ends_with("everybody logs in once"),
-            "{key}"
-        );
-        assert!(rate.starts_with("option ") && rate.contains("login.rateLimit: without effect: "), "{rate}");
-        assert!(pkce.starts_with("option ") && pkce.contains("enablePKCE: changed: PKCE"), "{pkce}");
-        assert!(pkce_off.starts_with("warning ") && insecure.starts_with("warning "), "{said}");
+        let dynamic = "http:
+  middlewares:
+    staff:
+      plugin:
+        oidc:
+          ratelimit: 50
+          scopes: [email]
+          providerURL: https://op.example
+          enablePKCE: false
+          sessionEncryptionKey: 0123456789abcdef0123456789abcdef
+          clientID: c
+          clientSecret: s
+          callbackURL: /cb
+    app:
+      plugin:
+        oidc:
+          sessionEncryptionKey: 0123456789abcdef0123456789abcdef
+          providerURL: https://op.example
+          insecureSkipVerify: true
+          forceHTTPS: false
+          clientID: c
+          clientSecret: s
+          callbackURL: /app
+";
+        let said = told(&format!("{FIXED}{PLUGIN}"), dynamic).unwrap();
+        let told: Vec<_> = said.lines().skip_while(|line| !line.starts_with("traefikoidc")).collect();
+        let beginnings = [
+            "traefikoidc   staff (dynamic.yml:6:11): 3 changed, 1 without effect, 4 honoured",
+            "  changed         providerURL (line 8): metadata and tokens",
+            "  changed         enablePKCE (line 9): PKCE",
+            "  changed         sessionEncryptionKey (line 10): seals",
+            "  without effect  rateLimit (line 6): verifying",
+            "  honoured        scopes, clientID, clientSecret, callbackURL",
+            "traefikoidc   app (dynamic.yml:17:11): 3 changed, 4 honoured",
+            "  changed         forceHTTPS (line 20): ",
+            "  changed         sessionEncryptionKey, providerURL (as above)",
+            "  honoured        insecureSkipVerify, clientID, clientSecret, callbackURL",
+            "warning       dynamic.yml:",
+            "warning       dynamic.yml:",
+        ];
+        assert_eq!(told.len(), beginnings.len(), "{said}");
+        for (line, beginning) in told.iter().zip(beginnings) {
+            assert!(line.starts_with(beginning), "{line}\n{said}");
+        }
+        assert!(!said.contains("rateLimit: has no effect"), "{said}");
     }
 
     #[test]
