@@ -91,8 +91,9 @@ impl Table {
             let known = context.entry_points.keys().map(String::as_str);
             fail(format!("entry point `{entry_point}` does not exist{}", hint(entry_point, known)));
         }
+        let router = Placing { name, provider, config, rule: &rule, on_several: wanted.len() > 1 };
         for (index, entry_point) in wanted.iter().enumerate() {
-            let placed = self.place(name, provider, config, &rule, entry_point, wanted.len() > 1, context);
+            let placed = self.place(&router, entry_point, context);
             // The same fault on every entry point is one fault.
             if let Some(message) = placed.filter(|_| index == 0) {
                 fail(message);
@@ -101,65 +102,38 @@ impl Table {
     }
 
     /// Places a router on one entry point; why it answers 404, if it does.
-    #[allow(clippy::too_many_arguments)]
-    fn place(
-        &mut self,
-        name: &str,
-        provider: &str,
-        config: &Config,
-        rule: &Rule,
-        entry_name: &str,
-        on_several: bool,
-        context: &Context<'_>,
-    ) -> Option<String> {
+    fn place(&mut self, router: &Placing<'_>, entry_name: &str, context: &Context<'_>) -> Option<String> {
         let entry_point = context.entry_points.get(entry_name)?;
-        let here = &entry_point.http;
-        let qualified = qualify(name, provider);
-        // As Traefik names the copies of a router on entry points with settings of their own.
-        let has_model = !here.middlewares.is_empty()
-            || here.tls.as_ref().is_some()
-            || entry_point.observability.is_some();
-        let route_name =
-            if on_several && has_model { format!("{entry_name}-{qualified}") } else { qualified };
-        let service_name = qualify(&config.service, provider);
-        let tls = config.tls.as_ref().or(here.tls.as_ref());
-        let options = tls.map(|tls| tls.options.as_deref().unwrap_or("default"));
-
-        let outer = context.middlewares.chain(&here.middlewares, provider);
-        let tls_options =
-            options.filter(|name| *name != "default").map(|name| Arc::from(qualify(name, provider)));
-        let chain = outer
-            .and_then(|outer| Ok(outer.then(&context.middlewares.chain(&config.middlewares, provider)?)));
-        let service = service(&service_name, context);
+        let Placing { provider, config, rule, .. } = *router;
+        let options = router.tls_options(entry_point);
+        // Also for a router that does not work: its hosts ask for these options all the same.
         let with_options =
             options.map_or(Ok(()), |options| self.options(options, provider, rule, entry_name));
-        let (chain, service, broken) = match (chain, service, with_options) {
-            (Ok(chain), Ok(service), Ok(())) => (chain, service, None),
-            (Err(reason), ..) | (_, Err(reason), _) | (.., Err(reason)) => {
-                (Chain::default(), RouteService::Internal(not_found()), Some(reason))
-            }
+        let parts = router.parts(entry_point, context).and_then(|parts| with_options.map(|()| parts));
+        let (chain, service, broken) = match parts {
+            Ok((chain, service)) => (chain, service, None),
+            Err(reason) => (Chain::default(), RouteService::Internal(not_found()), Some(reason)),
         };
-        let blocks = [config.observability.as_ref(), entry_point.observability.as_ref()];
-        let mut observed = Observed::new(blocks);
-        if service_name.ends_with("@internal") {
-            observed = observed.and(context.internals);
-        }
+        let (name, service_name) = (router.name_on(entry_name, entry_point), router.service_name());
+        let observed = router.observed(entry_point, context);
         let route = Route {
-            metrics: context.metrics.router(&route_name, &service_name).filter(|_| observed.metrics),
+            metrics: context.metrics.router(&name, &service_name).filter(|_| observed.metrics),
             service_metrics: context.metrics.service(&service_name).filter(|_| observed.metrics),
-            name: route_name.into(),
+            name: name.into(),
             chain,
             service,
             service_name: service_name.into(),
             broken: broken.clone(),
-            tls_options,
+            tls_options: options
+                .filter(|name| *name != "default")
+                .map(|name| Arc::from(qualify(name, provider))),
             observed,
         };
         let priority = match config.priority {
             0 => default_priority(&config.rule),
             priority => priority,
         };
-        let side = if tls.is_some() { &mut self.tls } else { &mut self.plain };
+        let side = if options.is_some() { &mut self.tls } else { &mut self.plain };
         side.entry(entry_name.to_owned()).or_default().add(route, rule.clone(), priority);
         broken
     }
@@ -192,6 +166,60 @@ impl Table {
     pub fn take(&mut self, entry_point: &str) -> (Routes, Routes) {
         let take = |side: &mut HashMap<String, Side>| side.remove(entry_point).unwrap_or_default().build();
         (take(&mut self.plain), take(&mut self.tls))
+    }
+}
+
+/// A router on its way to its entry points.
+struct Placing<'a> {
+    name: &'a str,
+    provider: &'a str,
+    config: &'a Config,
+    rule: &'a Rule,
+    /// It goes to more than one.
+    on_several: bool,
+}
+
+impl<'a> Placing<'a> {
+    /// As Traefik names the copies of a router on entry points with settings of their own.
+    fn name_on(&self, entry_name: &str, entry_point: &EntryPoint) -> String {
+        let qualified = qualify(self.name, self.provider);
+        let here = &entry_point.http;
+        let has_model = !here.middlewares.is_empty()
+            || here.tls.as_ref().is_some()
+            || entry_point.observability.is_some();
+        if self.on_several && has_model { format!("{entry_name}-{qualified}") } else { qualified }
+    }
+
+    fn service_name(&self) -> String {
+        qualify(&self.config.service, self.provider)
+    }
+
+    /// The TLS options, as written; none: it is for plain connections.
+    fn tls_options<'b>(&self, entry_point: &'b EntryPoint) -> Option<&'b str>
+    where
+        'a: 'b,
+    {
+        let tls = self.config.tls.as_ref().or(entry_point.http.tls.as_ref());
+        tls.map(|tls| tls.options.as_deref().unwrap_or("default"))
+    }
+
+    /// What it refers to, the middlewares of the entry point first.
+    fn parts(
+        &self,
+        entry_point: &EntryPoint,
+        context: &Context<'_>,
+    ) -> Result<(Chain, RouteService), String> {
+        let chain = |names: &[String]| context.middlewares.chain(names, self.provider);
+        let chain = chain(&entry_point.http.middlewares)?.then(&chain(&self.config.middlewares)?);
+        Ok((chain, service(&self.service_name(), context)?))
+    }
+
+    /// What is recorded of its requests.
+    fn observed(&self, entry_point: &EntryPoint, context: &Context<'_>) -> Observed {
+        let observed =
+            Observed::new([self.config.observability.as_ref(), entry_point.observability.as_ref()]);
+        let internal = self.service_name().ends_with("@internal");
+        if internal { observed.and(context.internals) } else { observed }
     }
 }
 
