@@ -5,6 +5,7 @@ pub mod conn_info;
 pub mod cut;
 pub mod forwarded;
 pub mod headers;
+pub mod html;
 pub mod internal;
 pub mod path;
 pub mod proxy_protocol;

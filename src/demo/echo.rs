@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::html::{escape, page};
+use super::html::page;
+use crate::net::html::escape;
 
 /// More of a request body than this is not read.
 const MOST_BODY: usize = 1024 * 1024;

@@ -3,6 +3,8 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::net::html::escape;
+
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c2330; --paper: #f6f7f9; --card: #fff; --line: #d5dae2; --accent: #1d4fc4; --mark: #fff3c4; }
 @media (prefers-color-scheme: dark) {
@@ -27,22 +29,6 @@ tr.identity { background: var(--mark); }
 code { font-family: ui-monospace, monospace; font-size: .9375em; overflow-wrap: anywhere; }
 ";
 
-/// Escapes text for HTML content and for attribute values in double quotes.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(c),
-        }
-    }
-    out
-}
-
 /// One page. `title` is text and is escaped here; `body` is HTML.
 pub(super) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let title = escape(title);
@@ -63,17 +49,4 @@ pub(super) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escape;
-
-    #[test]
-    fn markup_in_text_stays_text() {
-        assert_eq!(
-            escape("<a href=\"x\" title='y'>&"),
-            "&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;"
-        );
-    }
 }

@@ -6,7 +6,7 @@ use base64::Engine;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::{HeaderValue, StatusCode};
 
-use crate::net::LocalResponse;
+use crate::net::{LocalResponse, html};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -99,21 +99,9 @@ fn guarded(response: LocalResponse) -> LocalResponse {
         .with_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
 }
 
-/// Text for HTML, also inside double quotes.
+/// Text for HTML, also inside double quotes, in one line.
 pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+    html::escape(&text.replace(char::is_control, "\u{fffd}"))
 }
 
 #[cfg(test)]

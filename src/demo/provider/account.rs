@@ -39,8 +39,7 @@ pub(super) async fn revoke(
     body: String,
 ) -> Result<Response, OAuthError> {
     let request = Authenticated::read(&shared, &headers, &body)?;
-    let token =
-        request.form.get("token").ok_or_else(|| OAuthError::new("invalid_request", "token is missing"))?;
+    let token = request.get("token")?;
     let ended = locked(&shared.ledger).revoke(token, &request.client.id);
     if let Some(grant) = ended {
         shared.emit(&Event::Revocation { user: grant.user });

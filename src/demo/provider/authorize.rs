@@ -12,7 +12,8 @@ use url::Url;
 
 use super::ledger::{Code, Grant, Login};
 use super::{Shared, access_token, locked};
-use crate::demo::html::{escape, page};
+use crate::demo::html::page;
+use crate::net::html::escape;
 
 /// The provider's own login cookie. The edge of the demo has another host name, so the two never meet.
 pub(super) const LOGIN_COOKIE: &str = "demo_provider_login";

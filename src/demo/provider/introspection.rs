@@ -19,8 +19,7 @@ pub(super) async fn introspect(
     body: String,
 ) -> Result<Response, OAuthError> {
     let request = Authenticated::read(&shared, &headers, &body)?;
-    let token =
-        request.form.get("token").ok_or_else(|| OAuthError::new("invalid_request", "token is missing"))?;
+    let token = request.get("token")?;
     let known = locked(&shared.ledger)
         .living_access_token(token, shared.now())
         .map(|(grant, expires)| (grant.clone(), expires));

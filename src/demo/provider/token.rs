@@ -84,7 +84,8 @@ impl Authenticated {
         Ok(Self { client, form })
     }
 
-    fn get(&self, name: &'static str) -> Result<&str, OAuthError> {
+    /// A parameter that must be there.
+    pub(super) fn get(&self, name: &'static str) -> Result<&str, OAuthError> {
         let missing = || OAuthError::new("invalid_request", format!("{name} is missing"));
         self.form.get(name).map(String::as_str).ok_or_else(missing)
     }
