@@ -291,24 +291,12 @@ impl Policy {
         }
         let principal = self.principal(&entry).await?;
         let user = principal.user();
-        // One try for each request: a provider that does not give what was asked for is not asked again.
-        let verdict = match attempt.step_up() {
-            // Of the claims: since the attempt began the policy may have been told to ask nothing.
-            Some(step_up) if !step_up.is_met(&Level::of(&Claims::new(entry.profile().claims())), now) => {
-                principal.verdict.and(Err(Denial::Login))
-            }
-            _ => principal.verdict,
-        };
+        let verdict = principal.verdict.and(login_suffices(&entry, attempt, now));
         match verdict {
             Ok(()) => self.core.events.login_succeeded(&self.core.name),
             Err(_) => self.core.events.login_denied(&self.core.name),
         }
-        tracing::info!(
-            policy = %self.core.name, %user, session = ?entry.key(), request_id = request.request_id,
-            client = %request.client, "logged in"
-        );
-        self.audit(AuditEvent::Login, request, Some(&entry), Some(&user), None);
-        self.warn_if_not_refreshable(request, &entry, attempt);
+        self.tell_of_login(request, &entry, &user, attempt);
         let mut response = match verdict {
             Ok(()) => {
                 page::redirect(attempt.target()).ok_or(Cause::Internal("the target is no header value"))?
@@ -323,6 +311,15 @@ impl Policy {
             response = response.with_header(SET_COOKIE, cookie);
         }
         Ok(response)
+    }
+
+    fn tell_of_login(&self, request: &Asked<'_>, entry: &SessionEntry, user: &str, attempt: &Attempt) {
+        tracing::info!(
+            policy = %self.core.name, user = %user, session = ?entry.key(), request_id = request.request_id,
+            client = %request.client, "logged in"
+        );
+        self.audit(AuditEvent::Login, request, Some(entry), Some(user), None);
+        self.warn_if_not_refreshable(request, entry, attempt);
     }
 
     /// The cookies of a new session. If there can be none it is over.
@@ -344,6 +341,18 @@ impl Policy {
             let _ = self.sessions.end(entry).await;
         }
         carried
+    }
+}
+
+/// Whether the login is as strong and recent as its attempt asked for. One try for each request: a provider that does not
+/// give what was asked for is not asked again.
+fn login_suffices(entry: &SessionEntry, attempt: &Attempt, now: SystemTime) -> Result<(), Denial> {
+    match attempt.step_up() {
+        // Of the claims: since the attempt began the policy may have been told to ask nothing.
+        Some(step_up) if !step_up.is_met(&Level::of(&Claims::new(entry.profile().claims())), now) => {
+            Err(Denial::Login)
+        }
+        _ => Ok(()),
     }
 }
 
