@@ -28,7 +28,7 @@ struct Arguments {
     /// Life of an access token in seconds
     #[arg(long, default_value_t = Options::default().access_token_ttl.as_secs())]
     access_token_seconds: u64,
-    /// Folder for configuration and memory; otherwise in the user's state folder
+    /// Folder for configuration, provider and sessions; otherwise in the user's state folder
     #[arg(long)]
     folder: Option<PathBuf>,
 }

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::provider::CryptoError;
 use super::{CALLBACK, LOGOUT, private_file};
 
+/// Name of the file with the dynamic configuration.
+const DYNAMIC: &str = "dynamic.yml";
+
 /// Names and addresses that go into the configuration.
 pub(super) struct Wiring {
     pub(super) edge: SocketAddr,
@@ -66,9 +69,9 @@ pub(super) fn write(
     secrets: &Secrets,
 ) -> Result<(PathBuf, PathBuf), FilesError> {
     let fixed = folder.join("portcullis.yml");
-    let dynamic = folder.join("dynamic.yml");
+    let dynamic = folder.join(DYNAMIC);
     private_file::replace(&dynamic, dynamic_text(wiring, secrets).as_bytes()).map_err(at(&dynamic))?;
-    let text = static_text(wiring, &dynamic, &folder.join("access.log"));
+    let text = static_text(wiring, folder);
     private_file::replace(&fixed, text.as_bytes()).map_err(at(&fixed))?;
     Ok((fixed, dynamic))
 }
@@ -78,9 +81,10 @@ fn quoted(path: &Path) -> String {
     serde_json::Value::from(path.to_string_lossy()).to_string()
 }
 
-fn static_text(wiring: &Wiring, dynamic: &Path, access_log: &Path) -> String {
+fn static_text(wiring: &Wiring, folder: &Path) -> String {
     let (edge, admin) = (wiring.edge, wiring.admin);
-    let (dynamic, access_log) = (quoted(dynamic), quoted(access_log));
+    let [dynamic, access_log, sessions] =
+        [DYNAMIC, "access.log", "sessions.sqlite"].map(|name| quoted(&folder.join(name)));
     format!(
         r#"# The demo's static configuration, as Traefik v3 reads it. Written anew at every start.
 entryPoints:
@@ -108,6 +112,12 @@ log:
   level: ERROR # the console belongs to the demo's own lines
 accessLog:
   filePath: {access_log}
+
+# The only block that Traefik does not know: without it the sessions would be among those of a service of this user.
+oidc:
+  session:
+    store:
+      sqlite: {{path: {sessions}}}
 "#
     )
 }
@@ -176,6 +186,8 @@ mod tests {
         };
         assert_eq!(read(&fixed)["entryPoints"]["web"]["address"], "127.0.0.1:8080");
         assert_eq!(read(&fixed)["providers"]["file"]["filename"], dynamic.to_str().unwrap());
+        let sessions = folder.path().join("sessions.sqlite");
+        assert_eq!(read(&fixed)["oidc"]["session"]["store"]["sqlite"]["path"], sessions.to_str().unwrap());
         let plugin = &read(&dynamic)["http"]["middlewares"]["login"]["plugin"]["traefikoidc"];
         assert_eq!(plugin["providerURL"], "http://127.0.0.1:9090");
         assert_eq!(plugin["clientSecret"], secrets.client_secret.as_str());
