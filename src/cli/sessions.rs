@@ -47,8 +47,8 @@ enum Order {
 /// Carries out what `arguments` say; `load` reads the configuration from those that are not ours.
 pub fn main(arguments: &[String], load: impl FnOnce(&[String]) -> Result<Loaded, String>) -> ExitCode {
     let done = match parse(arguments) {
-        Some((order, rest)) => load(&rest).and_then(|loaded| carry_out(&loaded, order)),
-        None => Err(USAGE.to_owned()),
+        Ok((order, rest)) => load(&rest).and_then(|loaded| carry_out(&loaded, order)),
+        Err(message) => Err(message),
     };
     match done {
         Ok(text) => {
@@ -63,15 +63,18 @@ pub fn main(arguments: &[String], load: impl FnOnce(&[String]) -> Result<Loaded,
 }
 
 /// The order, and the arguments that are the configuration's.
-fn parse(arguments: &[String]) -> Option<(Order, Vec<String>)> {
-    let (verb, rest) = arguments.split_first()?;
+///
+/// # Errors
+/// How it is used, or what is wrong with an id.
+fn parse(arguments: &[String]) -> Result<(Order, Vec<String>), String> {
+    let (verb, rest) = arguments.split_first().ok_or(USAGE)?;
     let (mut user, mut all, mut id, mut others) = (None, false, None, Vec::new());
     for argument in rest {
         match argument.strip_prefix("--user=") {
             Some(name) => user = Some(name.to_owned()),
             None if argument == "--all" => all = true,
             None if argument.starts_with("--") => others.push(argument.clone()),
-            None => id = Some(SessionKey::parse(argument)?),
+            None => id = Some(SessionKey::parse(argument).ok_or_else(|| no_id(argument))?),
         }
     }
     let order = match (verb.as_str(), id, user, all) {
@@ -79,9 +82,16 @@ fn parse(arguments: &[String]) -> Option<(Order, Vec<String>)> {
         ("revoke", Some(id), None, false) => Order::Revoke(id),
         ("revoke", None, Some(user), false) => Order::RevokeUser(user),
         ("revoke", None, None, true) => Order::RevokeAll,
-        _ => return None,
+        _ => return Err(USAGE.to_owned()),
     };
-    Some((order, others))
+    Ok((order, others))
+}
+
+/// What stands in logs is only the beginning.
+fn no_id(argument: &str) -> String {
+    format!(
+        "`{argument}` is no session id: that has 64 hexadecimal digits, and `portcullis sessions list` shows it"
+    )
 }
 
 fn carry_out(loaded: &Loaded, order: Order) -> Result<String, String> {
@@ -173,7 +183,7 @@ fn counted(count: usize) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Option<(Order, Vec<String>)> {
+    fn parsed(line: &str) -> Result<(Order, Vec<String>), String> {
         parse(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
     }
 
@@ -181,15 +191,16 @@ mod tests {
     fn exactly_one_thing_is_asked() {
         let id = "ab".repeat(32);
         let config = vec!["--configFile=x".to_owned()];
-        assert_eq!(parsed("list --configFile=x"), Some((Order::List(None), config)));
+        assert_eq!(parsed("list --configFile=x"), Ok((Order::List(None), config)));
         assert_eq!(parsed("list --user=alice").unwrap().0, Order::List(Some("alice".into())));
         assert_eq!(
             parsed(&format!("revoke {id}")).unwrap().0,
             Order::Revoke(SessionKey::parse(&id).unwrap())
         );
         assert_eq!(parsed("revoke --all").unwrap().0, Order::RevokeAll);
-        for bad in ["", "revoke", "revoke xyz", "revoke --all --user=a", "list --all", "end --all"] {
-            assert_eq!(parsed(bad), None, "{bad}");
+        assert!(parsed("revoke d62df2e9").unwrap_err().starts_with("`d62df2e9` is no session id: "));
+        for bad in ["", "revoke", "revoke --all --user=a", "list --all", "end --all"] {
+            assert_eq!(parsed(bad), Err(USAGE.to_owned()), "{bad}");
         }
     }
 }
