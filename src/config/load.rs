@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode::{Decode, Decoder};
 use super::dynamic::DynamicConfig;
+use super::error::nearest;
 use super::source::{self, environment, flags};
 use super::value::{Node, Value};
 use super::{ConfigError, ConfigErrors, StaticConfig};
@@ -105,6 +106,9 @@ fn decode_document<T: Decode + Default>(node: &Node, decoder: &mut Decoder) -> O
     }
 }
 
+/// The flag that names the file.
+const CONFIG_FILE: &str = "configFile";
+
 /// Takes `--configFile` out of the flags.
 fn config_file(arguments: &[String]) -> Result<(Option<String>, Vec<String>), ConfigErrors> {
     let mut named = None;
@@ -119,7 +123,12 @@ fn config_file(arguments: &[String]) -> Result<(Option<String>, Vec<String>), Co
             left.extend(rest.cloned());
             break;
         }
-        if !is_flag || !name.eq_ignore_ascii_case("configFile") {
+        if !is_flag || !name.eq_ignore_ascii_case(CONFIG_FILE) {
+            // Taken for a key, it would leave a file of the search path in use.
+            if is_flag && nearest(name, [CONFIG_FILE]).is_some() {
+                let message = format!("unknown flag; did you mean `--{CONFIG_FILE}`?");
+                return Err(ConfigErrors(vec![ConfigError::new(format!("flag --{name}"), message)]));
+            }
             left.push(argument.clone());
             continue;
         }

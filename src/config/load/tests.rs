@@ -202,6 +202,8 @@ fn a_file_that_is_none_is_told() {
     assert_eq!(said, "/tmp: is a folder");
     let said = load_static(&arguments(&["--configFile"]), &[]).unwrap_err().to_string();
     assert_eq!(said, "`--configFile` needs the path of a file");
+    let said = load_static(&arguments(&["--confgFile=x.yml"]), &[]).unwrap_err().to_string();
+    assert_eq!(said, "flag --confgFile: unknown flag; did you mean `--configFile`?");
 }
 
 /// A key path and values that it takes, as each source writes them.
