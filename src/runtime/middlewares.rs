@@ -31,6 +31,20 @@ enum Compiled {
     Broken(String),
 }
 
+/// Why a middleware does not work.
+enum Fault {
+    /// To be told at the middleware.
+    Here(String),
+    /// Each of its faults has been told at its own place.
+    Told(String),
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Self::Here(message)
+    }
+}
+
 /// Every middleware of a configuration.
 pub struct Middlewares(BTreeMap<String, Compiled>);
 
@@ -86,7 +100,8 @@ impl Middlewares {
             };
             let compiled = match one(&qualified, &located.value, fixed, kept, errors, warnings) {
                 Ok(compiled) => compiled,
-                Err(message) => {
+                Err(Fault::Told(message)) => Compiled::Broken(message),
+                Err(Fault::Here(message)) => {
                     errors.push(here(message.clone()));
                     Compiled::Broken(message)
                 }
@@ -153,7 +168,7 @@ fn one(
     kept: &Kept,
     errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<ConfigError>,
-) -> Result<Compiled, String> {
+) -> Result<Compiled, Fault> {
     sole(config)?;
     if let Some((block, dialect)) = oidc_block(config, fixed)? {
         let policy = policy(name, block, dialect, kept, errors, warnings)?;
@@ -161,7 +176,7 @@ fn one(
     }
     match &config.chain {
         Some(chain) => Ok(Compiled::Chain(chain.middlewares.clone())),
-        None => Middleware::new(config).map(|middleware| Compiled::Single(Arc::new(middleware))),
+        None => Ok(Compiled::Single(Arc::new(Middleware::new(config)?))),
     }
 }
 
@@ -222,7 +237,7 @@ fn policy(
     kept: &Kept,
     errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<ConfigError>,
-) -> Result<Policy, String> {
+) -> Result<Policy, Fault> {
     let mut decoder = Decoder::new();
     let written = name.split('@').next().unwrap_or(name);
     let decoded = decoder
@@ -231,7 +246,7 @@ fn policy(
         let summary = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         // Each fault has a place of its own, which is worth more than the place of the block.
         errors.extend(faults);
-        summary
+        Fault::Told(summary)
     })?;
     warnings.extend(warned);
     let in_cookies = matches!(kept.stores().chosen(settings.store.as_ref()), StoreSettings::Cookie);
@@ -240,7 +255,7 @@ fn policy(
         warnings.push(ConfigError { at: Some(block.at.clone()), path, message: ROTATION.to_owned() });
     }
     let deps = kept.oidc(settings.store.as_ref())?;
-    Policy::new(name, settings, &deps).map_err(|error| error.to_string())
+    Policy::new(name, settings, &deps).map_err(|error| Fault::Here(error.to_string()))
 }
 
 #[cfg(test)]
