@@ -2,6 +2,7 @@
 
 mod plugin_options;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +66,7 @@ fn check(draft: Draft) -> Result<String, String> {
                 warnings.append(&mut compiled.warnings);
                 if compiled.errors.is_empty() {
                     let options = plugin_options(&loaded, &dynamic, &mut warnings);
+                    sort_by_place(&mut warnings);
                     return Ok(summary(&loaded, &dynamic, &options, &warnings, &compiled));
                 }
                 errors = compiled.errors;
@@ -87,6 +89,18 @@ fn plugin_options(loaded: &Loaded, dynamic: &DynamicConfig, warnings: &mut Vec<C
         }
     }
     plugin_options::told(blocks)
+}
+
+/// In the order of each file, which come as before; what has no place comes first.
+fn sort_by_place(warnings: &mut [ConfigError]) {
+    let mut files: Vec<_> =
+        warnings.iter().filter_map(|warning| Some(warning.at.as_ref()?.source.clone())).collect();
+    let mut seen = BTreeSet::new();
+    files.retain(|file| seen.insert(file.clone()));
+    warnings.sort_by_key(|warning| {
+        let at = warning.at.as_ref()?;
+        Some((files.iter().position(|file| *file == at.source), at.line, at.column))
+    });
 }
 
 fn faults(errors: &[ConfigError], warnings: &[ConfigError]) -> String {
@@ -273,6 +287,10 @@ mod tests {
           sessionEncryptionKey: 0123456789abcdef0123456789abcdef
           clientID: c
           clientSecret: s
+          redis:
+            address: redis:6379
+            cacheMode: hybrid
+            hybridL1Size: 500
           callbackURL: /cb
     app:
       plugin:
@@ -286,26 +304,38 @@ mod tests {
           callbackURL: /app
 ";
         let said = told(&format!("{FIXED}{PLUGIN}"), dynamic).unwrap();
-        let told: Vec<_> = said.lines().skip_while(|line| !line.starts_with("traefikoidc")).collect();
+        let (options, warnings) = said.split_once("\nwarning").unwrap();
+        let told: Vec<_> = options.lines().skip_while(|line| !line.starts_with("traefikoidc")).collect();
         let beginnings = [
-            "traefikoidc   staff (dynamic.yml:6:11): 3 changed, 1 without effect, 4 honoured",
+            "traefikoidc   staff (dynamic.yml:6:11): 3 changed, 3 without effect, 5 honoured",
             "  changed         providerURL (line 8): metadata and tokens",
             "  changed         enablePKCE (line 9): PKCE",
             "  changed         sessionEncryptionKey (line 10): seals",
             "  without effect  rateLimit (line 6): verifying",
-            "  honoured        scopes, clientID, clientSecret, callbackURL",
-            "traefikoidc   app (dynamic.yml:17:11): 3 changed, 4 honoured",
-            "  changed         forceHTTPS (line 20): ",
+            "  without effect  redis.cacheMode, redis.hybridL1Size (lines 15, 16): sessions are in Redis",
+            "  honoured        scopes, clientID, clientSecret, redis.address, callbackURL",
+            "traefikoidc   app (dynamic.yml:21:11): 3 changed, 4 honoured",
+            "  changed         forceHTTPS (line 24): ",
             "  changed         sessionEncryptionKey, providerURL (as above)",
             "  honoured        insecureSkipVerify, clientID, clientSecret, callbackURL",
-            "warning       dynamic.yml:",
-            "warning       dynamic.yml:",
         ];
         assert_eq!(told.len(), beginnings.len(), "{said}");
         for (line, beginning) in told.iter().zip(beginnings) {
             assert!(line.starts_with(beginning), "{line}\n{said}");
         }
-        assert!(!said.contains("rateLimit: has no effect"), "{said}");
+        let places = ["staff.enablePKCE: ", "staff.redis: ", "app.insecureSkipVerify: "];
+        let places = places.map(|place| warnings.find(place));
+        assert!(places.is_sorted() && places.iter().all(Option::is_some), "{said}");
+        assert!(!warnings.contains("rateLimit"), "{said}");
+    }
+
+    #[test]
+    fn a_fault_of_a_block_is_told_once() {
+        let dynamic = "http: {middlewares: {login: {oidc: {issuer: 'https://op.example', clientId: c, clientSecret: s, \
+                       sessionEncryptionKey: potato-secret-is-at-least-32-bytes-long, redirectUrl: /cb}}}}";
+        let said = told(FIXED, dynamic).unwrap_err();
+        assert!(said.contains("http.middlewares.login.sessionEncryptionKey: is an example"), "{said}");
+        assert!(said.ends_with("\n1 error\n"), "{said}");
     }
 
     #[test]

@@ -9,11 +9,14 @@ use crate::config::value::{Node, Position};
 /// The longest line of names.
 const WIDTH: usize = 110;
 
+/// An option, and where it is written.
+type Placed<'a> = (&'static PluginOption, &'a Position);
+
 /// The options of one middleware's block, in the order of the file.
 pub(super) struct Block<'a> {
     name: &'a str,
     at: &'a Position,
-    options: Vec<(&'static PluginOption, &'a Position)>,
+    options: Vec<Placed<'a>>,
 }
 
 impl<'a> Block<'a> {
@@ -29,7 +32,7 @@ impl<'a> Block<'a> {
     }
 
     /// The options with this fate, and where they are.
-    pub(super) fn with(&self, fate: Fate) -> impl Iterator<Item = (&'static PluginOption, &'a Position)> {
+    pub(super) fn with(&self, fate: Fate) -> impl Iterator<Item = Placed<'a>> {
         self.options.iter().copied().filter(move |(option, _)| option.fate == fate)
     }
 
@@ -53,9 +56,8 @@ pub(super) fn told(mut blocks: Vec<Block<'_>>) -> String {
         for fate in [Fate::Refused, Fate::Changed, Fate::WithoutEffect] {
             let (new, known): (Vec<_>, Vec<_>) =
                 block.with(fate).partition(|(option, _)| explained.insert(option.key));
-            for (option, at) in new {
-                let place = if at.line == 0 { String::new() } else { format!(" (line {})", at.line) };
-                row(&mut text, fate.as_str(), &format!("{}{place}: {}", option.key, option.why));
+            for (why, options) in by_reason(new) {
+                row(&mut text, fate.as_str(), &format!("{}: {why}", placed(&options)));
             }
             names(&mut text, fate.as_str(), " (as above)", known.into_iter());
         }
@@ -64,17 +66,34 @@ pub(super) fn told(mut blocks: Vec<Block<'_>>) -> String {
     text
 }
 
+/// What is explained alike stands together, where the first of it does.
+fn by_reason<'a>(options: Vec<Placed<'a>>) -> Vec<(&'static str, Vec<Placed<'a>>)> {
+    let mut reasons: Vec<(&str, Vec<_>)> = Vec::new();
+    for (option, at) in options {
+        match reasons.iter_mut().find(|(why, _)| *why == option.why) {
+            Some((_, alike)) => alike.push((option, at)),
+            None => reasons.push((option.why, vec![(option, at)])),
+        }
+    }
+    reasons
+}
+
+/// Names, and the lines that they are in.
+fn placed(options: &[Placed<'_>]) -> String {
+    let names = options.iter().map(|(option, _)| option.key).collect::<Vec<_>>().join(", ");
+    let mut lines: Vec<_> = options.iter().map(|(_, at)| at.line).filter(|line| *line > 0).collect();
+    lines.dedup();
+    let label = if lines.len() == 1 { "line" } else { "lines" };
+    let lines = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if lines.is_empty() { names } else { format!("{names} ({label} {lines})") }
+}
+
 fn row(text: &mut String, fate: &str, what: &str) {
     let _ = writeln!(text, "  {fate:<16}{what}");
 }
 
 /// The names of these options, in as many lines as they need.
-fn names<'a>(
-    text: &mut String,
-    fate: &str,
-    remark: &str,
-    options: impl Iterator<Item = (&'static PluginOption, &'a Position)>,
-) {
+fn names<'a>(text: &mut String, fate: &str, remark: &str, options: impl Iterator<Item = Placed<'a>>) {
     let mut options = options.map(|(option, _)| option.key).peekable();
     let mut label = fate;
     while let Some(first) = options.next() {
