@@ -167,8 +167,8 @@ fn not_granted(error: &GrantError) -> GrantResult {
             let reason = "the provider answers with an error status";
             GrantResult::Transient { reason, detail, retry_after: *retry_after }
         }
-        GrantError::Malformed => transient("the answer holds no tokens", None),
-        GrantError::NoAnswer(FetchError::TooLong) => transient("the answer is too long", None),
+        GrantError::Malformed => transient("the answer holds no tokens", detail),
+        GrantError::NoAnswer(FetchError::TooLong) => transient("the answer is too long", detail),
         GrantError::NoAnswer(_) => GrantResult::Unknown { detail },
     }
 }

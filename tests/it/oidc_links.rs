@@ -156,8 +156,8 @@ async fn a_slow_link_to_redis_delays_only_what_needs_redis() {
         return;
     }
     let (world, link, _redis) = redis_behind_a_link().await;
-    link.set(Weather::Slow(Duration::from_millis(200)));
     let browser = world.browser_of("alice").await;
+    link.set(Weather::Slow(Duration::from_millis(200)));
     served_at_once(&world, &browser, "/x").await;
     tokens_end(&world).await;
     let url = world.at("/x");
