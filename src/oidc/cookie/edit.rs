@@ -6,6 +6,9 @@ use memchr::memchr;
 
 use super::{Cookies, is_blank, parts};
 
+/// Between what stood in two headers.
+const SEPARATOR: &[u8] = b"; ";
+
 /// What is to be done with the `Cookie` headers of a request before a service sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CookieEdit {
@@ -69,23 +72,25 @@ impl OwnCookies {
         #[cfg(test)]
         super::LOOKS.set(super::LOOKS.get() + 1);
         let all = || headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-        let (mut ours, mut others) = (false, false);
+        let (mut ours, mut others, mut room) = (false, false, 0);
         for part in all().flat_map(parts) {
             if self.is_ours(part) {
                 ours = true;
             } else {
                 others |= !part.iter().copied().all(is_blank);
+                room += part.len() + SEPARATOR.len();
             }
         }
         match (ours, others) {
             (false, _) => CookieEdit::Keep,
             (true, false) => CookieEdit::Drop,
-            (true, true) => self.without_ours(all()),
+            (true, true) => self.without_ours(all(), room),
         }
     }
 
-    fn without_ours<'h>(&self, headers: impl Iterator<Item = &'h [u8]>) -> CookieEdit {
-        let mut kept: Vec<u8> = Vec::new();
+    /// `room` is for all that is not ours. Sessions in cookies are much longer than that.
+    fn without_ours<'h>(&self, headers: impl Iterator<Item = &'h [u8]>, room: usize) -> CookieEdit {
+        let mut kept = Vec::with_capacity(room);
         for header in headers {
             self.keep_others(header, &mut kept);
         }
@@ -104,7 +109,7 @@ impl OwnCookies {
             }
             first_of_header = false;
             if !kept.is_empty() {
-                kept.extend_from_slice(b"; ");
+                kept.extend_from_slice(SEPARATOR);
             }
             // Blanks that stood after a separator which is gone.
             let start = part.iter().position(|b| !is_blank(*b)).unwrap_or(part.len());
