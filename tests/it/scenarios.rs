@@ -1,6 +1,7 @@
 //! What must hold under load and when the provider fails. `storm.rs` runs the short ones small in every test run;
 //! `make storm` (`storm_by_hand.rs`) runs all of them large. P14, replicas, is in `oidc_replicas.rs`.
 
+pub mod hang;
 pub mod login;
 pub mod long;
 pub mod outage;

@@ -11,7 +11,7 @@ mod scenarios;
 use std::time::Duration;
 
 use harness::probe::go_last;
-use scenarios::{Scale, Verdict, login, long, outage, refresh};
+use scenarios::{Scale, Verdict, hang, login, long, outage, refresh};
 
 /// Runs the scenarios whose name starts with `only`.
 macro_rules! run {
@@ -34,6 +34,7 @@ async fn all(scale: Scale, only: &[String]) -> usize {
         "P5": refresh::p5_mass_expiry,
         "P6": refresh::p6_poison,
         "P7": outage::p7_token_endpoint_fails,
+        "P7H": hang::p7_hanging_provider_delays_nobody_else,
         "P8": refresh::p8_leader_leaves,
         "P9": outage::p9_provider_down_at_start,
         "P10": outage::p10_provider_down_when_warm,
