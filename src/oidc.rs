@@ -59,6 +59,7 @@ pub mod settings;
 mod sync;
 pub mod template;
 pub mod token_endpoint;
+mod turns;
 mod unique;
 mod used;
 pub mod userinfo;

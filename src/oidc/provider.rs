@@ -21,6 +21,7 @@ use super::limits::Exchanges;
 use super::metadata::{Metadata, MetadataError, discovery_url};
 use super::registration::Registrations;
 use super::settings::ProviderSettings;
+use super::turns::take_turn;
 
 pub use registry::{ProviderKey, Providers};
 
@@ -191,6 +192,7 @@ impl Provider {
             let mut state = self.inner.state.subscribe();
             let started = state.wait_for(|state| *state != State::Starting);
             let _ = tokio::time::timeout(patience, started).await;
+            take_turn().await;
         }
         self.metadata()
     }
