@@ -60,6 +60,7 @@ mod sync;
 pub mod template;
 mod throttle;
 pub mod token_endpoint;
+mod turns;
 mod unique;
 mod unrefreshable;
 mod used;

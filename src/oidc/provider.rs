@@ -22,6 +22,7 @@ use super::metadata::{Metadata, MetadataError, discovery_url};
 use super::registration::Registrations;
 use super::settings::ProviderSettings;
 use super::throttle::Throttle;
+use super::turns::take_turn;
 
 pub use registry::{ProviderKey, Providers};
 
@@ -199,6 +200,7 @@ impl Provider {
             let mut state = self.inner.state.subscribe();
             let started = state.wait_for(|state| *state != State::Starting);
             let _ = tokio::time::timeout(patience, started).await;
+            take_turn().await;
         }
         self.metadata()
     }

@@ -11,6 +11,8 @@ pub mod link;
 pub mod load;
 pub mod origin;
 pub mod ports;
+#[allow(dead_code)] // As `load`.
+pub mod probe;
 pub mod proxy;
 #[path = "../../src/oidc/session/redis/servers.rs"]
 pub mod redis;

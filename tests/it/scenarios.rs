@@ -1,6 +1,7 @@
 //! What must hold under load and when the provider fails. `storm.rs` runs the short ones small in every test run;
 //! `make storm` (`storm_by_hand.rs`) runs all of them large. P14, replicas, is in `oidc_replicas.rs`.
 
+pub mod hang;
 pub mod login;
 pub mod long;
 pub mod outage;
@@ -14,7 +15,9 @@ use portcullis::demo::provider::{ProviderOptions, Rotation};
 
 use crate::harness::client::Browser;
 use crate::harness::idp::{Plan, World};
+use crate::harness::load;
 use crate::harness::origin::Origin;
+use crate::harness::probe::Probed;
 
 /// Life of the first tokens where they are to end. The refresh grace is one second, so the login itself causes no
 /// refresh.
@@ -90,6 +93,14 @@ impl Verdict {
     #[must_use]
     pub fn within(self, what: &str, limit: Duration, took: Duration) -> Self {
         self.that(format!("{what} ≤ {limit:?}"), format!("{took:.1?}"), took <= limit)
+    }
+
+    /// A demand on the 99th percentile of what was probed, with that of the service itself beside it.
+    #[must_use]
+    pub fn probed(self, what: &str, limit: Duration, seen: &Probed) -> Self {
+        let [through, straight] = [&seen.through, &seen.straight].map(|times| load::percentile(times, 99));
+        let measured = format!("{through:.1?} (the service itself {straight:.1?})");
+        self.that(format!("{what} p99 ≤ {limit:?}"), measured, through <= limit)
     }
 
     /// A demand for this very number.

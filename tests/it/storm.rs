@@ -1,7 +1,7 @@
 //! Load and failure, small enough for every run; `make storm` runs the same ones large. See [`crate::scenarios`].
 
 use crate::harness::proxy::one_core;
-use crate::scenarios::{Scale, login, outage, refresh};
+use crate::scenarios::{Scale, hang, login, outage, refresh};
 
 const SHORT: Scale = Scale::SHORT;
 const ONE_WORKER: Scale = Scale { one_worker: true, ..SHORT };
@@ -24,6 +24,11 @@ async fn p6_poisoned_sessions_do_not_touch_healthy_ones() {
 #[tokio::test]
 async fn p7_a_failing_token_endpoint_is_not_noticed_before_the_end() {
     outage::p7_token_endpoint_fails(SHORT).await.must_hold();
+}
+
+#[tokio::test]
+async fn p7h_a_hanging_provider_delays_nobody_else() {
+    hang::p7_hanging_provider_delays_nobody_else(SHORT).await.must_hold();
 }
 
 #[tokio::test]

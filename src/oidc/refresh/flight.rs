@@ -13,6 +13,7 @@ use super::standing::{Standing, expiry, standing};
 use super::{Freshness, Landed, RefreshSettings, Refresher, millis};
 use crate::oidc::clock::{from_unix_millis, unix_millis};
 use crate::oidc::session::{LeaseOutcome, SessionEntry, SessionRecord, Sessions};
+use crate::oidc::turns::take_turn;
 
 /// How a flight ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,7 @@ pub(super) async fn wait(refresher: Refresher<'_>, entry: &SessionEntry, mut lan
         () = sessions.stopped() => return soon,
         () = sessions.clock().sleep(settings.wait) => return soon,
     };
+    take_turn().await;
     match outcome {
         Some(FlightOutcome::Renewed | FlightOutcome::Found) => Freshness::Renewed,
         Some(FlightOutcome::Ended(_)) => Freshness::Ended,

@@ -1,10 +1,8 @@
-//! Load: many requests at once, a route that is probed meanwhile, and what the process costs.
+//! Load: many requests at once, and what the process costs.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -12,7 +10,7 @@ use tokio::task::JoinSet;
 use super::http1::Connection;
 
 /// Longer than any wait that the proxy allows itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A script's GET of `target` with a session, on a connection that ends with it.
 pub fn fetch(target: &str, cookie: &str) -> String {
@@ -58,13 +56,18 @@ impl Burst {
         Self::send_within(address, requests, Duration::ZERO).await
     }
 
-    /// As [`Burst::send`], but the requests are sent evenly within `window`.
+    /// As [`Burst::send`], but the requests are sent evenly within `window`. On a thread of the clients', whose priority
+    /// the test's own need not have.
     pub async fn send_within(address: SocketAddr, requests: &[String], window: Duration) -> Self {
-        let mut connections = Vec::with_capacity(requests.len());
-        for _ in requests {
-            connections.push(Connection::open(address).await);
-        }
-        Self::over(connections, requests, window).await
+        let requests = requests.to_vec();
+        let sending = tokio::spawn(async move {
+            let mut connections = Vec::with_capacity(requests.len());
+            for _ in &requests {
+                connections.push(Connection::open(address).await);
+            }
+            Self::over(connections, &requests, window).await
+        });
+        sending.await.expect("the requests cannot be sent")
     }
 
     /// Sends the requests evenly within `window`.
@@ -128,57 +131,6 @@ pub fn percentile(times: &[Duration], percent: usize) -> Duration {
     times.sort_unstable();
     let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
     times.get(at).copied().unwrap_or_default()
-}
-
-/// Asks a route again and again from a thread of its own, which goes before those of the clients where it may: what they
-/// do on the same cores is no time of the proxy's.
-pub struct Probe {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Vec<Duration>>,
-}
-
-impl Probe {
-    /// One GET of `target` in each `pause`, which must be answered 200.
-    pub fn start(address: SocketAddr, target: &str, pause: Duration) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let request = fetch(target, "");
-        let thread = std::thread::spawn(move || {
-            go_first();
-            let mut times = Vec::new();
-            while !stopped.load(Ordering::Relaxed) || times.is_empty() {
-                times.push(probe_once(address, &request));
-                std::thread::sleep(pause);
-            }
-            times
-        });
-        Self { stop, thread }
-    }
-
-    /// The times that it took. Waits beside the runtime: the service that answers the last of them lives on it.
-    pub async fn stop(self) -> Vec<Duration> {
-        self.stop.store(true, Ordering::Relaxed);
-        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
-        joined.expect("the probe is not waited for").expect("the probed route failed")
-    }
-}
-
-/// Raises the priority of this thread, if this user may.
-pub fn go_first() {
-    let Ok(thread) = std::fs::read_link("/proc/thread-self") else { return };
-    let Some(id) = thread.file_name() else { return };
-    let _ = std::process::Command::new("renice").args(["-n", "-10", "-p"]).arg(id).output();
-}
-
-fn probe_once(address: SocketAddr, request: &str) -> Duration {
-    let start = Instant::now();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    start.elapsed()
 }
 
 /// Resident memory of a process in KiB.

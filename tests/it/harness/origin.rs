@@ -76,7 +76,7 @@ impl Origin {
         let log = seen.clone();
         let (handle, given) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            super::load::go_first();
+            super::probe::go_first();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let handler: Handler = Arc::new(|seen, connection| Box::pin(say_what(seen, connection)));
             let reads = Reads { body: true, remembers: false };

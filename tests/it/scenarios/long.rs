@@ -8,6 +8,7 @@ use crate::harness::client::Browser;
 use crate::harness::idp::LOGOUT;
 use crate::harness::load;
 use crate::harness::origin::Origin;
+use crate::harness::probe::Probe;
 
 /// P1: one hot session beside the same route without OIDC, in turns.
 pub async fn p1_hot_session(scale: Scale) -> Verdict {
@@ -31,15 +32,13 @@ pub async fn p1_hot_session(scale: Scale) -> Verdict {
             }
         }
     }
-    let light = |target: &str| {
-        let request = request(target);
-        async move {
-            let seen =
-                load::closed_loop(web, &request, 8, Duration::from_secs(5), Duration::from_millis(40)).await;
-            load::percentile(&seen.times, 99)
-        }
-    };
-    let (open, private) = (light("/open/x").await, light("/private").await);
+    // Both at the same time: what the machine does is in both.
+    let light = ["/open/x", "/private"]
+        .map(|target| Probe::start(web, load::fetch(target, &cookie), Duration::from_millis(10)));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let [open, private] = light;
+    let (open, private) =
+        (load::percentile(&open.stop().await, 99), load::percentile(&private.stop().await, 99));
     let grown = memory.last().unwrap().saturating_sub(memory[0]);
     let ratio = rates[1] / rates[0];
     Verdict::of("P1")

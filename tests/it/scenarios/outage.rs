@@ -6,7 +6,8 @@ use portcullis::demo::provider::{Answer, Endpoint, Fault, ProviderOptions};
 
 use super::{Scale, Verdict, sessions};
 use crate::harness::idp::{Plan, World};
-use crate::harness::load::{self, Probe};
+use crate::harness::load;
+use crate::harness::probe::Probes;
 use crate::harness::{client, eventually};
 
 /// P7: the token endpoint fails in three ways while the tokens are still good.
@@ -169,14 +170,16 @@ pub async fn p11_first_requests(scale: Scale) -> Verdict {
     plan.faults.push(Fault::at(Endpoint::Discovery, Answer::Genuine).delay(Duration::from_secs(2)));
     let mut world = plan.start_unready().await;
     world.proxy.ready().await;
-    let probe = Probe::start(world.proxy.web(), "/public/x", Duration::from_millis(10));
-    let answers = load::burst(world.proxy.web(), &vec![load::navigation("/x"); count]).await;
-    let times = probe.stop().await;
+    let excluded = load::fetch("/public/x", "");
+    let (web, service) = (world.proxy.web(), world.origin.address);
+    let probes = Probes::start(web, service, &excluded, Duration::from_millis(10));
+    let answers = load::burst(web, &vec![load::navigation("/x"); count]).await;
+    let seen = probes.stop().await;
     let counters = world.idp.counters();
     let limit = scale.pick(Duration::from_secs(1), Duration::from_millis(5));
     Verdict::of("P11")
         .that(format!("{count} × 302"), load::statuses(&answers), load::all_are(&answers, 302))
         .exactly("discoveries", 1, counters.get("GET /.well-known/openid-configuration"))
         .that("≤ 1 fetch of the keys", counters.get("GET /jwks"), counters.get("GET /jwks") <= 1)
-        .within("excluded route p99", limit, load::percentile(&times, 99))
+        .probed("excluded route", limit, &seen)
 }

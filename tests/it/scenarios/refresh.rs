@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{LIFE, Scale, Verdict, refused, sessions, tokens_end};
 use crate::harness::idp::{self, World};
-use crate::harness::load::{self, Burst, Probe};
+use crate::harness::load::{self, Burst};
+use crate::harness::probe::{Probed, Probes};
 use crate::harness::soon;
 
 fn slow_refresh(delay: Duration) -> Fault {
@@ -50,13 +51,18 @@ async fn one_expired_session(scale: Scale, delay: Duration, verdict: Verdict) ->
     )
 }
 
+/// Asks the route without OIDC.
+fn health(world: &World, pace: Duration) -> Probes {
+    Probes::start(world.proxy.web(), world.origin.address, &load::fetch("/open/health", ""), pace)
+}
+
 /// What a mass expiry came to.
 struct Storm {
     answers: Vec<load::Answer>,
     grants: u64,
     refused: u64,
     logins: u64,
-    other_route: Vec<Duration>,
+    other_route: Probed,
 }
 
 /// All sessions end, three requests for each come at once, and the provider takes its time.
@@ -66,7 +72,7 @@ async fn mass_expiry(scale: Scale, count: usize, reload: bool, delay: Duration) 
     let logins = world.grants("authorization_code");
     let before = tokens_end(&world).await;
     world.idp.add_fault(slow_refresh(delay));
-    let probe = Probe::start(world.proxy.web(), "/open/health", Duration::from_millis(50));
+    let probe = health(&world, Duration::from_millis(50));
     let three = |cookie: &String| std::iter::repeat_n(load::fetch("/x", cookie), 3);
     let requests: Vec<String> = cookies.iter().flat_map(three).collect();
     // Large: within the second in which the sessions end. Small: all at once.
@@ -113,7 +119,7 @@ impl Storm {
             .exactly("refused", 0, self.refused)
             .exactly("new logins", 0, self.logins)
             .within("last", Duration::from_secs(20), load::last(&self.answers))
-            .within("another route p99", scale.pick(OTHER, other), load::percentile(&self.other_route, 99))
+            .probed("another route", scale.pick(OTHER, other), &self.other_route)
     }
 }
 
@@ -143,13 +149,13 @@ pub async fn p17_one_worker(scale: Scale) -> Verdict {
     let cookie = sessions(&world, "alice", 1).await.remove(0);
     tokens_end(&world).await;
     world.idp.add_fault(slow_refresh(Duration::from_secs(1)));
-    let probe = Probe::start(world.proxy.web(), "/open/health", Duration::from_millis(100));
+    let probe = health(&world, Duration::from_millis(100));
     let answers = load::burst(world.proxy.web(), &vec![load::fetch("/x", &cookie); 500]).await;
     let limit = Duration::from_millis(20);
     let verdict = Verdict::of("P17")
         .that("P3: 500 × 200", load::statuses(&answers), load::all_are(&answers, 200))
         .exactly("grants", 1, world.grants("refresh_token"))
-        .within("health p99", scale.pick(OTHER, limit), load::percentile(&probe.stop().await, 99));
+        .probed("health", scale.pick(OTHER, limit), &probe.stop().await);
     let count = scale.pick(100, scale.sessions);
     let delay = scale.pick(Duration::from_secs(1), Duration::from_millis(200));
     mass_expiry(scale, count, false, delay).await.judge(scale, verdict, count, limit)
