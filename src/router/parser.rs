@@ -5,6 +5,7 @@
 //! and   = unary { "&&" unary }
 //! unary = { "!" } ( "(" or ")" | name "(" string { "," string } [ "," ] ")" )
 //! ```
+//! Between any two of these may be white space and Go's comments.
 
 use super::matcher::{Matcher, NAMES};
 use super::rule::{Expr, RuleError};
@@ -48,11 +49,17 @@ impl<'a> Parser<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Skips white space and looks at the next character.
+    /// Skips white space and comments, and looks at the next character.
     fn peek(&mut self) -> Option<char> {
-        let rest = self.rest();
-        self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
-        self.rest().chars().next()
+        loop {
+            let rest = self.rest();
+            let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+            self.at += rest.len() - trimmed.len();
+            match comment(trimmed) {
+                Some(length) => self.at += length,
+                None => return trimmed.chars().next(),
+            }
+        }
     }
 
     fn eat(&mut self, token: &str) -> bool {
@@ -144,6 +151,15 @@ impl<'a> Parser<'a> {
         self.at += length;
         Ok(value)
     }
+}
+
+/// The length of the comment that `text` begins with: to the end of its line, or between `/*` and `*/`.
+fn comment(text: &str) -> Option<usize> {
+    if text.starts_with("//") {
+        return Some(text.find('\n').unwrap_or(text.len()));
+    }
+    let end = text.strip_prefix("/*")?.find("*/")?;
+    Some(end + "/**/".len())
 }
 
 /// The matcher behind one of its four spellings: `PathPrefix`, `pathprefix`, `PATHPREFIX`, `Pathprefix`.

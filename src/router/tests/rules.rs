@@ -58,6 +58,21 @@ fn string_literals() {
 }
 
 #[test]
+fn comments_are_white_space() {
+    for rule in [
+        "Path(`/a`) // what it is for",
+        "// first\nPath(`/a`) && /* all */ !Method(`PUT`)",
+        "Path( // why\n`/a` /* here */ )",
+    ] {
+        assert!(get(rule, "h /a") && !get(rule, "h /b"), "{rule}");
+    }
+    assert!(get("Path(`/a//b`)", "h /a//b"), "not within a string");
+    for wrong in ["// nothing else", "Path(`/a`) /* open", "Path(`/a`) / b"] {
+        assert!(Rule::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn hosts() {
     assert!(get("Host(`Example.COM.`)", "example.com /"));
     assert!(!get("Host(`example.com`)", "www.example.com /"));
