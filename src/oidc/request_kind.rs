@@ -12,6 +12,7 @@ use http::header::{
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// What a request without a session is answered with.
@@ -25,8 +26,11 @@ pub enum RequestKind {
 
 impl RequestKind {
     /// Judges a request by its method and headers.
+    ///
+    /// A browser that only looks ahead would start a login that nobody has asked for. It drops an answer that is no
+    /// success, and asks again when its user really comes (Speculation Rules, "prefetch" and "prerender").
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        if (method == Method::GET || method == Method::HEAD) && navigates(headers) {
+        if (method == Method::GET || method == Method::HEAD) && navigates(headers) && !speculates(headers) {
             Self::Navigation
         } else {
             Self::Api
@@ -70,9 +74,13 @@ pub fn is_embedded(headers: &HeaderMap) -> bool {
 
 /// Whether the browser only looks ahead: nobody has asked for the page yet.
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
-    const NAMES: [HeaderName; 2] =
-        [HeaderName::from_static("sec-purpose"), HeaderName::from_static("purpose")];
+    const NAMES: [HeaderName; 2] = [SEC_PURPOSE, HeaderName::from_static("purpose")];
     NAMES.iter().filter_map(|name| text(headers, name)).any(|value| value.starts_with("prefetch"))
+}
+
+/// As [`is_prefetch`], but only by the header of the Fetch standard: what sends the older one may show the answer.
+fn speculates(headers: &HeaderMap) -> bool {
+    text(headers, &SEC_PURPOSE).is_some_and(|purpose| purpose.starts_with("prefetch"))
 }
 
 fn has_authority(source: &str, authority: &str) -> bool {
@@ -191,6 +199,9 @@ mod tests {
             ("GET", &[("sec-fetch-mode", "navigate"), ("accept", "text/event-stream")], Navigation),
             ("GET", &[("sec-fetch-mode", "cors"), ("accept", "text/event-stream")], Api),
             ("GET", &[("sec-fetch-mode", "navigate"), ("upgrade", "websocket")], Api),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("sec-purpose", "prefetch")], Api),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("sec-purpose", "prefetch;prerender")], Api),
+            ("GET", &[("sec-fetch-mode", "navigate"), ("purpose", "prefetch")], Navigation),
         ];
         for (method, headers, expected) in cases {
             assert_eq!(kind(method, headers), *expected, "{method} {headers:?}");
