@@ -36,6 +36,10 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
     let rest = || arguments.get(1..).unwrap_or_default().to_vec();
     match arguments.first().map(String::as_str).unwrap_or_default() {
         "version" | "--version" => {
+            if let Some(unknown) = arguments.get(1) {
+                eprintln!("portcullis: `version` takes no arguments, found `{unknown}`");
+                return ExitCode::FAILURE;
+            }
             println!("Portcullis {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::harness::proxy::check;
+use crate::harness::proxy::{BINARY, check};
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> =
@@ -50,4 +51,13 @@ fn every_example_passes_the_check() {
         });
         assert!(named, "{} is named by no static configuration beside or above it", path.display());
     }
+}
+
+#[test]
+fn version_takes_no_arguments() {
+    let run = |arguments: &[&str]| Command::new(BINARY).args(arguments).output().unwrap();
+    let told = run(&["version"]);
+    assert!(told.status.success() && String::from_utf8_lossy(&told.stdout).starts_with("Portcullis "));
+    let refused = run(&["version", "--foo"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("`--foo`"));
 }
