@@ -76,6 +76,58 @@ schema! {
     }
 }
 
+/// The fields of a line of the access log.
+pub const FIELDS: &[&str] = &[
+    "ClientAddr",
+    "ClientHost",
+    "ClientPort",
+    "ClientUsername",
+    "DownstreamContentSize",
+    "DownstreamStatus",
+    "Duration",
+    "GzipRatio",
+    "OriginContentSize",
+    "OriginDuration",
+    "OriginStatus",
+    "Overhead",
+    "RequestAddr",
+    "RequestContentSize",
+    "RequestCount",
+    "RequestHost",
+    "RequestId",
+    "RequestMethod",
+    "RequestPath",
+    "RequestPort",
+    "RequestProtocol",
+    "RequestScheme",
+    "RetryAttempts",
+    "RouterName",
+    "ServiceAddr",
+    "ServiceName",
+    "ServiceURL",
+    "StartLocal",
+    "StartUTC",
+    "TLSCipher",
+    "TLSClientSubject",
+    "TLSVersion",
+    "entryPointName",
+];
+
+/// Names that Traefik's documentation or Kubernetes provider knows and no line of ours has yet.
+pub const FIELDS_OF_TRAEFIK: &[&str] = &[
+    "RequestLine",
+    "OriginStatusLine",
+    "DownstreamStatusLine",
+    "trace_id",
+    "span_id",
+    "TraceId",
+    "SpanId",
+    "KubernetesIngressNamespace",
+    "KubernetesIngressName",
+    "KubernetesServiceName",
+    "KubernetesServicePort",
+];
+
 schema! {
     /// Which headers are logged.
     pub struct AccessLogHeaders {

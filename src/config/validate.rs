@@ -6,6 +6,7 @@ use super::decode::Decoder;
 use super::entry_point::EntryPoint;
 use super::error::nearest;
 use super::static_config::{PluginModule, StaticConfig};
+use super::telemetry;
 use super::value::{Node, Position};
 
 /// The end of the Go module that is native here, whoever owns it.
@@ -57,18 +58,13 @@ impl Judge<'_> {
     /// Records a fault at `path`, with the place of the deepest part of it that was written.
     fn error(&mut self, path: &[&str], message: impl Into<String>) {
         let at = self.place(path);
-        let Some((last, parents)) = path.split_last() else { return };
-        self.within(parents, last, &at, message.into());
+        self.decoder.at(&path.join("."), |decoder| decoder.error(&at, message));
     }
 
-    fn within(&mut self, parents: &[&str], last: &str, at: &Position, message: String) {
-        match parents {
-            [] => self.decoder.at(last, |decoder| decoder.error(at, message)),
-            [first, rest @ ..] => {
-                let node = self.node;
-                self.decoder.at(first, |decoder| Judge { node, decoder }.within(rest, last, at, message));
-            }
-        }
+    /// Records at `path` what loads but deserves attention.
+    fn warn(&mut self, path: &[&str], message: impl Into<String>) {
+        let at = self.place(path);
+        self.decoder.at(&path.join("."), |decoder| decoder.warn(&at, message));
     }
 
     fn place(&self, path: &[&str]) -> Position {
@@ -210,7 +206,12 @@ impl Judge<'_> {
         let fields = &log.fields;
         self.one_of(&["accessLog", "fields", "defaultMode"], &fields.default_mode, FIELD);
         for (name, mode) in &fields.names {
-            self.one_of(&["accessLog", "fields", "names", name], mode, HEADER);
+            let path = ["accessLog", "fields", "names", name];
+            self.one_of(&path, mode, HEADER);
+            if !access_log_fields().any(|known| known.eq_ignore_ascii_case(name)) {
+                let message = format!("no line has this field{}", hint(name, access_log_fields()));
+                self.warn(&path, message);
+            }
         }
         self.one_of(&["accessLog", "fields", "headers", "defaultMode"], &fields.headers.default_mode, HEADER);
         for (name, mode) in &fields.headers.names {
@@ -248,6 +249,11 @@ impl Judge<'_> {
             self.reference(config, &["metrics", "prometheus", "entryPoint"], &metrics.entry_point);
         }
     }
+}
+
+/// Names that `accessLog.fields.names` takes: those of our lines, and those that only Traefik's have.
+fn access_log_fields() -> impl Iterator<Item = &'static str> {
+    telemetry::FIELDS.iter().chain(telemetry::FIELDS_OF_TRAEFIK).copied()
 }
 
 /// `500` or `500-599`.
