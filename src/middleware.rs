@@ -31,7 +31,7 @@ mod target;
 
 pub use add_prefix::AddPrefix;
 pub use basic_auth::BasicAuth;
-pub use chain::{Chain, Lookup, flatten};
+pub use chain::Chain;
 pub use headers::Headers;
 pub use oidc::Oidc;
 pub use redirect_regex::RedirectRegex;

@@ -3,6 +3,7 @@
 //! [`Runtime::apply`] compiles what a provider sent and swaps routing and TLS as wholes. A fragment
 //! that did not decode changes nothing; an item that does not work disables itself only.
 
+mod chains;
 mod compile;
 mod counted_store;
 pub mod entry_points;
@@ -15,6 +16,7 @@ mod routers;
 mod services;
 mod sessions;
 mod stores;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,10 +109,11 @@ impl Runtime {
             Err(errors) => Err(self.refuse(event.provider, errors)),
         };
         if outcome.is_err() {
-            tracing::error!(
-                provider = event.provider,
-                "configuration refused; the previous one stays in force"
-            );
+            let meanwhile = match self.snapshot.load().generation {
+                0 => "there is none yet, so nothing is served",
+                _ => "the previous one stays in force",
+            };
+            tracing::error!(provider = event.provider, "configuration refused; {meanwhile}");
             self.kept.metrics.config_refused();
         }
         self.outcomes.send_replace(Some(outcome));
@@ -123,7 +126,8 @@ impl Runtime {
     }
 
     /// Tells of faults that refuse a load as a whole.
-    fn refuse(&self, provider: &str, errors: ConfigErrors) -> String {
+    fn refuse(&self, provider: &str, mut errors: ConfigErrors) -> String {
+        errors.0.iter_mut().for_each(|error| self.kept.place(error));
         report(provider, &errors.0, &self.kept);
         errors.to_string()
     }

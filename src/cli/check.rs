@@ -1,6 +1,8 @@
 //! `portcullis check`: what is wrong with a configuration, or what it sets up.
 
+mod gaps;
 mod plugin_options;
+mod start;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,15 +16,16 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 
+use self::gaps::Gaps;
+use self::plugin_options::Block;
 use crate::admin::{Admin, Health};
 use crate::config::dynamic::DynamicConfig;
 use crate::config::oidc_options::Fate;
-use crate::config::{ConfigError, ConfigErrors, Draft, Loaded};
+use crate::config::{ConfigError, ConfigErrors, Decoded, Draft, Loaded};
 use crate::observe::{Log, Metrics};
 use crate::provider::file::{self, Source};
-use crate::runtime::{Compiled, Kept, check_blocks, compile, entry_points, plugin_blocks};
+use crate::runtime::{Compiled, Kept, compile, entry_points, plugin_blocks};
 use crate::service::{Registries, dns::Names};
-use plugin_options::Block;
 
 /// Prints every fault and fails, or prints a summary.
 pub fn main(draft: Result<Draft, ConfigErrors>) -> ExitCode {
@@ -40,47 +43,51 @@ pub fn main(draft: Result<Draft, ConfigErrors>) -> ExitCode {
 
 /// The summary of a configuration in which everything works, or all that does not.
 ///
-/// Faults of the static configuration do not hide those of the files that it names.
+/// Faults of one kind do not hide those of another: what decoded is tried out even if not all did.
 fn check(draft: Draft) -> Result<String, String> {
     let Draft { loaded, mut errors } = draft;
-    let mut warnings = loaded.warnings.clone();
-    let mut dynamic = Arc::new(DynamicConfig::default());
-    if let Some(source) = loaded.config.providers.file.as_ref().and_then(Source::new) {
-        match file::load(&source).outcome {
-            Ok(fragment) => {
-                warnings.extend(fragment.warnings);
-                dynamic = fragment.config;
-            }
-            Err(found) => errors.extend(found.0),
-        }
-    }
-    if let Err(found) = check_blocks(&dynamic, &loaded.config) {
-        errors.extend(found.0);
-    }
-    // Items refer to each other and to entry points: with one missing, the rest would only seem wrong.
+    let source = loaded.config.providers.file.as_ref().and_then(Source::new);
+    let read = source.map_or_else(file::Loaded::default, |source| file::load(&source));
+    let gaps = Gaps::find(&loaded, &errors, &read);
     if errors.is_empty() {
-        let (tried, logged) = logged(|| try_out(&loaded, &dynamic));
-        warnings.extend(logged.into_iter().map(|text| ConfigError::new("", text)));
-        match tried {
-            Ok(mut compiled) => {
-                warnings.append(&mut compiled.warnings);
-                if compiled.errors.is_empty() {
-                    let options = plugin_options(&loaded, &dynamic, &mut warnings);
-                    sort_by_place(&mut warnings);
-                    return Ok(summary(&loaded, &dynamic, &options, &warnings, &compiled));
-                }
-                errors = compiled.errors;
-            }
-            Err(message) => errors.push(ConfigError::new("", message)),
+        errors.extend(start::faults(&loaded.config));
+    }
+    let Decoded { config: dynamic, errors: mut found, warnings: read } = read.decoded;
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(read);
+    let (tried, logged) = logged(|| try_out(&loaded, &dynamic));
+    warnings.extend(logged.into_iter().map(|text| ConfigError::new("", text)));
+    let mut compiled = tried.map_err(|message| faults(&[ConfigError::new("", message)], &[]))?;
+    warnings.append(&mut compiled.warnings);
+    found.extend(compiled.errors.iter().filter(|fault| !gaps.explain(fault)).cloned());
+    merge(&mut errors, found, &loaded);
+    if !errors.is_empty() {
+        return Err(faults(&errors, &warnings));
+    }
+    let options = plugin_options(&loaded, &dynamic, &mut warnings);
+    sort_by_place(&mut warnings);
+    Ok(summary(&loaded, &dynamic, &options, &warnings, &compiled))
+}
+
+/// Adds what was `found` in files and by trying out, each fault once, in the order of their places.
+fn merge(errors: &mut Vec<ConfigError>, mut found: Vec<ConfigError>, loaded: &Loaded) {
+    if let Some(places) = &loaded.places {
+        errors.iter_mut().chain(&mut found).for_each(|fault| fault.place_in(places));
+    }
+    sort_by_place(&mut found);
+    for fault in found {
+        let is_told = |told: &ConfigError| told.path == fault.path && told.message == fault.message;
+        if !errors.iter().any(is_told) {
+            errors.push(fault);
         }
     }
-    Err(faults(&errors, &warnings))
 }
 
 /// What becomes of the options of traefikoidc blocks. What has no effect is told here instead of among the warnings, so that
 /// all that will differ from the plugin stands together.
 fn plugin_options(loaded: &Loaded, dynamic: &DynamicConfig, warnings: &mut Vec<ConfigError>) -> String {
-    let blocks = plugin_blocks(dynamic, &loaded.config).map(|(name, block)| Block::new(name, block));
+    let blocks =
+        plugin_blocks(dynamic, &loaded.config).map(|(name, path, block)| Block::new(name, path, block));
     let blocks: Vec<_> = blocks.collect();
     for block in &blocks {
         for (option, at) in block.with(Fate::WithoutEffect) {
@@ -92,13 +99,12 @@ fn plugin_options(loaded: &Loaded, dynamic: &DynamicConfig, warnings: &mut Vec<C
 }
 
 /// In the order of each file, which come as before; what has no place comes first.
-fn sort_by_place(warnings: &mut [ConfigError]) {
-    let mut files: Vec<_> =
-        warnings.iter().filter_map(|warning| Some(warning.at.as_ref()?.source.clone())).collect();
+fn sort_by_place(told: &mut [ConfigError]) {
+    let mut files: Vec<_> = told.iter().filter_map(|one| Some(one.at.as_ref()?.source.clone())).collect();
     let mut seen = BTreeSet::new();
     files.retain(|file| seen.insert(file.clone()));
-    warnings.sort_by_key(|warning| {
-        let at = warning.at.as_ref()?;
+    told.sort_by_key(|one| {
+        let at = one.at.as_ref()?;
         Some((files.iter().position(|file| *file == at.source), at.line, at.column))
     });
 }
@@ -116,7 +122,10 @@ fn try_out(loaded: &Loaded, dynamic: &DynamicConfig) -> Result<Compiled, String>
     let idle = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let idle = idle.map_err(|error| error.to_string())?;
     let _inside = idle.enter();
-    let kept = kept(loaded, idle.handle())?.default_store(&loaded.config).in_memory();
+    let kept = kept(loaded, idle.handle())?
+        .default_store(&loaded.config)
+        .with_places(loaded.places.clone())
+        .in_memory();
     Ok(compile(0, &loaded.config, dynamic, file::NAME, &kept))
 }
 
@@ -204,6 +213,9 @@ fn summary(
 }
 
 #[cfg(test)]
+mod fault_tests;
+
+#[cfg(test)]
 mod tests {
     use std::fs;
 
@@ -213,7 +225,7 @@ mod tests {
     use crate::config::draft_static;
 
     /// What is told about these two files, without the folder's name.
-    fn told(fixed: &str, dynamic: &str) -> Result<String, String> {
+    pub(super) fn told(fixed: &str, dynamic: &str) -> Result<String, String> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = TempDir::new().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
@@ -224,7 +236,8 @@ mod tests {
         draft.map_err(|errors| errors.to_string()).and_then(check).map(short).map_err(short)
     }
 
-    const FIXED: &str = "entryPoints: {web: {address: ':8000'}}\nproviders: {file: {filename: DYNAMIC}}\n";
+    pub(super) const FIXED: &str =
+        "entryPoints: {web: {address: ':8000'}}\nproviders: {file: {filename: DYNAMIC}}\n";
 
     #[test]
     fn a_working_configuration_is_summarised() {
@@ -264,7 +277,7 @@ mod tests {
         let said = told(FIXED, dynamic).unwrap();
         assert!(said.contains("http.middlewares.users: basicAuth: the hash of user \"al\""), "{said}");
         assert!(!said.contains("\"bo\"") && !said.contains("letmein"), "{said}");
-        assert!(said.contains("http.middlewares.login.pkce: PKCE S256 is always used"), "{said}");
+        assert!(said.contains("http.middlewares.login.oidc.pkce: PKCE S256 is always used"), "{said}");
 
         let dynamic = "tls: {options: {old: {cipherSuites: [TLS_RSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}}}";
         let said = told(FIXED, dynamic).unwrap();
@@ -323,7 +336,11 @@ mod tests {
         for (line, beginning) in told.iter().zip(beginnings) {
             assert!(line.starts_with(beginning), "{line}\n{said}");
         }
-        let places = ["staff.enablePKCE: ", "staff.redis: ", "app.insecureSkipVerify: "];
+        let places = [
+            "staff.plugin.oidc.enablePKCE: ",
+            "staff.plugin.oidc.redis: ",
+            "app.plugin.oidc.insecureSkipVerify: ",
+        ];
         let places = places.map(|place| warnings.find(place));
         assert!(places.is_sorted() && places.iter().all(Option::is_some), "{said}");
         assert!(!warnings.contains("rateLimit"), "{said}");
@@ -334,13 +351,13 @@ mod tests {
         let dynamic = "http: {middlewares: {login: {oidc: {issuer: 'https://op.example', clientId: c, clientSecret: s, \
                        sessionEncryptionKey: potato-secret-is-at-least-32-bytes-long, redirectUrl: /cb}}}}";
         let said = told(FIXED, dynamic).unwrap_err();
-        assert!(said.contains("http.middlewares.login.sessionEncryptionKey: is an example"), "{said}");
+        assert!(said.contains("http.middlewares.login.oidc.sessionEncryptionKey: is an example"), "{said}");
         assert!(said.ends_with("\n1 error\n"), "{said}");
     }
 
     #[test]
     fn items_that_do_not_work_are_faults_too() {
         let said = told(FIXED, "http: {routers: {r: {rule: 'Pth(`/`)', service: s}}}").unwrap_err();
-        assert!(said.contains("dynamic.yml:1:21: http.routers.r"), "{said}");
+        assert!(said.contains("dynamic.yml:1:28: http.routers.r.rule: `Pth(`/`)`: "), "{said}");
     }
 }

@@ -32,7 +32,8 @@ pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>)
         tracing::warn!("{warning}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = loaded.origin, "starting");
-    let control = Control { arguments, config: loaded.config, observed: observed.clone(), greeting };
+    let Loaded { config, places, .. } = loaded;
+    let control = Control { arguments, config, places, observed: observed.clone(), greeting };
     // Driven from a thread of its own: its future borrows across awaits in ways that the compiler
     // cannot prove fit to move between threads.
     let outcome = lifecycle::serve(Box::new(|here, edge| here.block_on(control.run(edge))));

@@ -107,7 +107,7 @@ fn carry_out(loaded: &Loaded, order: Order) -> Result<String, String> {
     let audit = audit(loaded)?;
     let kept = check::kept(loaded, idle.handle())?.default_store(&loaded.config).with_audit(audit.clone());
     let dynamic = match loaded.config.providers.file.as_ref().and_then(Source::new) {
-        Some(source) => file::load(&source).outcome.map_err(|errors| errors.to_string())?.config,
+        Some(source) => file::load(&source).outcome().map_err(|errors| errors.to_string())?.config,
         None => Arc::new(DynamicConfig::default()),
     };
     // The policies tell under which names the store keeps a user's sessions.

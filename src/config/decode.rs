@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::error::{ConfigError, ConfigErrors, nearest};
+use super::error::{ConfigError, ConfigErrors, is_within, nearest};
 use super::value::{Entry, Node, Position, Value};
 
 /// Decodes values and collects what is wrong with them.
@@ -76,9 +76,14 @@ impl Decoder {
         self.at(name, |decoder| T::decode(&entry.node, decoder))
     }
 
-    /// Whether no fault was recorded so far.
-    pub fn is_clean(&self) -> bool {
-        self.errors.is_empty()
+    /// How many faults were recorded so far.
+    pub fn faults(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Whether no fault was recorded so far in the block at the key path `block`.
+    pub fn is_clean(&self, block: &str) -> bool {
+        !self.errors.iter().any(|error| is_within(&error.path, block))
     }
 
     /// The faults, in the order of their places, and the warnings.
@@ -393,7 +398,8 @@ impl BlockKeys {
                 fields.push(entry);
             }
         }
-        for name in self.required.iter().filter(|name| node.get(name).is_none()) {
+        let is_absent = |name: &str| node.get(name).is_none_or(|entry| entry.node.value == Value::Null);
+        for name in self.required.iter().filter(|name| is_absent(name)) {
             decoder.error(&node.at, format!("`{name}` is required"));
         }
         Some(fields)

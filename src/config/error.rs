@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::places::Places;
 use super::value::Position;
 
 /// One fault: where, at which key, and what was expected.
@@ -19,6 +20,13 @@ impl ConfigError {
     /// A fault without a place, such as a missing file.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { at: None, path: path.into(), message: message.into() }
+    }
+
+    /// Gives the fault the place of its key in a document, unless it has one.
+    pub fn place_in(&mut self, places: &Places) {
+        if self.at.is_none() && !self.path.is_empty() {
+            self.at = Some(places.find(&self.path).clone());
+        }
     }
 }
 
@@ -53,6 +61,12 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+/// Whether the key path `path` leads to `block` or into it; every path leads into the empty one.
+pub fn is_within(path: &str, block: &str) -> bool {
+    let rest = path.strip_prefix(block);
+    rest.is_some_and(|rest| block.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+}
 
 /// The entry of `known` that `written` was probably meant to be.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::decode::{Decode, Decoder};
 use super::dynamic::DynamicConfig;
 use super::error::nearest;
+use super::places::Places;
 use super::source::{self, environment, flags};
 use super::value::{Node, Value};
 use super::{ConfigError, ConfigErrors, StaticConfig};
@@ -18,6 +19,8 @@ pub struct Loaded {
     pub warnings: Vec<ConfigError>,
     /// The file's path, `flags`, `environment` or `defaults`.
     pub origin: String,
+    /// Where its keys were written, if there are any.
+    pub places: Option<Places>,
 }
 
 /// A static configuration that may be faulty: for telling all that is wrong with it and around it.
@@ -44,19 +47,29 @@ pub fn load_static(arguments: &[String], variables: &[(String, String)]) -> Resu
 /// # Errors
 /// What keeps it from being read at all.
 pub fn draft_static(arguments: &[String], variables: &[(String, String)]) -> Result<Draft, ConfigErrors> {
-    let (node, origin, beside) = written(arguments, variables)?;
+    let Written { node, origin, beside, unknown } = written(arguments, variables)?;
     let mut decoder = Decoder::new();
     let config = node.as_ref().and_then(|node| {
         let config = decode_document::<StaticConfig>(node, &mut decoder);
         config.inspect(|config| super::validate::check(config, node, &mut decoder))
     });
-    let (errors, mut warnings) = decoder.told();
+    let (mut errors, mut warnings) = decoder.told();
+    errors.splice(0..0, unknown);
     warnings.extend(beside);
-    Ok(Draft { loaded: Loaded { config: config.unwrap_or_default(), warnings, origin }, errors })
+    let places = node.as_ref().map(Places::of);
+    Ok(Draft { loaded: Loaded { config: config.unwrap_or_default(), warnings, origin, places }, errors })
 }
 
-/// What the one source that counts holds, its name, and what is not read beside it.
-type Written = (Option<Node>, String, Vec<ConfigError>);
+/// What the one source that counts holds.
+struct Written {
+    node: Option<Node>,
+    /// Its name.
+    origin: String,
+    /// What is not read beside it.
+    beside: Vec<ConfigError>,
+    /// What in it can be no key.
+    unknown: Vec<ConfigError>,
+}
 
 fn written(arguments: &[String], variables: &[(String, String)]) -> Result<Written, ConfigErrors> {
     let (named, flags_left) = config_file(arguments)?;
@@ -75,27 +88,37 @@ fn written(arguments: &[String], variables: &[(String, String)]) -> Result<Writt
         if variables_used {
             not_read("TRAEFIK_ variables", &source);
         }
-        return Ok((Some(read(&path)?), path.display().to_string(), beside));
+        let origin = path.display().to_string();
+        return Ok(Written { node: Some(read(&path)?), origin, beside, unknown: Vec::new() });
     }
     if let Some(node) = flags::parse(&flags_left)? {
         if variables_used {
             not_read("TRAEFIK_ variables", "flags");
         }
-        return Ok((Some(node), "flags".to_owned(), beside));
+        return Ok(Written { node: Some(node), origin: "flags".to_owned(), beside, unknown: Vec::new() });
     }
-    let environment::Environment { node, others } = environment::parse(variables, &root)?;
+    let environment::Environment { node, others, unknown } = environment::parse(variables, &root);
     let origin = if node.is_some() { "environment" } else { "defaults" };
-    Ok((node, origin.to_owned(), others))
+    Ok(Written { node, origin: origin.to_owned(), beside: others, unknown })
+}
+
+/// Dynamic configuration that may be faulty.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// What could be decoded; defaults where there were faults.
+    pub config: DynamicConfig,
+    /// Every fault. With one, the configuration is good for finding further faults only.
+    pub errors: Vec<ConfigError>,
+    /// What loads but deserves the operator's attention.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// Decodes what one provider read.
-///
-/// # Errors
-/// Every fault that was found.
-pub fn decode_dynamic(node: &Node) -> Result<(DynamicConfig, Vec<ConfigError>), ConfigErrors> {
+pub fn decode_dynamic(node: &Node) -> Decoded {
     let mut decoder = Decoder::new();
-    let config = decode_document::<DynamicConfig>(node, &mut decoder);
-    decoder.finish(config)
+    let config = decode_document::<DynamicConfig>(node, &mut decoder).unwrap_or_default();
+    let (errors, warnings) = decoder.told();
+    Decoded { config, errors, warnings }
 }
 
 /// A whole document, which unlike a block may be empty.

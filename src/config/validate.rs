@@ -7,7 +7,7 @@ use super::entry_point::EntryPoint;
 use super::error::nearest;
 use super::static_config::{PluginModule, StaticConfig};
 use super::telemetry;
-use super::value::{Node, Position};
+use super::value::{Node, Position, Value};
 
 /// The end of the Go module that is native here, whoever owns it.
 const NATIVE_MODULE: &str = "/traefikoidc";
@@ -29,7 +29,9 @@ fn is_native(plugin: &PluginModule) -> bool {
 /// Records what is wrong with `config`, which was decoded from `node`.
 pub fn check(config: &StaticConfig, node: &Node, decoder: &mut Decoder) {
     // A block that did not decode is missing here: what refers to it is not wrong for that.
-    let complete = decoder.is_clean();
+    let entry_points =
+        decoder.is_clean("entryPoints") && (decoder.is_clean("") || !config.entry_points.is_empty());
+    let providers = decoder.is_clean("providers");
     let mut judge = Judge { node, decoder };
     for (name, entry_point) in &config.entry_points {
         judge.entry_point(name, entry_point);
@@ -38,10 +40,12 @@ pub fn check(config: &StaticConfig, node: &Node, decoder: &mut Decoder) {
     judge.logs(config);
     judge.internals(config);
     judge.session_store(config);
-    if complete {
+    if entry_points {
         judge.shared_addresses(config);
         judge.redirections(config);
         judge.internal_entry_points(config);
+    }
+    if providers {
         let file = config.providers.file.as_ref();
         if file.is_some_and(|file| file.directory.is_none() && file.filename.is_none()) {
             judge.error(&["providers", "file"], "needs `filename` or `directory`");
@@ -67,6 +71,12 @@ impl Judge<'_> {
         self.decoder.at(&path.join("."), |decoder| decoder.warn(&at, message));
     }
 
+    /// Whether text was written at `path`, be it empty.
+    fn is_text(&self, path: &[&str]) -> bool {
+        let found = path.iter().try_fold(self.node, |node, key| node.get(key).map(|entry| &entry.node));
+        found.is_some_and(|node| matches!(node.last().value, Value::Scalar(_)))
+    }
+
     fn place(&self, path: &[&str]) -> Position {
         let mut node = self.node;
         let mut at = &node.at;
@@ -80,8 +90,8 @@ impl Judge<'_> {
 
     fn entry_point(&mut self, name: &str, entry_point: &EntryPoint) {
         let path = |rest: &[&'static str]| [&["entryPoints", name], rest].concat();
-        // Empty: it is missing, which is told already.
-        if !entry_point.address.is_empty()
+        // An address that is missing or no text is told already.
+        if self.is_text(&path(&["address"]))
             && let Err(message) = super::address::parse(&entry_point.address)
         {
             self.error(&path(&["address"]), message);
@@ -97,7 +107,10 @@ impl Judge<'_> {
     }
 
     fn session_store(&mut self, config: &StaticConfig) {
-        let Some(store) = &config.oidc.session.store else { return };
+        const BLOCK: &str = "oidc.session.store";
+        let Some(store) = config.oidc.session.store.as_ref().filter(|_| self.decoder.is_clean(BLOCK)) else {
+            return;
+        };
         for (key, message) in store.faults() {
             let below = key.split('.').filter(|segment| !segment.is_empty());
             let path: Vec<&str> = ["oidc", "session", "store"].into_iter().chain(below).collect();
@@ -130,6 +143,10 @@ impl Judge<'_> {
             let path = ["entryPoints", name, "http", "redirections", "entryPoint", "to"];
             let redirections = entry_point.http.redirections.as_ref();
             let Some(target) = redirections.and_then(|r| r.entry_point.as_ref()) else { continue };
+            if target.scheme.is_empty() {
+                let path = ["entryPoints", name, "http", "redirections", "entryPoint", "scheme"];
+                self.error(&path, "expected a scheme such as https");
+            }
             match target.to.strip_prefix(':') {
                 Some(port) if port.parse::<u16>().is_err() => {
                     self.error(&path, format!("expected an entry point or :port, found `{}`", target.to));

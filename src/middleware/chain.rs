@@ -6,9 +6,6 @@ use pingora::http::ResponseHeader;
 
 use super::{Exchange, Flow, Middleware, ResponseFacts, set_header};
 
-/// More middlewares than this on one router is a mistake.
-const MAX_LENGTH: usize = 256;
-
 /// Middlewares in order, the first outermost. Cheap to clone; a middleware that several routers use is shared.
 #[derive(Debug, Clone)]
 pub struct Chain(Arc<[Arc<Middleware>]>);
@@ -60,62 +57,6 @@ impl Chain {
     }
 }
 
-/// What a name stands for, see [`flatten`].
-#[derive(Debug, Clone, Copy)]
-pub enum Lookup<'a> {
-    /// A `chain` of these names.
-    Chain(&'a [String]),
-    /// Any other middleware.
-    Single,
-    /// Nothing.
-    Unknown,
-}
-
-/// Replaces every `chain` among `names` by what it holds, in order. Names in the result are qualified.
-///
-/// `provider` is where `names` were written: an unqualified name belongs to the provider of its referrer.
-///
-/// # Errors
-/// An unknown name, a cycle of chains, more than 256 middlewares.
-pub fn flatten<'a>(
-    names: &'a [String],
-    provider: &str,
-    lookup: &dyn Fn(&str) -> Lookup<'a>,
-) -> Result<Vec<String>, String> {
-    let mut flat = Vec::new();
-    expand(names, provider, lookup, &mut Vec::new(), &mut flat)?;
-    Ok(flat)
-}
-
-fn expand<'a>(
-    names: &'a [String],
-    provider: &str,
-    lookup: &dyn Fn(&str) -> Lookup<'a>,
-    open: &mut Vec<String>,
-    flat: &mut Vec<String>,
-) -> Result<(), String> {
-    for name in names {
-        let qualified = if name.contains('@') { name.clone() } else { format!("{name}@{provider}") };
-        match lookup(&qualified) {
-            Lookup::Single if flat.len() == MAX_LENGTH => {
-                return Err(format!("more than {MAX_LENGTH} middlewares"));
-            }
-            Lookup::Single => flat.push(qualified),
-            Lookup::Chain(_) if open.contains(&qualified) => {
-                return Err(format!("chains form a cycle: {} -> {qualified}", open.join(" -> ")));
-            }
-            Lookup::Chain(inner) => {
-                let (_, provider) = qualified.rsplit_once('@').unwrap_or((&qualified, provider));
-                open.push(qualified.clone());
-                expand(inner, provider, lookup, open, flat)?;
-                open.pop();
-            }
-            Lookup::Unknown => return Err(format!("middleware {qualified:?} does not exist")),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
@@ -123,28 +64,6 @@ mod tests {
 
     use super::*;
     use crate::middleware::testing::{Request, middleware};
-
-    fn names(list: &[&str]) -> Vec<String> {
-        list.iter().map(|name| (*name).to_owned()).collect()
-    }
-
-    #[test]
-    fn chains_are_flattened_in_their_own_provider() {
-        let (outer, inner, looped) =
-            (names(&["a", "inner@other", "b"]), names(&["c", "d@file"]), names(&["looped"]));
-        let lookup = |name: &str| match name {
-            "outer@file" => Lookup::Chain(&outer),
-            "inner@other" => Lookup::Chain(&inner),
-            "looped@file" => Lookup::Chain(&looped),
-            "a@file" | "b@file" | "c@other" | "d@file" | "a@x" => Lookup::Single,
-            _ => Lookup::Unknown,
-        };
-        let roots = [names(&["outer", "a@x"]), names(&["looped"]), names(&["nobody"])];
-        let expected = ["a@file", "c@other", "d@file", "b@file", "a@x"];
-        assert_eq!(flatten(&roots[0], "file", &lookup).unwrap(), expected);
-        assert!(flatten(&roots[1], "file", &lookup).unwrap_err().contains("cycle"));
-        assert!(flatten(&roots[2], "file", &lookup).unwrap_err().contains("\"nobody@file\" does not exist"));
-    }
 
     #[tokio::test]
     async fn answers_pass_only_what_the_request_passed() {

@@ -36,14 +36,21 @@ pub struct Source {
     pub watch: bool,
     /// Logs each file after template execution.
     pub log_template: bool,
+    /// The key that says what to read.
+    pub key: &'static str,
 }
 
 impl Source {
     /// What the operator wrote; `None` when it names neither a folder nor a file.
     pub fn new(config: &static_config::FileProvider) -> Option<Self> {
-        let path = config.directory.as_ref().or(config.filename.as_ref())?;
+        let (path, key) = match (&config.directory, &config.filename) {
+            (Some(folder), _) => (folder, "providers.file.directory"),
+            (None, Some(file)) => (file, "providers.file.filename"),
+            (None, None) => return None,
+        };
         Some(Self {
             path: path.into(),
+            key,
             watch: config.watch,
             log_template: config.debug_log_generated_template,
         })
@@ -83,7 +90,7 @@ impl FileProvider {
             }
             if force || last != Some(loaded.fingerprint) {
                 last = Some(loaded.fingerprint);
-                let event = Event { provider: NAME, outcome: loaded.outcome };
+                let event = Event { provider: NAME, outcome: loaded.outcome() };
                 if events.send(event).await.is_err() {
                     return;
                 }
@@ -125,7 +132,7 @@ impl FileProvider {
         let source = self.source.clone();
         match tokio::task::spawn_blocking(move || load(&source)).await {
             Ok(loaded) => loaded,
-            Err(error) => Loaded::failed(&self.source.path, error.to_string()),
+            Err(error) => Loaded::failed(&self.source, error),
         }
     }
 }

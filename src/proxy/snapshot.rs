@@ -236,6 +236,7 @@ pub struct Route {
 }
 
 /// Where a route leads.
+#[derive(Clone)]
 pub enum RouteService {
     /// To servers.
     Balanced(Arc<Service>),

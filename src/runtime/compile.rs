@@ -6,17 +6,17 @@ use std::sync::Arc;
 use super::entry_points;
 use super::kept::Kept;
 use super::middlewares::Middlewares;
-use super::names::qualify;
-use super::redirect;
+use super::names::{hint, qualify};
 use super::routers::{Context, Table};
 use super::services::Services;
+use super::{redirect, tls};
 use crate::config::dynamic::DynamicConfig;
 use crate::config::entry_point::EntryPoint as EntryPointConfig;
 use crate::config::{ConfigError, StaticConfig};
 use crate::middleware::Chain;
 use crate::proxy::{EntryPoint, Observed, Route, RouteService, Snapshot};
 use crate::router::Rule;
-use crate::tls::{self, TlsSnapshot};
+use crate::tls::TlsSnapshot;
 
 /// The outcome of a compilation: always something to serve, and what does not work in it.
 pub struct Compiled {
@@ -42,11 +42,15 @@ pub fn compile(
     let entry_points = entry_points::effective(fixed);
     let middlewares = Middlewares::compile(dynamic, provider, fixed, kept, &mut errors, &mut warnings);
     let services = Services::compile(dynamic, provider, fixed, kept, &mut errors);
+    let tls_options = tls::names(dynamic, provider);
+    let outer = outer_chains(&entry_points, &middlewares, provider);
     let context = Context {
         entry_points: &entry_points,
         defaults: &entry_points::defaults(&entry_points),
+        outer: &outer,
         middlewares: &middlewares,
         services: &services,
+        tls_options: &tls_options,
         internal: &|name| kept.admin.service(name, fixed),
         metrics: &kept.metrics,
         internals: Observed {
@@ -58,14 +62,18 @@ pub fn compile(
     for (name, router) in &dynamic.http.routers {
         table.add(name, provider, router, &context, &mut errors);
     }
+    // Without a router they serve nobody, and before the first load nothing that they name is there.
+    if !dynamic.http.routers.is_empty() {
+        errors.extend(faults_of_entry_points(&context, provider));
+    }
     add_internal(&mut table, fixed, kept, &context);
     for (name, entry_point) in &entry_points {
         if let Err(error) = redirect::add(&mut table, name, entry_point, &entry_points, &context) {
             errors.push(error);
         }
     }
-    let tls = build_tls(dynamic, provider, &table, kept, &mut errors);
-    let options = options_by_entry_point(&table);
+    let tls = tls::build(dynamic, provider, &table, kept, &mut errors);
+    let options = tls::by_entry_point(&table);
     let own = Arc::new(middlewares.own());
     let built = entry_points.iter().map(|(name, config)| {
         let built = build(name, config, fixed, kept, &mut table, options.get(name.as_str()));
@@ -73,7 +81,37 @@ pub fn compile(
         (Arc::clone(&built.name), Arc::new(built))
     });
     let snapshot = Snapshot { generation, entry_points: built.collect() };
+    errors.iter_mut().chain(&mut warnings).for_each(|told| kept.place(told));
     Compiled { snapshot, tls, errors, warnings }
+}
+
+/// The middlewares of each entry point, or what is wrong with them.
+fn outer_chains(
+    entry_points: &BTreeMap<String, EntryPointConfig>,
+    middlewares: &Middlewares,
+    provider: &str,
+) -> BTreeMap<String, Result<Chain, Vec<String>>> {
+    let chain = |entry_point: &EntryPointConfig| middlewares.chain(&entry_point.http.middlewares, provider);
+    entry_points.iter().map(|(name, entry_point)| (name.clone(), chain(entry_point))).collect()
+}
+
+/// What entry points name for all routers on them, and what is wrong with it.
+fn faults_of_entry_points(context: &Context<'_>, provider: &str) -> Vec<ConfigError> {
+    let mut faults = Vec::new();
+    for (name, entry_point) in context.entry_points {
+        let path = format!("entryPoints.{name}.http");
+        let chain = context.outer.get(name).and_then(|chain| chain.as_ref().err());
+        let chain = chain.into_iter().flatten();
+        faults.extend(chain.map(|message| ConfigError::new(format!("{path}.middlewares"), message)));
+        let options = entry_point.http.tls.as_ref().and_then(|tls| tls.options.as_deref());
+        let options = options.filter(|name| *name != "default").map(|name| qualify(name, provider));
+        if let Some(name) = options.filter(|name| !context.tls_options.contains(name)) {
+            let known = hint(&name, context.tls_options.iter().map(String::as_str));
+            let message = format!("no TLS options are called `{name}`{known}");
+            faults.push(ConfigError::new(format!("{path}.tls.options"), message));
+        }
+    }
+    faults
 }
 
 fn build(
@@ -125,40 +163,4 @@ fn add_internal(table: &mut Table, fixed: &StaticConfig, kept: &Kept, context: &
         let tls = entry_point.is_some_and(|entry_point| entry_point.http.tls.as_ref().is_some());
         table.add_internal(&internal.entry_point, route, rule, internal.priority, tls);
     }
-}
-
-fn build_tls(
-    dynamic: &DynamicConfig,
-    provider: &str,
-    table: &Table,
-    kept: &Kept,
-    errors: &mut Vec<ConfigError>,
-) -> TlsSnapshot {
-    let section = &dynamic.tls;
-    let named = |name: &String| if name == "default" { name.clone() } else { qualify(name, provider) };
-    let inputs = tls::Inputs {
-        certificates: section.certificates.iter().map(|certificate| &certificate.value).collect(),
-        default_certificate: section
-            .stores
-            .get("default")
-            .and_then(|store| store.value.default_certificate.as_ref()),
-        options: section.options.iter().map(|(name, options)| (named(name), &options.value)).collect(),
-        hosts: table.hosts.clone(),
-    };
-    let (snapshot, faults) = tls::build(&inputs, &kept.tls);
-    errors.extend(faults.into_iter().map(|fault| ConfigError::new("tls", fault.to_string())));
-    for name in section.stores.keys().filter(|name| *name != "default") {
-        errors.push(ConfigError::new(format!("tls.stores.{name}"), "only the store `default` is used"));
-    }
-    snapshot
-}
-
-/// Hosts with TLS options other than the default ones, by entry point.
-fn options_by_entry_point(table: &Table) -> BTreeMap<String, HashMap<String, Arc<str>>> {
-    let mut options: BTreeMap<String, HashMap<String, Arc<str>>> = BTreeMap::new();
-    for host in table.hosts.iter().filter(|host| host.options != "default") {
-        let here = options.entry(host.entry_point.clone()).or_default();
-        here.insert(host.host.clone(), host.options.as_str().into());
-    }
-    options
 }

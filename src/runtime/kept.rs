@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use super::events::Told;
 use super::stores::Stores;
 use crate::admin::{Admin, Health};
-use crate::config::StaticConfig;
+use crate::config::places::Places;
+use crate::config::{ConfigError, StaticConfig};
 use crate::observe::{AuditLog, Metrics};
 use crate::oidc::session::StoreSettings;
 use crate::oidc::{self, Directory, Events, Providers, SessionDesk, UsedStates};
@@ -29,6 +30,7 @@ pub struct Kept {
     oidc: OnceLock<Shared>,
     stores: Stores,
     audit: Option<Arc<AuditLog>>,
+    places: Option<Places>,
 }
 
 /// What all OIDC middlewares share, whatever their stores are.
@@ -59,6 +61,20 @@ impl Kept {
             oidc: OnceLock::new(),
             stores,
             audit: None,
+            places: None,
+        }
+    }
+
+    /// Tells faults of the static configuration with their places in it.
+    #[must_use]
+    pub fn with_places(self, places: Option<Places>) -> Self {
+        Self { places, ..self }
+    }
+
+    /// Gives a fault of the static configuration its place.
+    pub fn place(&self, fault: &mut ConfigError) {
+        if let Some(places) = &self.places {
+            fault.place_in(places);
         }
     }
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::chains::{self, Compiled, MAX_LENGTH, Table};
 use super::kept::Kept;
-use super::names::{hint, qualify};
+use super::names::qualify;
 use crate::config::dynamic::DynamicConfig;
 use crate::config::middleware::Middleware as Config;
 use crate::config::validate::is_native_plugin;
 use crate::config::value::Node;
-use crate::config::{self, ConfigError, ConfigErrors, Decode, Decoder, StaticConfig};
-use crate::middleware::{Chain, Lookup, Middleware, Oidc, flatten};
+use crate::config::{self, ConfigError, ConfigErrors, Decode, Decoder, Located, StaticConfig};
+use crate::middleware::{Chain, Middleware, Oidc};
 use crate::oidc::session::StoreSettings;
 use crate::oidc::settings::{self, Dialect};
 use crate::oidc::{OwnCookies, Policy};
@@ -21,32 +22,8 @@ const ROTATION: &str = "sessions are in cookies: where refresh tokens rotate, a 
                         restart right after a refresh; and a logout is known to one process only (`sqlite` and `redis` are \
                         without these limits; `session.refresh: false` is without the first)";
 
-/// What a name stands for.
-enum Compiled {
-    /// Names of other middlewares.
-    Chain(Vec<String>),
-    /// A middleware.
-    Single(Arc<Middleware>),
-    /// One that does not work, with the reason.
-    Broken(String),
-}
-
-/// Why a middleware does not work.
-enum Fault {
-    /// To be told at the middleware.
-    Here(String),
-    /// Each of its faults has been told at its own place.
-    Told(String),
-}
-
-impl From<String> for Fault {
-    fn from(message: String) -> Self {
-        Self::Here(message)
-    }
-}
-
 /// Every middleware of a configuration.
-pub struct Middlewares(BTreeMap<String, Compiled>);
+pub struct Middlewares(Table);
 
 /// Faults that the file provider could not see, since only the static configuration tells which
 /// plugins are native: unknown keys, wrong types and unsupported options in their blocks. As anywhere
@@ -57,26 +34,23 @@ pub struct Middlewares(BTreeMap<String, Compiled>);
 pub fn check_blocks(dynamic: &DynamicConfig, fixed: &StaticConfig) -> Result<(), ConfigErrors> {
     let mut faults = Vec::new();
     for (name, located) in &dynamic.http.middlewares {
-        let Ok(Some((block, _))) = oidc_block(&located.value, fixed) else { continue };
-        let mut decoder = Decoder::new();
-        let decoded = decoder
-            .at("http", |d| d.at("middlewares", |d| d.at(name, |d| config::oidc::Oidc::decode(block, d))));
-        faults.extend(decoder.finish(decoded).err().map(|errors| errors.0).unwrap_or_default());
+        if let Ok(Some(block)) = oidc_block(name, &located.value, fixed) {
+            faults.extend(block.undecoded());
+        }
     }
     if faults.is_empty() { Ok(()) } else { Err(ConfigErrors(faults)) }
 }
 
-/// The blocks that were written for the plugin, by the names of their middlewares.
+/// The blocks that were written for the plugin, each with the name of its middleware and its key path.
 pub fn plugin_blocks<'a>(
     dynamic: &'a DynamicConfig,
     fixed: &StaticConfig,
-) -> impl Iterator<Item = (&'a str, &'a Node)> {
-    let block = |config: &'a Config| match oidc_block(config, fixed) {
-        Ok(Some((block, Dialect::Plugin))) => Some(block),
-        _ => None,
-    };
+) -> impl Iterator<Item = (&'a str, String, &'a Node)> {
     let middlewares = dynamic.http.middlewares.iter();
-    middlewares.filter_map(move |(name, located)| Some((name.as_str(), block(&located.value)?)))
+    middlewares.filter_map(move |(name, located)| match oidc_block(name, &located.value, fixed) {
+        Ok(Some(Block { node, dialect: Dialect::Plugin, path })) => Some((name.as_str(), path, node)),
+        _ => None,
+    })
 }
 
 impl Middlewares {
@@ -90,48 +64,48 @@ impl Middlewares {
         errors: &mut Vec<ConfigError>,
         warnings: &mut Vec<ConfigError>,
     ) -> Self {
-        let mut table = BTreeMap::new();
+        let (mut table, mut unsettled) = (Table::new(), BTreeMap::new());
         for (name, located) in &dynamic.http.middlewares {
             let qualified = qualify(name, provider);
-            let here = |message: String| ConfigError {
-                at: Some(located.at.clone()),
-                path: format!("http.middlewares.{name}"),
-                message,
-            };
-            let compiled = match one(&qualified, &located.value, fixed, kept, errors, warnings) {
-                Ok(compiled) => compiled,
-                Err(Fault::Told(message)) => Compiled::Broken(message),
-                Err(Fault::Here(message)) => {
-                    errors.push(here(message.clone()));
-                    Compiled::Broken(message)
+            let compiled = match one(name, &qualified, located, fixed, kept, warnings) {
+                Ok(Some(middleware)) => Compiled::Single(Arc::new(middleware)),
+                Ok(None) => {
+                    let members = located.value.chain.as_ref().map(|chain| chain.middlewares.as_slice());
+                    unsettled.insert(qualified, members.unwrap_or_default());
+                    continue;
+                }
+                Err(faults) => {
+                    errors.extend(faults);
+                    Compiled::Broken
                 }
             };
-            if let Compiled::Single(middleware) = &compiled {
-                warnings.extend(middleware.warnings().into_iter().map(here));
-            }
             table.insert(qualified, compiled);
         }
+        chains::settle(&unsettled, &mut table, &mut |chain, message| {
+            let name = chain.strip_suffix(provider).and_then(|name| name.strip_suffix('@')).unwrap_or(chain);
+            let written = dynamic.http.middlewares.get(name);
+            let path = format!("http.middlewares.{name}");
+            errors.extend(written.map(|written| written.fault(&path, "chain.middlewares", message)));
+        });
         Self(table)
     }
 
     /// The chain of these names, as written by `provider`.
     ///
     /// # Errors
-    /// A name that nobody defines, a cycle, or a middleware that does not work.
-    pub fn chain(&self, names: &[String], provider: &str) -> Result<Chain, String> {
-        let lookup = |name: &str| match self.0.get(name) {
-            Some(Compiled::Chain(inner)) => Lookup::Chain(inner),
-            Some(_) => Lookup::Single,
-            None => Lookup::Unknown,
-        };
-        let flat =
-            flatten(names, provider, &lookup).map_err(|message| self.with_hint(names, provider, message))?;
-        let resolved = flat.iter().map(|name| match self.0.get(name) {
-            Some(Compiled::Single(middleware)) => Ok(Arc::clone(middleware)),
-            Some(Compiled::Broken(reason)) => Err(format!("middleware `{name}` does not work: {reason}")),
-            _ => Err(format!("middleware `{name}` does not exist")),
-        });
-        Ok(Chain::new(resolved.collect::<Result<Vec<_>, _>>()?))
+    /// Every name that nobody defines or that does not work.
+    pub fn chain(&self, names: &[String], provider: &str) -> Result<Chain, Vec<String>> {
+        let (mut members, mut faults) = (Vec::new(), Vec::new());
+        for name in names {
+            match chains::find(&self.0, &qualify(name, provider)) {
+                Ok(found) => members.extend(found.iter().cloned()),
+                Err(message) => faults.push(message),
+            }
+        }
+        if members.len() > MAX_LENGTH {
+            faults.push(format!("more than {MAX_LENGTH} middlewares"));
+        }
+        if faults.is_empty() { Ok(Chain::new(members)) } else { Err(faults) }
     }
 
     /// What belongs to the OIDC middlewares on every route.
@@ -141,7 +115,7 @@ impl Middlewares {
             .values()
             .filter_map(|compiled| match compiled {
                 Compiled::Single(middleware) => middleware.policy(),
-                Compiled::Chain(_) | Compiled::Broken(_) => None,
+                Compiled::Chain(_) | Compiled::Broken => None,
             })
             .collect();
         let mut headers: Vec<_> =
@@ -150,34 +124,35 @@ impl Middlewares {
         headers.dedup();
         Own { cookies: OwnCookies::of(policies.iter().map(|policy| policy.cookies())), headers }
     }
-
-    fn with_hint(&self, names: &[String], provider: &str, message: String) -> String {
-        let missing =
-            names.iter().map(|name| qualify(name, provider)).find(|name| !self.0.contains_key(name));
-        match missing {
-            Some(name) => format!("{message}{}", hint(&name, self.0.keys().map(String::as_str))),
-            None => message,
-        }
-    }
 }
 
+/// The middleware `name`; none if it is a chain.
 fn one(
     name: &str,
-    config: &Config,
+    qualified: &str,
+    located: &Located<Config>,
     fixed: &StaticConfig,
     kept: &Kept,
-    errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<ConfigError>,
-) -> Result<Compiled, Fault> {
-    sole(config)?;
-    if let Some((block, dialect)) = oidc_block(config, fixed)? {
-        let policy = policy(name, block, dialect, kept, errors, warnings)?;
-        return Ok(Compiled::Single(Arc::new(Middleware::Oidc(Oidc::new(policy)))));
+) -> Result<Option<Middleware>, Vec<ConfigError>> {
+    let config = &located.value;
+    let path = format!("http.middlewares.{name}");
+    let fault = |message: String| vec![located.fault(&path, "", message)];
+    if located.faulty {
+        // They are told already, and what is left of the block would only seem wrong.
+        return Err(Vec::new());
     }
-    match &config.chain {
-        Some(chain) => Ok(Compiled::Chain(chain.middlewares.clone())),
-        None => Ok(Compiled::Single(Arc::new(Middleware::new(config)?))),
+    sole(config).map_err(fault)?;
+    if let Some(block) = oidc_block(name, config, fixed).map_err(fault)? {
+        let policy = policy(qualified, &block, kept, warnings)?;
+        return Ok(Some(Middleware::Oidc(Oidc::new(policy))));
     }
+    if config.chain.is_some() {
+        return Ok(None);
+    }
+    let middleware = Middleware::new(config).map_err(fault)?;
+    warnings.extend(middleware.warnings().into_iter().flat_map(fault));
+    Ok(Some(middleware))
 }
 
 /// A middleware has one kind. Were the others of a block left out, one that guards a route could be
@@ -214,15 +189,36 @@ fn sole(config: &Config) -> Result<(), String> {
     }
 }
 
-/// The OIDC block of a middleware, native or written for the plugin.
-fn oidc_block<'a>(config: &'a Config, fixed: &StaticConfig) -> Result<Option<(&'a Node, Dialect)>, String> {
-    if let Some(block) = &config.oidc {
-        return Ok(Some((block, Dialect::Native)));
+/// The OIDC block of a middleware.
+struct Block<'a> {
+    node: &'a Node,
+    dialect: Dialect,
+    /// Its key path.
+    path: String,
+}
+
+impl Block<'_> {
+    /// What in it does not decode.
+    fn undecoded(&self) -> Vec<ConfigError> {
+        let mut decoder = Decoder::new();
+        decoder.at(&self.path, |decoder| config::oidc::Oidc::decode(self.node, decoder));
+        decoder.told().0
+    }
+}
+
+/// The OIDC block of the middleware `name`, native or written for the plugin.
+fn oidc_block<'a>(name: &str, config: &'a Config, fixed: &StaticConfig) -> Result<Option<Block<'a>>, String> {
+    if let Some(node) = &config.oidc {
+        let path = format!("http.middlewares.{name}.oidc");
+        return Ok(Some(Block { node, dialect: Dialect::Native, path }));
     }
     let Some(plugins) = &config.plugin else { return Ok(None) };
     let mut plugins = plugins.iter();
     match (plugins.next(), plugins.next()) {
-        (Some((alias, block)), None) if is_native_plugin(fixed, alias) => Ok(Some((block, Dialect::Plugin))),
+        (Some((alias, node)), None) if is_native_plugin(fixed, alias) => {
+            let path = format!("http.middlewares.{name}.plugin.{alias}");
+            Ok(Some(Block { node, dialect: Dialect::Plugin, path }))
+        }
         (Some((alias, _)), None) => {
             Err(format!("plugin `{alias}` cannot be loaded: only traefikoidc is built in"))
         }
@@ -230,32 +226,32 @@ fn oidc_block<'a>(config: &'a Config, fixed: &StaticConfig) -> Result<Option<(&'
     }
 }
 
+/// The policy of `block`, which belongs to the middleware `name`, or all that is wrong with it.
 fn policy(
     name: &str,
-    block: &Node,
-    dialect: Dialect,
+    block: &Block<'_>,
     kept: &Kept,
-    errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<ConfigError>,
-) -> Result<Policy, Fault> {
+) -> Result<Policy, Vec<ConfigError>> {
+    let here =
+        |message: String| ConfigError { at: Some(block.node.at.clone()), path: block.path.clone(), message };
     let mut decoder = Decoder::new();
-    let written = name.split('@').next().unwrap_or(name);
-    let decoded = decoder
-        .at("http", |d| d.at("middlewares", |d| d.at(written, |d| settings::decode(block, dialect, d))));
-    let (settings, warned) = decoder.finish(decoded).map_err(|ConfigErrors(faults)| {
-        let summary = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        // Each fault has a place of its own, which is worth more than the place of the block.
-        errors.extend(faults);
-        Fault::Told(summary)
+    let decoded = decoder.at(&block.path, |decoder| settings::decode(block.node, block.dialect, decoder));
+    let (settings, warned) = decoder.finish(decoded).map_err(|ConfigErrors(mut faults)| {
+        // A key that does not decode only seems to be missing, too.
+        let undecoded = block.undecoded();
+        faults.retain(|fault| {
+            undecoded.contains(fault) || !undecoded.iter().any(|other| other.path == fault.path)
+        });
+        faults
     })?;
     warnings.extend(warned);
     let in_cookies = matches!(kept.stores().chosen(settings.store.as_ref()), StoreSettings::Cookie);
     if in_cookies && settings.session.refresh {
-        let path = format!("http.middlewares.{written}");
-        warnings.push(ConfigError { at: Some(block.at.clone()), path, message: ROTATION.to_owned() });
+        warnings.push(here(ROTATION.to_owned()));
     }
-    let deps = kept.oidc(settings.store.as_ref())?;
-    Policy::new(name, settings, &deps).map_err(|error| Fault::Here(error.to_string()))
+    let deps = kept.oidc(settings.store.as_ref()).map_err(|message| vec![here(message)])?;
+    Policy::new(name, settings, &deps).map_err(|error| vec![here(error.to_string())])
 }
 
 #[cfg(test)]

@@ -13,6 +13,12 @@ pub fn hint<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
     }
 }
 
+/// Says that `name`, a middleware or another `kind` of object, does not work, without repeating what is told where it is
+/// written.
+pub fn see_there(kind: &str, name: &str) -> String {
+    format!("{kind} `{name}` has faults (see there)")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

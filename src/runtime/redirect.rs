@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::names::hint;
 use super::routers::{Context, Table};
 use crate::config::entry_point::{EntryPoint, RedirectEntryPoint};
 use crate::config::middleware;
@@ -30,7 +31,9 @@ pub fn add(
     let fail = |message: String| ConfigError::new(path.clone(), message);
     let config = middleware::RedirectScheme {
         scheme: target.scheme.clone(),
-        port: Some(port(target, entry_points).map_err(fail)?),
+        port: Some(
+            port(target, entry_points).map_err(|message| ConfigError::new(format!("{path}.to"), message))?,
+        ),
         permanent: target.permanent,
     };
     let redirect = RedirectScheme::new(&config).map_err(fail)?;
@@ -58,7 +61,10 @@ fn port(target: &RedirectEntryPoint, entry_points: &BTreeMap<String, EntryPoint>
     let address = match entry_points.get(&target.to) {
         Some(entry_point) => entry_point.address.as_str(),
         None if target.to.starts_with(':') => &target.to,
-        None => return Err(format!("entry point `{}` does not exist", target.to)),
+        None => {
+            let known = hint(&target.to, entry_points.keys().map(String::as_str));
+            return Err(format!("entry point `{}` does not exist{known}", target.to));
+        }
     };
     address::parse(address).map(|address| address.port().to_string())
 }

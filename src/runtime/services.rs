@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::kept::Kept;
-use super::names::{hint, qualify};
-use crate::config::dynamic::{DynamicConfig, ServersTransport};
+use super::names::{hint, qualify, see_there};
+use crate::config::dynamic::{self as config, DynamicConfig, ServersTransport};
 use crate::config::static_config::DefaultServersTransport;
-use crate::config::{ConfigError, StaticConfig};
+use crate::config::{ConfigError, Located, StaticConfig};
 use crate::service::{Service, Transport};
 
 const DEFAULT_TRANSPORT: &str = "default@internal";
 
-/// Every service of a configuration; `Err` holds why one does not work.
-pub struct Services(BTreeMap<String, Result<Arc<Service>, String>>);
+/// Every service of a configuration; none for one that does not work.
+pub struct Services(BTreeMap<String, Option<Arc<Service>>>);
 
 impl Services {
     /// Compiles them; what does not work is reported in `errors` and breaks only the routers that use it.
@@ -28,26 +28,13 @@ impl Services {
         let mut table = BTreeMap::new();
         for (name, located) in &dynamic.http.services {
             let qualified = qualify(name, provider);
-            let compiled = match &located.value.load_balancer {
-                None => Err("a service needs one kind, such as `loadBalancer`".to_owned()),
-                Some(balancer) => {
-                    let transport = balancer.servers_transport.as_deref();
-                    let transport =
-                        transport.map_or(DEFAULT_TRANSPORT.to_owned(), |name| qualify(name, provider));
-                    find(&transports, &transport).and_then(|transport| {
-                        Service::compile(&qualified, balancer, transport, &kept.services)
-                            .map(Arc::new)
-                            .map_err(|error| error.to_string())
-                    })
+            let compiled = match one(&qualified, provider, located, &transports, kept) {
+                Ok(service) => service.map(Arc::new),
+                Err((key, message)) => {
+                    errors.push(located.fault(&format!("http.services.{name}"), key, message));
+                    None
                 }
             };
-            if let Err(message) = &compiled {
-                errors.push(ConfigError {
-                    at: Some(located.at.clone()),
-                    path: format!("http.services.{name}"),
-                    message: message.clone(),
-                });
-            }
             table.insert(qualified, compiled);
         }
         Self(table)
@@ -59,8 +46,8 @@ impl Services {
     /// Nobody defines it, or it does not work.
     pub fn get(&self, name: &str) -> Result<Arc<Service>, String> {
         match self.0.get(name) {
-            Some(Ok(service)) => Ok(Arc::clone(service)),
-            Some(Err(reason)) => Err(format!("service `{name}` does not work: {reason}")),
+            Some(Some(service)) => Ok(Arc::clone(service)),
+            Some(None) => Err(see_there("service", name)),
             None => Err(format!(
                 "service `{name}` does not exist{}",
                 hint(name, self.0.keys().map(String::as_str))
@@ -69,7 +56,31 @@ impl Services {
     }
 }
 
-type Transports = BTreeMap<String, Result<Transport, String>>;
+/// The service `name`, or which of its keys is wrong and how; none if it did not decode, which is told already.
+fn one(
+    name: &str,
+    provider: &str,
+    located: &Located<config::Service>,
+    transports: &Transports,
+    kept: &Kept,
+) -> Result<Option<Service>, (&'static str, String)> {
+    if located.faulty {
+        return Ok(None);
+    }
+    let Some(balancer) = &located.value.load_balancer else {
+        return Err(("", "a service needs one kind, such as `loadBalancer`".to_owned()));
+    };
+    let transport = balancer.servers_transport.as_deref();
+    let transport = transport.map_or(DEFAULT_TRANSPORT.to_owned(), |name| qualify(name, provider));
+    let transport =
+        find(transports, &transport).map_err(|message| ("loadBalancer.serversTransport", message))?;
+    Service::compile(name, balancer, transport, &kept.services)
+        .map(Some)
+        .map_err(|error| ("loadBalancer", error.to_string()))
+}
+
+/// Every transport; none for one that does not work.
+type Transports = BTreeMap<String, Option<Transport>>;
 
 fn transports(
     dynamic: &DynamicConfig,
@@ -78,20 +89,17 @@ fn transports(
     errors: &mut Vec<ConfigError>,
 ) -> Transports {
     let mut table = BTreeMap::new();
-    let compiled = Transport::compile(&named(default)).map_err(|error| error.to_string());
-    if let Err(message) = &compiled {
-        errors.push(ConfigError::new("serversTransport", message.clone()));
-    }
-    table.insert(DEFAULT_TRANSPORT.to_owned(), compiled);
+    let compiled = Transport::compile(&named(default));
+    let compiled =
+        compiled.map_err(|error| errors.push(ConfigError::new("serversTransport", error.to_string())));
+    table.insert(DEFAULT_TRANSPORT.to_owned(), compiled.ok());
     for (name, located) in &dynamic.http.servers_transports {
-        let compiled = Transport::compile(&located.value).map_err(|error| error.to_string());
-        if let Err(message) = &compiled {
-            errors.push(ConfigError {
-                at: Some(located.at.clone()),
-                path: format!("http.serversTransports.{name}"),
-                message: message.clone(),
-            });
-        }
+        let compiled = (!located.faulty).then(|| Transport::compile(&located.value)).transpose();
+        let compiled = compiled.unwrap_or_else(|error| {
+            let path = format!("http.serversTransports.{name}");
+            errors.push(located.fault(&path, "", error.to_string()));
+            None
+        });
         table.insert(qualify(name, provider), compiled);
     }
     table
@@ -99,8 +107,8 @@ fn transports(
 
 fn find<'a>(transports: &'a Transports, name: &str) -> Result<&'a Transport, String> {
     match transports.get(name) {
-        Some(Ok(transport)) => Ok(transport),
-        Some(Err(reason)) => Err(format!("serversTransport `{name}` does not work: {reason}")),
+        Some(Some(transport)) => Ok(transport),
+        Some(None) => Err(see_there("serversTransport", name)),
         None => Err(format!(
             "serversTransport `{name}` does not exist{}",
             hint(name, transports.keys().map(String::as_str))

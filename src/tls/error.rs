@@ -44,6 +44,8 @@ pub enum TlsError {
     /// A certificate; the names that it holds, if it can be read at all, are refused.
     #[error("certificate {certificate}: {reason}")]
     Certificate {
+        /// Its number in the list; none for the default certificate.
+        index: Option<usize>,
         /// Its file, or `the inline PEM`.
         certificate: String,
         /// What is wrong.

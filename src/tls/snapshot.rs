@@ -197,11 +197,12 @@ impl Builder {
     fn store(&mut self, inputs: &Inputs<'_>, keep: &Keep) -> Option<CertStore> {
         let default = inputs
             .default_certificate
-            .and_then(|pair| self.load(&pair.cert_file, &pair.key_file)?.1)
+            .and_then(|pair| self.load(None, &pair.cert_file, &pair.key_file)?.1)
             .map_or_else(|| keep.self_signed(), Ok);
         let mut store = CertStore::new(self.keep_error(default, TlsError::from)?);
-        for certificate in &inputs.certificates {
-            if let Some((facts, key)) = self.load(&certificate.cert_file, &certificate.key_file) {
+        for (index, certificate) in inputs.certificates.iter().enumerate() {
+            let loaded = self.load(Some(index), &certificate.cert_file, &certificate.key_file);
+            if let Some((facts, key)) = loaded {
                 store.add(&facts, key.as_ref());
             }
         }
@@ -209,10 +210,15 @@ impl Builder {
     }
 
     /// What a certificate is good for, and its key unless that is unusable.
-    fn load(&mut self, cert: &str, key: &str) -> Option<(Facts, Option<Arc<CertifiedKey>>)> {
+    fn load(
+        &mut self,
+        index: Option<usize>,
+        cert: &str,
+        key: &str,
+    ) -> Option<(Facts, Option<Arc<CertifiedKey>>)> {
         let failed = |reason| {
             let certificate = certificate::display(cert).to_owned();
-            TlsError::Certificate { certificate, reason }
+            TlsError::Certificate { index, certificate, reason }
         };
         let chain = self.keep_error(certificate::certificates(cert), failed)?;
         let facts = certificate::facts(&chain)?;

@@ -167,6 +167,8 @@ async fn it_is_not_ready_without_a_first_configuration() {
     eventually("it lives", || async { proxy.admin("/livez").await.is_some_and(|(status, _)| status == 200) })
         .await;
     assert_ne!(proxy.admin("/readyz").await.unwrap().0, 200);
+    eventually("the refusal is told", || async { proxy.log().contains("configuration refused") }).await;
+    assert!(proxy.log().contains("there is none yet"), "{}", proxy.log());
     let origin = Origin::start().await;
     proxy.change(&route("Path(`/`)", origin.address));
     proxy.ready().await;

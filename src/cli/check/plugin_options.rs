@@ -15,20 +15,21 @@ type Placed<'a> = (&'static PluginOption, &'a Position);
 /// The options of one middleware's block, in the order of the file.
 pub(super) struct Block<'a> {
     name: &'a str,
+    path: String,
     at: &'a Position,
     options: Vec<Placed<'a>>,
 }
 
 impl<'a> Block<'a> {
-    pub(super) fn new(name: &'a str, block: &'a Node) -> Self {
+    pub(super) fn new(name: &'a str, path: String, block: &'a Node) -> Self {
         let mut options: Vec<_> = oidc_options::written(block).collect();
         options.sort_by_key(|(_, at)| (at.line, at.column));
-        Self { name, at: &block.at, options }
+        Self { name, path, at: &block.at, options }
     }
 
     /// The key path of an option, as warnings have it.
     pub(super) fn path(&self, option: &PluginOption) -> String {
-        format!("http.middlewares.{}.{}", self.name, option.key)
+        format!("{}.{}", self.path, option.key)
     }
 
     /// The options with this fate, and where they are.

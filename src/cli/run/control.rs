@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use super::{Greeting, Observed, listeners};
 use crate::admin::Admin;
+use crate::config::places::Places;
 use crate::config::{self, StaticConfig};
 use crate::entrypoint::{ListenerSpec, Supervisor};
 use crate::lifecycle::{self, Actions, DrainOutcome, DrainTarget, Notifier, Signals};
@@ -33,6 +34,7 @@ const LAST_REFRESHES: Duration = Duration::from_secs(5);
 pub struct Control {
     pub(super) arguments: Vec<String>,
     pub(super) config: StaticConfig,
+    pub(super) places: Option<Places>,
     pub(super) observed: Observed,
     pub(super) greeting: Option<Greeting>,
 }
@@ -77,7 +79,8 @@ impl Control {
         let services = Registries::new(Names::system()?);
         let kept = Kept::new(Arc::clone(metrics), Arc::clone(health), admin, services, Handle::current())
             .default_store(&self.config)
-            .with_audit(audit.clone());
+            .with_audit(audit.clone())
+            .with_places(self.places.clone());
         Ok(Arc::new(Runtime::new(self.config.clone(), kept)))
     }
 

@@ -192,6 +192,18 @@ fn flags_and_variables_are_named() {
         said.to_string(),
         "environment variable TRAEFIK_LOG_LEVL: log: unknown key `levl`; did you mean `level`?"
     );
+    let slips =
+        [("TRAEFIK_ENTRYPOINT_WEB_ADDRESS", ":80"), ("TRAEFIK_LOG_LEVEL", "LOUD"), ("TRAEFIK_PNIG", "true")];
+    let said = load_static(&[], &variables(&slips)).unwrap_err().to_string();
+    let said: Vec<_> = said.lines().map(|line| line.trim_start_matches("environment variable ")).collect();
+    assert_eq!(
+        said,
+        [
+            "TRAEFIK_ENTRYPOINT_WEB_ADDRESS: unknown key `entrypoint`; did you mean `entryPoints`?",
+            "TRAEFIK_PNIG: unknown key `pnig`; did you mean `ping`?",
+            "TRAEFIK_LOG_LEVEL: log.level: expected one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, PANIC, found `LOUD`",
+        ]
+    );
 }
 
 #[test]
@@ -276,7 +288,7 @@ proptest::proptest! {
         };
         let expected = decoded(flags::parse(&flags).unwrap());
         proptest::prop_assert!(expected.starts_with("Ok("), "{}", expected);
-        let environment = environment::parse(&named, &StaticConfig::BLOCK).unwrap();
+        let environment = environment::parse(&named, &StaticConfig::BLOCK);
         proptest::prop_assert_eq!(&decoded(environment.node), &expected);
         let parse = |name: &str, text: &str| source::parse(Path::new(name), text).unwrap();
         proptest::prop_assert_eq!(&decoded(Some(parse("f.toml", &toml))), &expected);

@@ -1,10 +1,10 @@
 //! Traefik's environment variables: `TRAEFIK_ENTRYPOINTS_WEB_ADDRESS=:80`.
 
 use super::assignments::{Step, Tree};
+use crate::config::ConfigError;
 use crate::config::decode::BlockKeys;
 use crate::config::error::nearest;
 use crate::config::value::{Node, Position};
-use crate::config::{ConfigError, ConfigErrors};
 
 const PREFIX: &str = "TRAEFIK_";
 
@@ -15,19 +15,18 @@ pub struct Environment {
     pub node: Option<Node>,
     /// Variables with Traefik's prefix that are no configuration.
     pub others: Vec<ConfigError>,
+    /// Variables whose first level looks like a slip of the pen.
+    pub unknown: Vec<ConfigError>,
 }
 
 /// Reads the variables with Traefik's prefix, in any case, whose first level is a key of `root`.
 ///
 /// Other variables with the prefix are left alone, as in Traefik: Kubernetes makes some for a service
 /// of the name `traefik`, such as `TRAEFIK_SERVICE_HOST`. They are told in [`Environment::others`].
-///
-/// # Errors
-/// Variables whose first level looks like a slip of the pen.
-pub fn parse(variables: &[(String, String)], root: &BlockKeys) -> Result<Environment, ConfigErrors> {
+pub fn parse(variables: &[(String, String)], root: &BlockKeys) -> Environment {
     let mut tree = Tree::default();
     let mut others = Vec::new();
-    let mut errors = Vec::new();
+    let mut unknown = Vec::new();
     for (name, value, path) in ours(variables) {
         let steps: Vec<Step> = path.split('_').take(super::DEEPEST).map(step).collect();
         let Some(Step::Key(first)) =
@@ -39,16 +38,13 @@ pub fn parse(variables: &[(String, String)], root: &BlockKeys) -> Result<Environ
             tree.assign(&steps, value.clone(), place(name));
         } else if let Some(meant) = nearest(first, root.traefik()) {
             let message = format!("unknown key `{first}`; did you mean `{meant}`?");
-            errors.push(ConfigError { at: Some(place(name)), path: String::new(), message });
+            unknown.push(ConfigError { at: Some(place(name)), path: String::new(), message });
         } else {
             let message = format!("is not configuration: there is no key `{first}`");
             others.push(ConfigError { at: Some(place(name)), path: String::new(), message });
         }
     }
-    if !errors.is_empty() {
-        return Err(ConfigErrors(errors));
-    }
-    Ok(Environment { node: (!tree.is_empty()).then(|| tree.into_node()), others })
+    Environment { node: (!tree.is_empty()).then(|| tree.into_node()), others, unknown }
 }
 
 /// Whether there is any configuration in the environment.
@@ -84,7 +80,7 @@ mod tests {
     use crate::config::StaticConfig;
     use crate::config::value::Value;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Environment, ConfigErrors> {
+    fn read(variables: &[(&str, &str)]) -> Environment {
         let variables: Vec<_> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         parse(&variables, &StaticConfig::BLOCK)
     }
@@ -93,7 +89,7 @@ mod tests {
     fn underscores_separate_levels() {
         let variables =
             [("TRAEFIK_ENTRYPOINTS_WEB_ADDRESS", ":80"), ("PATH", "/bin"), ("traefik_log_level", "INFO")];
-        let node = read(&variables).unwrap().node.unwrap();
+        let node = read(&variables).node.unwrap();
         let web = &node.get("entryPoints").unwrap().node.get("web").unwrap().node;
         assert_eq!(web.get("address").unwrap().node.value, Value::Scalar(":80".into()));
         assert_eq!(
@@ -104,7 +100,7 @@ mod tests {
 
     #[test]
     fn numbers_are_positions_in_lists() {
-        let node = read(&[("TRAEFIK_METRICS_PROMETHEUS_BUCKETS_0", "1")]).unwrap().node.unwrap();
+        let node = read(&[("TRAEFIK_METRICS_PROMETHEUS_BUCKETS_0", "1")]).node.unwrap();
         let metrics = &node.get("metrics").unwrap().node;
         let buckets = &metrics.get("prometheus").unwrap().node.get("buckets").unwrap().node;
         assert!(matches!(&buckets.value, Value::List(items) if items.len() == 1));
@@ -112,8 +108,7 @@ mod tests {
 
     #[test]
     fn what_kubernetes_adds_is_not_configuration() {
-        let read =
-            read(&[("TRAEFIK_SERVICE_HOST", "10.0.0.1"), ("TRAEFIKX", "1"), ("TRAEFIK_", "1")]).unwrap();
+        let read = read(&[("TRAEFIK_SERVICE_HOST", "10.0.0.1"), ("TRAEFIKX", "1"), ("TRAEFIK_", "1")]);
         assert!(read.node.is_none());
         assert_eq!(
             read.others[0].to_string(),
@@ -122,10 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_pen_is_refused() {
-        let said = read(&[("TRAEFIK_ENTRYPOINT_WEB_ADDRESS", ":80")]).unwrap_err().to_string();
+    fn a_slip_of_the_pen_is_refused_and_hides_nothing() {
+        let read = read(&[("TRAEFIK_ENTRYPOINT_WEB_ADDRESS", ":80"), ("TRAEFIK_LOG_LEVEL", "INFO")]);
+        assert!(read.node.unwrap().get("log").is_some());
         assert_eq!(
-            said,
+            read.unknown[0].to_string(),
             "environment variable TRAEFIK_ENTRYPOINT_WEB_ADDRESS: unknown key `entrypoint`; did you mean `entryPoints`?"
         );
     }

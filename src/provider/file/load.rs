@@ -10,7 +10,7 @@ use super::{NAME, Source, references, template, watch};
 use crate::config::dynamic::DynamicConfig;
 use crate::config::source::{self, LARGEST_FILE};
 use crate::config::value::Position;
-use crate::config::{ConfigError, ConfigErrors, decode_dynamic};
+use crate::config::{ConfigError, ConfigErrors, Decoded, decode_dynamic};
 use crate::provider::Fragment;
 
 /// How many files and folders there may be, and how deep.
@@ -18,10 +18,12 @@ const MOST_FILES: usize = 10_000;
 const DEEPEST_FOLDER: usize = 16;
 
 /// What one reading found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
-    /// The configuration, or every fault.
-    pub outcome: Result<Fragment, ConfigErrors>,
+    /// What all files together say.
+    pub decoded: Decoded,
+    /// Whether nothing at all could be made of a file. Names that it defines are not known then.
+    pub has_unread_file: bool,
     /// The folders in which a change can change the outcome.
     pub folders: BTreeSet<PathBuf>,
     /// Tells one content from another.
@@ -32,19 +34,27 @@ pub struct Loaded {
 
 impl Loaded {
     /// A reading that failed as a whole.
-    pub fn failed(path: &Path, message: impl Into<String>) -> Self {
-        let message = message.into();
-        let fingerprint = hash(&message);
-        let error = ConfigError {
-            at: Some(Position::whole(path.display().to_string())),
-            path: String::new(),
-            message,
-        };
+    pub fn failed(source: &Source, message: impl std::fmt::Display) -> Self {
+        let message = format!("cannot read {}: {message}", source.path.display());
         Self {
-            outcome: Err(ConfigErrors(vec![error])),
-            folders: folders(path),
-            fingerprint,
+            fingerprint: hash(&message),
+            decoded: Decoded { errors: vec![ConfigError::new(source.key, message)], ..Decoded::default() },
+            has_unread_file: true,
+            folders: folders(&source.path),
             has_empty_file: false,
+        }
+    }
+
+    /// The configuration, unless there is a fault in it.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn outcome(self) -> Result<Fragment, ConfigErrors> {
+        let Decoded { config, errors, warnings } = self.decoded;
+        if errors.is_empty() {
+            Ok(Fragment { provider: NAME, config: Arc::new(config), warnings })
+        } else {
+            Err(ConfigErrors(errors))
         }
     }
 }
@@ -53,7 +63,7 @@ impl Loaded {
 pub fn load(source: &Source) -> Loaded {
     let found = match list(&source.path) {
         Ok(found) => found,
-        Err(error) => return Loaded::failed(&source.path, error.to_string()),
+        Err(error) => return Loaded::failed(source, error),
     };
     let mut reading = Reading { log_template: source.log_template, ..Reading::default() };
     for file in &found.files {
@@ -75,11 +85,10 @@ pub fn folders(path: &Path) -> BTreeSet<PathBuf> {
 #[derive(Default)]
 struct Reading {
     log_template: bool,
-    merged: DynamicConfig,
-    warnings: Vec<ConfigError>,
-    errors: Vec<ConfigError>,
+    decoded: Decoded,
     hasher: DefaultHasher,
     has_empty_file: bool,
+    has_unread_file: bool,
 }
 
 impl Reading {
@@ -90,42 +99,48 @@ impl Reading {
         };
         text.hash(&mut self.hasher);
         self.has_empty_file |= text.trim().is_empty();
-        let decoded = template::render(path, &text, |name| std::env::var(name).ok())
-            .inspect(|rendered| {
-                if self.log_template {
-                    tracing::debug!(file = %path.display(), content = %rendered, "template executed");
-                }
-            })
-            .and_then(|rendered| source::parse(path, &rendered))
-            .and_then(|node| decode_dynamic(&node));
-        match decoded {
-            Ok((config, warnings)) => {
-                self.warnings.extend(warnings);
+        let parsed = template::render(path, &text, |name| std::env::var(name).ok()).and_then(|rendered| {
+            if self.log_template {
+                tracing::debug!(file = %path.display(), content = %rendered.text, "template executed");
+            }
+            self.decoded.warnings.extend(rendered.warnings);
+            source::parse(path, &rendered.text)
+        });
+        match parsed {
+            Ok(node) => {
+                let Decoded { config, errors, warnings } = decode_dynamic(&node);
+                self.decoded.errors.extend(errors);
+                self.decoded.warnings.extend(warnings);
                 self.merge(path, config);
             }
-            Err(errors) => self.errors.extend(errors.0),
+            Err(errors) => {
+                self.has_unread_file = true;
+                self.decoded.errors.extend(errors.0);
+            }
         }
     }
 
     fn fail(&mut self, path: &Path, error: String) {
         error.hash(&mut self.hasher);
+        self.has_unread_file = true;
         let at = Some(Position::whole(path.display().to_string()));
-        self.errors.push(ConfigError { at, path: String::new(), message: error });
+        self.decoded.errors.push(ConfigError { at, path: String::new(), message: error });
     }
 
     /// Adds a file's objects; of two with one name the first stays, as in Traefik.
     fn merge(&mut self, path: &Path, config: DynamicConfig) {
         let DynamicConfig { http, tls } = config;
+        let merged = &mut self.decoded.config;
         let mut twice = Vec::new();
-        adopt("http.routers", &mut self.merged.http.routers, http.routers, &mut twice);
-        adopt("http.services", &mut self.merged.http.services, http.services, &mut twice);
-        adopt("http.middlewares", &mut self.merged.http.middlewares, http.middlewares, &mut twice);
-        let transports = &mut self.merged.http.servers_transports;
+        adopt("http.routers", &mut merged.http.routers, http.routers, &mut twice);
+        adopt("http.services", &mut merged.http.services, http.services, &mut twice);
+        adopt("http.middlewares", &mut merged.http.middlewares, http.middlewares, &mut twice);
+        let transports = &mut merged.http.servers_transports;
         adopt("http.serversTransports", transports, http.servers_transports, &mut twice);
-        adopt("tls.options", &mut self.merged.tls.options, tls.options, &mut twice);
-        adopt("tls.stores", &mut self.merged.tls.stores, tls.stores, &mut twice);
-        self.merged.tls.certificates.extend(tls.certificates);
-        self.warnings.extend(twice.into_iter().map(|key| ConfigError {
+        adopt("tls.options", &mut merged.tls.options, tls.options, &mut twice);
+        adopt("tls.stores", &mut merged.tls.stores, tls.stores, &mut twice);
+        merged.tls.certificates.extend(tls.certificates);
+        self.decoded.warnings.extend(twice.into_iter().map(|key| ConfigError {
             at: Some(Position::whole(path.display().to_string())),
             path: key,
             message: "is defined in an earlier file too; that one is used".to_owned(),
@@ -133,7 +148,7 @@ impl Reading {
     }
 
     fn finish(mut self, found: Found) -> Loaded {
-        let referenced = references::files(&self.merged);
+        let referenced = references::files(&self.decoded.config);
         let mut folders = BTreeSet::new();
         found.add_folders(&mut folders);
         for path in &referenced {
@@ -141,13 +156,8 @@ impl Reading {
             bytes(path).ok().hash(&mut self.hasher);
             watch::trail(path, &mut folders);
         }
-        let outcome = if self.errors.is_empty() {
-            let config = Arc::new(self.merged);
-            Ok(Fragment { provider: NAME, config, warnings: self.warnings })
-        } else {
-            Err(ConfigErrors(self.errors))
-        };
-        Loaded { outcome, folders, fingerprint: self.hasher.finish(), has_empty_file: self.has_empty_file }
+        let Self { decoded, has_empty_file, has_unread_file, hasher, .. } = self;
+        Loaded { decoded, has_unread_file, folders, fingerprint: hasher.finish(), has_empty_file }
     }
 }
 

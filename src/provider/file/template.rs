@@ -8,6 +8,15 @@ use std::path::Path;
 use crate::config::value::Position;
 use crate::config::{ConfigError, ConfigErrors};
 
+/// A text whose templates were executed.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    /// The outcome.
+    pub text: String,
+    /// Variables that are not set, where they were asked for.
+    pub warnings: Vec<ConfigError>,
+}
+
 /// Executes the templates in `text`, the content of `path`.
 ///
 /// # Errors
@@ -16,49 +25,61 @@ pub fn render(
     path: &Path,
     text: &str,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<String, ConfigErrors> {
-    let mut rendered = String::with_capacity(text.len());
+) -> Result<Rendered, ConfigErrors> {
+    let mut rendered = Rendered::default();
     let mut errors = Vec::new();
     let mut rest = text;
     while let Some((before, action)) = rest.split_once("{{") {
-        rendered.push_str(before);
+        rendered.text.push_str(before);
         let offset = text.len() - action.len() - 2;
-        match evaluate(action, &variable) {
+        let told = |message: String| {
+            let at = Some(position(path, text, offset));
+            ConfigError { at, path: String::new(), message }
+        };
+        match evaluate(action) {
             Ok(Evaluated { value, trim_before, after }) => {
                 if trim_before {
-                    rendered.truncate(rendered.trim_end().len());
+                    rendered.text.truncate(rendered.text.trim_end().len());
                 }
-                rendered.push_str(&value);
+                match value {
+                    Term::Raw(raw) => rendered.text.push_str(raw),
+                    Term::Variable(name) => match variable(name) {
+                        Some(value) => rendered.text.push_str(&value),
+                        None => rendered.warnings.push(told(format!(
+                            "the environment variable `{name}` is not set: it counts as empty"
+                        ))),
+                    },
+                }
                 rest = after;
             }
             Err(message) => {
-                errors.push(ConfigError {
-                    at: Some(position(path, text, offset)),
-                    path: String::new(),
-                    message,
-                });
+                errors.push(told(message));
                 rest = action.split_once("}}").map_or("", |(_, after)| after);
             }
         }
     }
-    rendered.push_str(rest);
+    rendered.text.push_str(rest);
     if errors.is_empty() { Ok(rendered) } else { Err(ConfigErrors(errors)) }
 }
 
-/// An executed action.
+/// What an action stands for.
+enum Term<'a> {
+    Raw(&'a str),
+    /// The environment variable of this name.
+    Variable(&'a str),
+}
+
+/// An action that was understood.
 struct Evaluated<'a> {
-    value: String,
+    value: Term<'a>,
     /// `{{- `: white space before the action goes.
     trim_before: bool,
     /// What follows the closing braces; after ` -}}` without its leading white space.
     after: &'a str,
 }
 
-/// Executes the action at the start of `action`.
-fn evaluate<'a>(
-    action: &'a str,
-    variable: &impl Fn(&str) -> Option<String>,
-) -> Result<Evaluated<'a>, String> {
+/// Reads the action at the start of `action`.
+fn evaluate(action: &str) -> Result<Evaluated<'_>, String> {
     const ALLOWED: &str = "only {{`raw text`}} and {{ env \"NAME\" }} are supported in dynamic files";
     /// Something for a middleware to execute, as it stands where no template is executed before.
     const ESCAPED: &str = "dynamic files are templates themselves: write what a middleware is to execute \
@@ -70,13 +91,13 @@ fn evaluate<'a>(
     }
     let (value, after) = if let Some(raw) = inner.strip_prefix('`') {
         let (raw, after) = raw.split_once('`').ok_or("this raw string does not end")?;
-        (raw.to_owned(), after)
+        (Term::Raw(raw), after)
     } else {
         let name = inner.strip_prefix("env").map(str::trim_start).ok_or(ALLOWED)?;
         let quote = name.chars().next().filter(|quote| matches!(quote, '"' | '`')).ok_or(ALLOWED)?;
         let name = name.strip_prefix(quote).ok_or(ALLOWED)?;
         let (name, after) = name.split_once(quote).ok_or("this name does not end")?;
-        (variable(name).unwrap_or_default(), after)
+        (Term::Variable(name), after)
     };
     let (trim_after, after) = match after.trim_start().strip_prefix("-}}") {
         Some(rest) if after.starts_with(char::is_whitespace) => (true, rest),
@@ -103,7 +124,8 @@ mod tests {
 
     fn render_it(text: &str) -> Result<String, String> {
         let variable = |name: &str| (name == "HOST").then(|| "example.com".to_owned());
-        render(Path::new("d.yml"), text, variable).map_err(|errors| errors.to_string())
+        let rendered = render(Path::new("d.yml"), text, variable);
+        rendered.map(|rendered| rendered.text).map_err(|errors| errors.to_string())
     }
 
     #[test]
@@ -115,6 +137,16 @@ mod tests {
         assert_eq!(render_it("a \n{{- env \"HOST\" -}}\n b").unwrap(), "aexample.comb");
         assert_eq!(render_it("a {{`x` -}} b {{- `y`}}").unwrap(), "a xby");
         assert_eq!(render_it("plain { } text").unwrap(), "plain { } text");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_told() {
+        let variable = |name: &str| (name == "EMPTY").then(String::new);
+        let text = "a: {{ env \"EMPTY\" }}\nb: x{{ env \"NONE\" }}\n";
+        let rendered = render(Path::new("d.yml"), text, variable).unwrap();
+        assert_eq!(rendered.text, "a: \nb: x\n");
+        let told: Vec<_> = rendered.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["d.yml:2:5: the environment variable `NONE` is not set: it counts as empty"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ struct Running {
 }
 
 fn start(path: &Path) -> Running {
-    let source = Source { path: path.to_owned(), watch: true, log_template: false };
+    let source = Source { path: path.to_owned(), watch: true, log_template: false, key: "" };
     let reread = Arc::new(Notify::new());
     let provider = FileProvider::new(source, Duration::from_millis(10), Arc::clone(&reread));
     let (sender, events) = mpsc::channel(4);
@@ -137,7 +137,7 @@ async fn the_file_behind_a_link_is_followed() {
 #[tokio::test]
 async fn it_ends_when_told_to() {
     let folder = TempDir::new().unwrap();
-    let source = Source { path: folder.path().to_owned(), watch: true, log_template: false };
+    let source = Source { path: folder.path().to_owned(), watch: true, log_template: false, key: "" };
     let provider = FileProvider::new(source, Duration::from_secs(3600), Arc::new(Notify::new()));
     // Nobody takes the second event: even then a stop is heard.
     let (sender, _events) = mpsc::channel(1);
@@ -216,11 +216,18 @@ fn a_folder_is_merged_in_name_order() {
     fs::write(folder.path().join("sub/c.yaml"), "http: {services: {s: {loadBalancer: {servers: []}}}}")
         .unwrap();
     fs::write(folder.path().join("ignored.txt"), "nonsense: {").unwrap();
-    let loaded = load(&Source { path: folder.path().to_owned(), watch: false, log_template: false });
-    let fragment = loaded.outcome.unwrap();
+    let loaded = load(&Source { path: folder.path().to_owned(), watch: false, log_template: false, key: "" });
+    let fragment = loaded.outcome().unwrap();
     assert_eq!(fragment.config.http.routers["r"].value.rule, "Path(`/a`)");
     assert!(fragment.config.http.services.contains_key("s"));
     assert!(
         fragment.warnings[0].to_string().contains("b.yml: http.routers.r: is defined in an earlier file")
     );
+}
+
+#[test]
+fn what_cannot_be_read_is_told_where_it_is_named() {
+    let config = static_config::FileProvider { filename: Some("/nope.yml".into()), ..Default::default() };
+    let said = load(&Source::new(&config).unwrap()).outcome().unwrap_err().to_string();
+    assert!(said.starts_with("providers.file.filename: cannot read /nope.yml: No such file"), "{said}");
 }
