@@ -18,6 +18,10 @@ use crate::proxy::{Observed, Route, Routes};
 use crate::router::{RouteSpec, Router, Rule};
 use crate::tls::HostOptions;
 
+/// Ranks of routers of one priority: those that only hold a place come last.
+const PLACED: u32 = 0;
+const HELD: u32 = 1;
+
 /// What a router refers to.
 pub struct Context<'a> {
     /// Entry points by name.
@@ -64,9 +68,9 @@ struct Side {
 }
 
 impl Side {
-    fn add(&mut self, route: Route, rule: Rule, priority: i64) {
+    fn add(&mut self, route: Route, rule: Rule, priority: i64, provider_rank: u32) {
         let name = route.name.to_string();
-        self.specs.push(RouteSpec { name, rule, priority, provider_rank: 0 });
+        self.specs.push(RouteSpec { name, rule, priority, provider_rank });
         self.routes.push(Arc::new(route));
     }
 
@@ -76,7 +80,8 @@ impl Side {
 }
 
 impl Table {
-    /// Places one router; what is wrong with it is reported in `errors`.
+    /// Places one router; what is wrong with it is reported in `errors`. Unless its rule is wrong itself it has a place
+    /// whatever else is wrong: what it was to guard must not fall to a more general router.
     pub fn add(
         &mut self,
         name: &str,
@@ -87,23 +92,19 @@ impl Table {
     ) {
         let mut candidate = Candidate::new(name, provider, located, context);
         let there = candidate.entry_points();
-        if let (Some(rule), Some(priority)) = (candidate.rule(), candidate.priority()) {
+        if let Some(rule) = candidate.rule() {
             for entry_point in &there {
-                self.place(&mut candidate, &rule, priority, entry_point, there.len() > 1);
+                self.place(&mut candidate, &rule, entry_point, there.len() > 1);
+            }
+            if let Some(lost) = candidate.lost() {
+                self.hold(&candidate, &rule, &there, lost);
             }
         }
         errors.append(&mut candidate.errors);
     }
 
     /// Places a router on one of its entry points.
-    fn place(
-        &mut self,
-        candidate: &mut Candidate<'_>,
-        rule: &Rule,
-        priority: i64,
-        entry_name: &str,
-        on_several: bool,
-    ) {
+    fn place(&mut self, candidate: &mut Candidate<'_>, rule: &Rule, entry_name: &str, on_several: bool) {
         let Some(entry_point) = candidate.context.entry_points.get(entry_name) else { return };
         let options = candidate.tls_options(entry_point);
         let mut broken = candidate.broken.clone();
@@ -112,7 +113,21 @@ impl Table {
             self.note_hosts(candidate.name, options, rule, entry_name);
         }
         let route = candidate.route(entry_name, entry_point, on_several, broken);
-        self.side(entry_name, options.is_some()).add(route, rule.clone(), priority);
+        self.side(entry_name, options.is_some()).add(route, rule.clone(), candidate.priority(), PLACED);
+    }
+
+    /// Keeps the rule of a router on all entry points but those of its own (`there`): it names one that does not exist,
+    /// which may be any of them. It answers 404 there, after routers of its priority that work.
+    fn hold(&mut self, candidate: &Candidate<'_>, rule: &Rule, there: &[&str], lost: &str) {
+        for (name, entry_point) in candidate.context.entry_points {
+            if there.contains(&name.as_str()) {
+                continue;
+            }
+            let broken = Some(format!("the entry point `{lost}` does not exist"));
+            let route = Route { tls_options: None, ..candidate.route(name, entry_point, true, broken) };
+            let tls = candidate.tls_options(entry_point).is_some();
+            self.side(name, tls).add(route, rule.clone(), candidate.priority(), HELD);
+        }
     }
 
     /// Notes which hosts ask for the TLS options `name`.
@@ -131,7 +146,7 @@ impl Table {
 
     /// Places a router of ours.
     pub fn add_internal(&mut self, entry_point: &str, route: Route, rule: Rule, priority: i64, tls: bool) {
-        self.side(entry_point, tls).add(route, rule, priority);
+        self.side(entry_point, tls).add(route, rule, priority, PLACED);
     }
 
     /// The finished routes of an entry point: for plain and for TLS connections.

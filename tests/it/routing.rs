@@ -267,3 +267,51 @@ async fn a_connection_is_routed_request_by_request() {
         assert_eq!(connection.response().await.text(), host);
     }
 }
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_router_its_rule_holds_its_place() {
+    let origin = Origin::start().await;
+    let broken = [
+        ("priority", "service: s, priority: 9223372036854775807"),
+        ("middleware", "service: s, middlewares: [nobody]"),
+        ("member", "service: s, middlewares: [half]"),
+        ("cycle", "service: s, middlewares: [cycle]"),
+        ("service", "service: nobody"),
+        ("internal", "service: nobody@internal"),
+        ("server", "service: bad"),
+        ("entry", "service: s, entryPoints: [wbe]"),
+    ];
+    let routers: String = broken
+        .iter()
+        .map(|(name, with)| format!("    {name}: {{rule: \"PathPrefix(`/{name}`)\", {with}}}\n"))
+        .collect();
+    let text = format!(
+        r#"http:
+  routers:
+    all: {{rule: PathPrefix(`/`), service: s}}
+    half-there: {{rule: PathPrefix(`/half`), service: s, entryPoints: [web, wbe]}}
+    a-twin: {{rule: PathPrefix(`/twin`), service: s, entryPoints: [wbe]}}
+    b-twin: {{rule: PathPrefix(`/twin`), service: s}}
+{routers}  middlewares:
+    half: {{chain: {{middlewares: [add, nobody]}}}}
+    cycle: {{chain: {{middlewares: [cycle]}}}}
+    add: {{addPrefix: {{prefix: /x}}}}
+  services:
+    s: {{loadBalancer: {{servers: [{{url: "{}"}}]}}}}
+    bad: {{loadBalancer: {{servers: [{{url: "ftp://h"}}]}}}}
+"#,
+        origin.url()
+    );
+    let proxy = Setup::new().entry_point("other", "").dynamic(&text).start().await;
+    for entry_point in ["web", "other"] {
+        let status = async |path: &str| get(proxy.address(entry_point), "h", path, &[]).await.status();
+        for (name, _) in broken {
+            assert_eq!(status(&format!("/{name}/x")).await, 404, "{name} on {entry_point}");
+        }
+        assert_eq!(status("/else").await, 200, "{entry_point}");
+        // One that works goes before one that only holds the place.
+        assert_eq!(status("/twin").await, 200, "{entry_point}");
+    }
+    assert_eq!(get(proxy.web(), "h", "/half", &[]).await.status(), 200);
+    assert_eq!(get(proxy.address("other"), "h", "/half", &[]).await.status(), 404);
+}

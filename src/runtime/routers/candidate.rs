@@ -103,11 +103,11 @@ impl<'a> Candidate<'a> {
         Rule::parse(text).map_err(|error| self.tell("rule", format!("`{text}`: {error}"))).ok()
     }
 
-    /// Its priority, unless it is too high.
-    pub(super) fn priority(&self) -> Option<i64> {
+    /// Its priority; too high a one is the highest there is, so that nothing takes its place.
+    pub(super) fn priority(&self) -> i64 {
         match self.config().priority {
-            0 => Some(default_priority(&self.config().rule)),
-            priority => Some(priority).filter(|priority| *priority <= HIGHEST),
+            0 => default_priority(&self.config().rule),
+            priority => priority.min(HIGHEST),
         }
     }
 
@@ -123,6 +123,12 @@ impl<'a> Candidate<'a> {
             self.tell("entryPoints", format!("entry point `{name}` does not exist{}", hint(name, known)));
         }
         there
+    }
+
+    /// The entry point that it names and that does not exist, if there is one.
+    pub(super) fn lost(&self) -> Option<&'a str> {
+        let mut named = self.config().entry_points.iter().map(String::as_str);
+        named.find(|name| !self.context.entry_points.contains_key(*name))
     }
 
     /// The name of the TLS options that it has on `entry_point`, if it is an HTTPS router there.
