@@ -6,6 +6,7 @@
 //! about; nothing is silently ignored. No behaviour lives here.
 
 pub mod address;
+mod block;
 pub mod decode;
 pub mod duration;
 pub mod dynamic;

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::error::{ConfigError, ConfigErrors, is_within, nearest};
+pub use super::block::BlockKeys;
+#[cfg(test)]
+pub use super::block::Field;
+use super::error::{ConfigError, ConfigErrors, is_within};
 use super::value::{Entry, Node, Position, Value};
 
 /// Decodes values and collects what is wrong with them.
@@ -105,7 +108,8 @@ impl Decoder {
     }
 }
 
-fn shorten(text: &str) -> String {
+/// The beginning of a text, for messages.
+pub(super) fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -301,7 +305,7 @@ macro_rules! schema {
     (
         $(#[$meta:meta])*
         pub struct $name:ident {
-            $( $(#[$field_meta:meta])* $key:literal => $field:ident : $type:ty $(= $default:expr)? , )*
+            $( $(#[doc = $doc:literal])+ $key:literal => $field:ident : $type:ty $(= $default:expr)? , )*
         }
         $(required: [$($required:literal),* $(,)?],)?
         $(not supported yet: [$($later:literal),* $(,)?],)?
@@ -310,7 +314,7 @@ macro_rules! schema {
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone)]
-        pub struct $name { $( $(#[$field_meta])* pub $field: $type, )* }
+        pub struct $name { $( $(#[doc = $doc])+ pub $field: $type, )* }
 
         impl Default for $name {
             fn default() -> Self {
@@ -329,6 +333,14 @@ macro_rules! schema {
                 refused: &[$($(($refused, $reason)),*)?],
                 idle: &[$($(($idle, $why)),*)?],
             };
+            /// The fields for the documentation.
+            #[cfg(test)]
+            pub const FIELDS: &'static [$crate::config::decode::Field] = &[$($crate::config::decode::Field {
+                key: $key,
+                kind: stringify!($type),
+                default: stringify!($($default)?),
+                what: concat!($($doc),+),
+            }),*];
         }
 
         impl $crate::config::decode::Decode for $name {
@@ -351,81 +363,4 @@ macro_rules! schema {
     };
     (@default $type:ty, $default:expr) => { $default };
     (@default $type:ty) => { <$type>::default() };
-}
-
-/// The keys of a block, as [`schema!`](crate::config::schema) declares them.
-pub struct BlockKeys {
-    /// Keys with a field.
-    pub known: &'static [&'static str],
-    /// Keys that must be written.
-    pub required: &'static [&'static str],
-    /// Keys of Traefik's schema that are not honoured yet.
-    pub later: &'static [&'static str],
-    /// Keys that cannot be honoured, with the reason.
-    pub refused: &'static [(&'static str, &'static str)],
-    /// Keys that load without an effect, with the reason.
-    pub idle: &'static [(&'static str, &'static str)],
-}
-
-impl BlockKeys {
-    /// The keys that Traefik has here, whether or not they are honoured yet.
-    pub fn traefik(&self) -> impl Iterator<Item = &'static str> {
-        self.known.iter().chain(self.later).copied()
-    }
-
-    /// The entries of `node` that have a field; whatever is wrong with the others becomes a fault or
-    /// a warning. `None` when it is no mapping, or an empty one.
-    pub fn check<'a>(&self, node: &'a Node, decoder: &mut Decoder) -> Option<Vec<&'a Entry>> {
-        let Value::Map(entries) = &node.value else {
-            return decoder.expected(node, "a mapping");
-        };
-        if entries.is_empty() {
-            decoder.error(&node.at, "cannot be empty: write at least one key, or leave it out");
-            return None;
-        }
-        let mut fields: Vec<&Entry> = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if !named(self.known, &entry.key) {
-                self.judge_other(entry, decoder);
-            } else if let Some(first) = fields.iter().find(|field| field.key.eq_ignore_ascii_case(&entry.key))
-            {
-                let message = format!(
-                    "is the same key as `{}` at {}: capitals make no difference",
-                    first.key, first.at
-                );
-                decoder.at(&entry.key, |decoder| decoder.error(&entry.at, message));
-            } else {
-                fields.push(entry);
-            }
-        }
-        let is_absent = |name: &str| node.get(name).is_none_or(|entry| entry.node.value == Value::Null);
-        for name in self.required.iter().filter(|name| is_absent(name)) {
-            decoder.error(&node.at, format!("`{name}` is required"));
-        }
-        Some(fields)
-    }
-
-    /// Deals with a key without a field.
-    fn judge_other(&self, entry: &Entry, decoder: &mut Decoder) {
-        let with_reason = |list: &[(&str, &'static str)]| {
-            list.iter().find(|(name, _)| name.eq_ignore_ascii_case(&entry.key)).map(|(_, reason)| *reason)
-        };
-        if let Some(reason) = with_reason(self.idle) {
-            decoder.at(&entry.key, |decoder| decoder.warn(&entry.at, format!("has no effect: {reason}")));
-        } else if let Some(reason) = with_reason(self.refused) {
-            decoder.at(&entry.key, |decoder| decoder.error(&entry.at, reason));
-        } else if named(self.later, &entry.key) {
-            decoder.at(&entry.key, |decoder| decoder.error(&entry.at, "not supported yet"));
-        } else {
-            let hint = match nearest(&entry.key, self.traefik()) {
-                Some(name) => format!("; did you mean `{name}`?"),
-                None => format!("; known here: {}", self.known.join(", ")),
-            };
-            decoder.error(&entry.at, format!("unknown key `{}`{hint}", shorten(&entry.key)));
-        }
-    }
-}
-
-fn named(list: &[&str], key: &str) -> bool {
-    list.iter().any(|name| name.eq_ignore_ascii_case(key))
 }

@@ -241,6 +241,9 @@ impl Settings {
 mod assertion_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
+mod documentation_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod options_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
