@@ -146,6 +146,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_lists_every_metric() {
+        let page = include_str!("../../../docs/operations.md");
+        for Family { name, labels, help } in ALL {
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let row = format!("| `{name}` | {} | {help} |", labels.join(", "));
+            assert!(page.lines().any(|line| line == row), "docs/operations.md lacks this line:\n{row}");
+        }
+    }
+
+    #[test]
     fn names_are_unique_and_labels_sorted() {
         let names: HashSet<_> = ALL.iter().map(|family| family.name).collect();
         assert_eq!(names.len(), ALL.len());
