@@ -107,6 +107,7 @@ fn judge(
     }
     let routing_path = sanity::target(request, entry)?;
     let authority = sanity::authority(request)?;
+    sanity::length(request)?;
     if let Some(seen) = &mut ctx.seen {
         seen.authority = authority.clone();
     }

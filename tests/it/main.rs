@@ -31,6 +31,7 @@ mod oidc_sessions;
 mod oidc_store;
 mod protocol;
 mod protocol_faults;
+mod protocol_requests;
 mod proxy_protocol;
 mod reload;
 mod routing;

@@ -226,6 +226,10 @@ impl H1 {
                     self.head_since.get_or_insert_with(Instant::now);
                 }
                 self.write_deadline = self.limits.timeouts.write.map(|allowed| Instant::now() + allowed);
+                let left = match head.reworded {
+                    Some(reworded) => wire.replace(left, &reworded),
+                    None => left,
+                };
                 State::Release { left, framing: head.framing }
             }
         }
