@@ -106,3 +106,22 @@ async fn a_host_that_is_none_is_refused() {
         assert_eq!(answer(&proxy, request).await.status(), 200, "{host}");
     }
 }
+
+/// Ten seconds for the handshake alone, as in Go, whatever connecting may take.
+#[tokio::test]
+async fn a_service_that_is_silent_in_the_handshake_is_a_504() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = silent.accept().await {
+            held.push(connection);
+        }
+    });
+    let text = route("PathPrefix(`/`)", address).replace("http://127", "https://127");
+    let proxy = Setup::new().dynamic(&text).start().await;
+    let since = Instant::now();
+    assert_eq!(get(proxy.web(), "a", "/", &[]).await.status(), 504);
+    let took = since.elapsed();
+    assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(15), "{took:?}");
+}
