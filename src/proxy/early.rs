@@ -202,7 +202,8 @@ fn route(
         return Err(refuse(StatusCode::BAD_REQUEST));
     }
     let other = |name: &str, wanted: &str| name != wanted;
-    if let Some(tls) = &conn.tls
+    // A broken router answers 404 on every connection.
+    if let Some(tls) = conn.tls.as_ref().filter(|_| found.broken.is_none())
         && (other(&tls.options_name, entry.options_of(&host))
             || found.tls_options.as_deref().is_some_and(|wanted| other(&tls.options_name, wanted)))
     {
