@@ -47,7 +47,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// `readTimeout`: the whole request including the body. `None` unless configured. HTTP/1 only.
     pub read: Option<Duration>,
-    /// `writeTimeout`: from the end of the request head to the end of the response. HTTP/1 only.
+    /// `writeTimeout`: from the end of the request head to the end of the response, after which the connection is
+    /// closed or the HTTP/2 stream reset. Not of what follows an upgrade.
     pub write: Option<Duration>,
 }
 

@@ -74,7 +74,8 @@ fn configure(session: &mut Session, ctx: &mut Ctx, conn: &ConnInfo, entry: &Entr
     }
     session.set_total_drain_timeout(Some(DRAIN));
     let tunnel = ctx.wanted != Use::Request;
-    // Bytes behind an upgrade request belong to the tunnel, not to a next request.
+    // Bytes behind an upgrade request belong to the tunnel, not to a next request; our stream holds them back until
+    // there is one.
     session.set_pipelining_enabled(!tunnel);
     session.set_read_timeout(if tunnel { None } else { entry.body_idle_timeout });
     if session.req_header().version < Version::HTTP_11 {

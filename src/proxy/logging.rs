@@ -8,8 +8,9 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorSource};
 
 use super::context::{Ctx, Seen};
-use super::failure::CLIENT_CLOSED_REQUEST;
+use super::failure::{CLIENT_CLOSED_REQUEST, TOO_LATE};
 use crate::net::ConnInfo;
+use crate::net::cut;
 use crate::net::forwarded::X_FORWARDED_FOR;
 use crate::observe::{OriginRecord, RequestRecord, TlsRecord};
 
@@ -49,10 +50,11 @@ pub(super) fn abandoned(ctx: &mut Ctx) {
     ctx.logged = true;
     let panicking = std::thread::panicking();
     let headers = HeaderMap::new();
-    let cut = ctx.cut.as_ref().is_some_and(|cut| cut.load(Ordering::Acquire));
+    let is_cut = ctx.cut.as_ref().is_some_and(|cut| cut.load(Ordering::Acquire));
     let status = match ctx.origin.status {
         _ if panicking => 500,
-        Some(sent) if cut => sent,
+        Some(sent) if is_cut || cut::is_late() => sent,
+        None if cut::is_late() => TOO_LATE,
         _ => CLIENT_CLOSED_REQUEST,
     };
     emit(

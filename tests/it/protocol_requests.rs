@@ -107,6 +107,148 @@ async fn a_host_that_is_none_is_refused() {
     }
 }
 
+const WRITE_TIMEOUT: &str = "transport:\n  respondingTimeouts:\n    writeTimeout: 1s\n";
+
+/// `/slow` answers after it should, `/stream` does not stop, anything else answers.
+async fn slow_origin() -> Origin {
+    Origin::with(|seen, mut connection| async move {
+        match seen.target.as_str() {
+            "/slow" => std::future::pending::<()>().await,
+            "/stream" => {
+                connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+                loop {
+                    connection.send("4\r\nmore\r\n").await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+            _ => connection.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfast").await,
+        }
+        Some(connection)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_write_timeout_bounds_the_answer() {
+    let origin = slow_origin().await;
+    let setup = Setup::to(origin.address).entry_point("web", WRITE_TIMEOUT);
+    let proxy = setup.fixed("accessLog: {format: json}").start().await;
+    let mut connection = Connection::open(proxy.web()).await;
+    // It is new for each request of a connection.
+    for _ in 0..3 {
+        connection.send("GET /fast HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(connection.response().await.text(), "fast");
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    let since = Instant::now();
+    connection.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(connection.is_over().await, "nothing is written any more");
+    let took = since.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(5), "{took:?}");
+    let since = Instant::now();
+    let stream = answer(&proxy, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(stream.status() == 200 && stream.truncated, "{stream:?}");
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    let line = |path: &str, status: u16| {
+        let log = proxy.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.any(|line| line["RequestPath"] == path && line["DownstreamStatus"] == status)
+    };
+    eventually("both are logged", || async { line("/slow", 504) && line("/stream", 200) }).await;
+}
+
+#[tokio::test]
+async fn a_write_timeout_resets_the_stream_of_http2_alone() {
+    let origin = slow_origin().await;
+    let proxy = Setup::to(origin.address).entry_point("web", WRITE_TIMEOUT).start().await;
+    let stream = tokio::net::TcpStream::connect(proxy.web()).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let since = Instant::now();
+    let (slow, _) = client.send_request(Request::get("http://a/slow").body(()).unwrap(), true).unwrap();
+    let (stream, _) = client.send_request(Request::get("http://a/stream").body(()).unwrap(), true).unwrap();
+    let error = soon("the reset", slow).await.unwrap_err();
+    assert!(error.is_reset(), "{error}");
+    let mut body = soon("the head", stream).await.unwrap().into_body();
+    let end = soon("the end", async {
+        loop {
+            match body.data().await {
+                Some(Ok(data)) => body.flow_control().release_capacity(data.len()).unwrap(),
+                end => return end.map(|end| end.map(|_| ())),
+            }
+        }
+    })
+    .await;
+    assert!(matches!(&end, Some(Err(error)) if error.is_reset()), "{end:?}");
+    assert!(since.elapsed() < Duration::from_secs(5));
+    let mut client = client.ready().await.unwrap();
+    let (fast, _) = client.send_request(Request::get("http://a/fast").body(()).unwrap(), true).unwrap();
+    assert_eq!(soon("the connection lives on", fast).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_write_timeout_is_not_that_of_a_tunnel() {
+    let origin = WebSocketOrigin::start(None).await;
+    let proxy = Setup::to(origin.address).entry_point("web", WRITE_TIMEOUT).start().await;
+    let url = format!("ws://{}/chat", proxy.web());
+    let (mut socket, _) = soon("a WebSocket", tokio_tungstenite::connect_async(url)).await.unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        socket.send("still here".into()).await.unwrap();
+        assert!(soon("the echo", socket.next()).await.unwrap().is_ok());
+    }
+}
+
+const UPGRADE: &str = "GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[tokio::test]
+async fn what_comes_right_behind_an_upgrade_is_for_the_tunnel() {
+    let origin = Origin::with(|_, mut connection| async move {
+        connection
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        let (early, whole) = connection
+            .request_body(&crate::harness::http1::Head {
+                start: String::new(),
+                fields: vec![("Content-Length".to_owned(), "10".to_owned())],
+            })
+            .await;
+        assert!(whole);
+        connection.send(early).await;
+        connection.rest().await;
+        None
+    })
+    .await;
+    let proxy = Setup::to(origin.address).start().await;
+    // In one piece, and with the rest a little later.
+    for (first, second) in [("early data", ""), ("early", " data")] {
+        let mut client = Connection::open(proxy.web()).await;
+        client.send(format!("{UPGRADE}{first}")).await;
+        client.send(second).await;
+        let head = soon("the switch", client.head()).await.unwrap();
+        assert!(head.start.starts_with("HTTP/1.1 101"), "{head:?}");
+        let ten = crate::harness::http1::Head {
+            start: String::new(),
+            fields: vec![("Content-Length".to_owned(), "10".to_owned())],
+        };
+        let (echo, whole) = soon("the echo", client.request_body(&ten)).await;
+        assert!(whole && echo == b"early data", "{}", echo.escape_ascii());
+    }
+}
+
+/// Without the switch it is the next request.
+#[tokio::test]
+async fn what_comes_behind_an_upgrade_that_is_declined_is_the_next_request() {
+    let (origin, proxy) = plain().await;
+    let mut client = Connection::open(proxy.web()).await;
+    client.send(format!("{UPGRADE}GET /next HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    assert_eq!(client.response().await.text(), "GET /up\n");
+    assert_eq!(client.response().await.text(), "GET /next\n");
+    assert_eq!(origin.requests().len(), 2);
+}
+
 /// Ten seconds for the handshake alone, as in Go, whatever connecting may take.
 #[tokio::test]
 async fn a_service_that_is_silent_in_the_handshake_is_a_504() {

@@ -89,6 +89,18 @@ impl ProxyHttp for App {
         FailToProxy { error_code: 0, can_reuse_downstream: false }
     }
 
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        if response.status == 101 {
+            ctx.0.iter().for_each(|conn| conn.control.begin_tunnel());
+        }
+        Ok(())
+    }
+
     async fn upstream_peer(&self, session: &mut Session, _: &mut Ctx) -> pingora::Result<Box<HttpPeer>> {
         let address = session.get_header("x-upstream").unwrap().to_str().unwrap();
         let address: SocketAddr = address.parse().unwrap();
