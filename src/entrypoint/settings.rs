@@ -139,7 +139,9 @@ impl Settings {
                 ..Timeouts::default()
             },
             max_header_bytes: usize::try_from(header_bytes).unwrap_or(usize::MAX),
-            max_connections: None,
+            max_connections: Some(config.transport.max_connections)
+                .filter(|max| *max > 0)
+                .and_then(|max| usize::try_from(max).ok()),
             keep_alive: KeepAlive {
                 max_time: limit(config.transport.keep_alive_max_time),
                 max_requests: Some(config.transport.keep_alive_max_requests).filter(|max| *max > 0),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora_proxy::{HttpProxy, ProxyHttp};
 use thiserror::Error;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
@@ -64,16 +64,13 @@ where
     E: ProxyHttp + Send + Sync + 'static,
     E::CTX: Send + Sync,
 {
-    /// Without listeners yet. `proxy` must have had its modules initialised. At most
-    /// `max_connections` are open at a time over all listeners.
+    /// Without listeners yet. `proxy` must have had its modules initialised.
     pub fn new(
         proxy: Arc<HttpProxy<E>>,
         tls: Arc<ArcSwap<TlsSnapshot>>,
         events: Arc<dyn ConnectionEvents>,
-        max_connections: Option<usize>,
     ) -> Self {
-        let limit = max_connections.map(|max| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))));
-        let shared = Shared { proxy, tls, events, open: Arc::new(OpenCount::default()), limit };
+        let shared = Shared { proxy, tls, events, open: Arc::new(OpenCount::default()) };
         Self { shared: Arc::new(shared), listeners: Mutex::new(BTreeMap::new()) }
     }
 

@@ -85,7 +85,7 @@ impl Control {
         let edge = Edge::new(Arc::clone(runtime.snapshot()), self.observed.access_log.clone(), &hostname());
         let proxy = http_proxy(edge, lifecycle::server_conf());
         let events = Arc::new(listeners::Connections::new(specs, &self.observed.metrics));
-        Supervisor::new(Arc::new(proxy), Arc::clone(runtime.tls()), events, None)
+        Supervisor::new(Arc::new(proxy), Arc::clone(runtime.tls()), events)
     }
 
     /// Starts the providers and waits for the first configuration, so that no port opens to 404 for everything.
