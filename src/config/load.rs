@@ -7,7 +7,7 @@ use super::dynamic::DynamicConfig;
 use super::error::nearest;
 use super::source::{self, environment, flags};
 use super::value::{Node, Value};
-use super::{ConfigError, ConfigErrors, StaticConfig};
+use super::{ConfigError, ConfigErrors, Outline, StaticConfig};
 
 /// A static configuration and where it came from.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Loaded {
     pub warnings: Vec<ConfigError>,
     /// The file's path, `flags`, `environment` or `defaults`.
     pub origin: String,
+    /// The keys that were written.
+    pub outline: Outline,
 }
 
 /// A static configuration that may be faulty: for telling all that is wrong with it and around it.
@@ -52,7 +54,8 @@ pub fn draft_static(arguments: &[String], variables: &[(String, String)]) -> Res
     });
     let (errors, mut warnings) = decoder.told();
     warnings.extend(beside);
-    Ok(Draft { loaded: Loaded { config: config.unwrap_or_default(), warnings, origin }, errors })
+    let outline = node.as_ref().map(Outline::of).unwrap_or_default();
+    Ok(Draft { loaded: Loaded { config: config.unwrap_or_default(), warnings, origin, outline }, errors })
 }
 
 /// What the one source that counts holds, its name, and what is not read beside it.

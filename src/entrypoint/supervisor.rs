@@ -1,6 +1,6 @@
 //! Keeps the listeners that configuration asks for, and lets them end in peace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,11 +79,9 @@ where
     /// Returns what could not be opened.
     pub async fn reconcile(&self, wanted: Vec<ListenerSpec>) -> Vec<ReconcileError> {
         let mut listeners = self.listeners.lock().await;
-        let names: BTreeSet<&Arc<str>> = wanted.iter().map(|spec| &spec.name).collect();
-        let gone: Vec<Arc<str>> = listeners.keys().filter(|name| !names.contains(name)).cloned().collect();
-        for name in gone {
+        for name in unwanted(&listeners, &wanted) {
             if let Some(running) = listeners.remove(&name) {
-                info!(entry_point = %name, "removed");
+                info!(entry_point = %name, address = %running.listener.local, "removed");
                 retire(running).await;
             }
         }
@@ -111,8 +109,11 @@ where
         }
         let mut opened = bind::open(&spec.source).await;
         if opened.as_ref().is_err_and(BindError::is_in_use) {
-            // Perhaps the port is held by the listener that this one replaces.
-            if let Some(old) = listeners.remove(&spec.name) {
+            // Perhaps the port is held by the listener that this one replaces; one on another port goes on.
+            let holds = |old: &Running| spec.source.port() == Some(old.listener.local.port());
+            if listeners.get(&spec.name).is_some_and(holds)
+                && let Some(old) = listeners.remove(&spec.name)
+            {
                 retire(old).await;
                 opened = bind::open(&spec.source).await;
             }
@@ -152,6 +153,18 @@ where
         listeners.values().for_each(|running| running.listener.kill());
         DrainOutcome { cut }
     }
+}
+
+/// Listeners that have to go first: those that nobody wants any more, and those that leave their port to another.
+fn unwanted(listeners: &BTreeMap<Arc<str>, Running>, wanted: &[ListenerSpec]) -> Vec<Arc<str>> {
+    let goes = |name: &Arc<str>, listener: &Listener| {
+        let Some(own) = wanted.iter().find(|spec| spec.name == *name) else { return true };
+        let of_other =
+            |spec: &ListenerSpec| spec.name != *name && spec.source.port() == Some(listener.local.port());
+        !listener.source.is_same(&own.source) && wanted.iter().any(of_other)
+    };
+    let gone = listeners.iter().filter(|(name, running)| goes(name, &running.listener));
+    gone.map(|(name, _)| Arc::clone(name)).collect()
 }
 
 /// Drains one listener; returns when its port is free, while its connections end on their own.

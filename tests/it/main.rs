@@ -34,6 +34,7 @@ mod protocol_faults;
 mod protocol_requests;
 mod proxy_protocol;
 mod reload;
+mod reload_entry_points;
 mod routing;
 // `make storm` runs the rest of them.
 #[allow(dead_code)]
