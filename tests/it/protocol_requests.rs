@@ -107,6 +107,42 @@ async fn a_host_that_is_none_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn what_is_no_http_gets_our_answer_and_a_line_in_the_access_log() {
+    let origin = Origin::start().await;
+    let proxy = Setup::to(origin.address).fixed("accessLog: {format: json}").start().await;
+    for (number, (request, status)) in [
+        (&b"G@T /?n=0&code=secret HTTP/1.1\r\nHost: a\r\n\r\n"[..], 400),
+        (b"GET /1 HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400),
+        (b"GET /2 HTTP/1.1\r\nHost: u@b\r\n\r\n", 400),
+        (b"GET /3/\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /4 HTTP/1.1\r\nHost: a\r\nX\xe9: 1\r\n\r\n", 400),
+        (b"POST /5 HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (b"GET /6 HTTP/4.0\r\nHost: a\r\n\r\n", 505),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = answer(&proxy, request).await;
+        assert_eq!(answer.status(), status, "{}", request.escape_ascii());
+        assert_eq!((answer.get("server"), answer.get("connection")), (None, Some("close")));
+        assert!(answer.text().starts_with(&status.to_string()), "{answer:?}");
+        let path = if number == 0 { "/".to_owned() } else { format!("/{number}") };
+        let written = || {
+            let log = proxy.log();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines.any(|line| {
+                line["RequestPath"].as_str().is_some_and(|found| found.starts_with(&path))
+                    && line["DownstreamStatus"] == status
+                    && line["entryPointName"] == "web"
+            })
+        };
+        eventually(&format!("a line about {path}"), || async { written() }).await;
+    }
+    assert!(!proxy.log().contains("code=secret"));
+    assert!(origin.requests().is_empty());
+}
+
 const WRITE_TIMEOUT: &str = "transport:\n  respondingTimeouts:\n    writeTimeout: 1s\n";
 
 /// `/slow` answers after it should, `/stream` does not stop, anything else answers.

@@ -88,7 +88,7 @@ impl Control {
 
     fn supervisor(&self, runtime: &Runtime) -> (Arc<Supervisor<Edge>>, Arc<Connections>) {
         let edge = Edge::new(Arc::clone(runtime.snapshot()), self.observed.access_log.clone(), &hostname());
-        let events = Arc::new(Connections::default());
+        let events = Arc::new(Connections::new(edge.unparsed()));
         let proxy = http_proxy(edge, lifecycle::server_conf());
         let supervisor = Supervisor::new(Arc::new(proxy), Arc::clone(runtime.tls()), events.clone());
         (Arc::new(supervisor), events)

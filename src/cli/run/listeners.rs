@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 
 use crate::config::StaticConfig;
 use crate::config::entry_point::LifeCycle;
-use crate::entrypoint::{ConnectionEvents, ListenerSource, ListenerSpec, Settings};
+use crate::entrypoint::{Answered, ConnectionEvents, ListenerSource, ListenerSpec, Settings};
 use crate::observe::Metrics;
 use crate::observe::metrics::ConnectionGauge;
+use crate::proxy::Unparsed;
 use crate::runtime::entry_points;
 
 /// One listener for each entry point.
@@ -44,13 +45,18 @@ pub fn life_cycle(config: &StaticConfig) -> LifeCycle {
     longest
 }
 
-/// Counts open connections by entry point.
-#[derive(Default)]
+/// Counts open connections by entry point, and records requests that only a listener has seen.
 pub struct Connections {
     gauges: ArcSwap<HashMap<Arc<str>, ConnectionGauge>>,
+    unparsed: Unparsed,
 }
 
 impl Connections {
+    /// Without entry points yet.
+    pub fn new(unparsed: Unparsed) -> Self {
+        Self { gauges: ArcSwap::default(), unparsed }
+    }
+
     /// Has a gauge for each of `specs` from now on; those of entry points that are gone stay, for their last
     /// connections.
     pub fn expect(&self, specs: &[ListenerSpec], metrics: &Metrics) {
@@ -73,5 +79,9 @@ impl ConnectionEvents for Connections {
         if let Some(gauge) = self.gauges.load().get(entry_point) {
             gauge.closed();
         }
+    }
+
+    fn answered(&self, answered: &Answered<'_>) {
+        self.unparsed.record(answered.conn, answered.line, answered.status.as_u16(), answered.took);
     }
 }

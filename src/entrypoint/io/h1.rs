@@ -22,7 +22,7 @@ use super::head::{self, Progress, Scanner};
 use super::timer::Timer;
 use super::wire::Wire;
 use super::{LINGER, LINGER_BYTES, Limits, RejectReason};
-use crate::entrypoint::open::ConnectionEvents;
+use crate::entrypoint::open::{Answered, ConnectionEvents};
 use crate::net::cut::ResponseTooLate;
 
 /// How long a connection that is to close still waits for a request. One that has just been answered may have
@@ -245,6 +245,15 @@ impl H1 {
     fn reject(&self, wire: &Wire, reason: RejectReason) -> State {
         debug!(peer = %wire.conn.peer, reason = reason.name(), "request refused");
         self.events.rejected(&wire.conn.entry_point, reason);
+        if let Some(status) = reason.status() {
+            let line = wire.input.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next();
+            self.events.answered(&Answered {
+                conn: &wire.conn,
+                status,
+                line: line.unwrap_or_default(),
+                took: self.head_since.map_or(Duration::ZERO, |since| since.elapsed()),
+            });
+        }
         State::Rejecting(Rejection {
             answer: reason.answer(),
             written: 0,
