@@ -21,6 +21,6 @@ pub use bind::{BindError, ListenerSource};
 pub use io::RejectReason;
 #[cfg(feature = "fuzzing")]
 pub use io::fuzzing;
-pub use open::{ConnectionEvents, NoEvents};
+pub use open::{Answered, ConnectionEvents, NoEvents};
 pub use settings::{Http2, KeepAlive, ProxyTrust, Settings, Timeouts};
 pub use supervisor::{DrainOutcome, ListenerSpec, ReconcileError, Supervisor};

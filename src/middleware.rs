@@ -101,7 +101,7 @@ pub struct State {
     pub hide_query: bool,
     /// Do not append the peer to `X-Forwarded-For`.
     pub omit_forwarded_for: bool,
-    /// The beginning of the request body, once a middleware has asked for it by [`Flow::ReadBody`].
+    /// The request body, once a middleware has asked for it by [`Flow::ReadBody`].
     pub body: Option<Bytes>,
     /// How many middlewares let the request pass.
     passed: usize,
@@ -125,8 +125,8 @@ pub enum Flow {
     Continue,
     /// No further: this is the answer.
     Respond(LocalResponse),
-    /// Once more, with so much of the body in [`State::body`]: the middleware is going to answer. The body is gone
-    /// for everybody else.
+    /// Once more, with the body in [`State::body`]: the middleware is going to answer. A body of more bytes than this
+    /// is answered with 413 instead. The body is gone for everybody else.
     ReadBody(usize),
 }
 

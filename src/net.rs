@@ -18,7 +18,7 @@ mod text;
 
 pub use cidr::IpSet;
 pub use conn_info::{ConnControl, ConnInfo, TlsInfo};
-pub use host::canonical_host;
+pub use host::{canonical_host, is_authority, same_authority};
 pub use regexp::{GoRegex, RegexError};
 pub use response::LocalResponse;
 pub use scheme::Scheme;

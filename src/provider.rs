@@ -21,6 +21,13 @@ pub struct Fragment {
     pub warnings: Vec<ConfigError>,
 }
 
+impl Fragment {
+    /// What a provider says that says nothing.
+    pub fn nothing(provider: &'static str) -> Self {
+        Self { provider, config: Arc::default(), warnings: Vec::new() }
+    }
+}
+
 /// A load that went well, or why it did not; then the fragment before stays in force.
 #[derive(Debug)]
 pub struct Event {

@@ -24,6 +24,7 @@ mod upstream;
 
 pub use context::Ctx;
 pub use edge::{Edge, http_proxy};
+pub use logging::Unparsed;
 pub use snapshot::{
     AliasHeaders, EntryPoint, EntryPointError, Observed, Own, Route, RouteService, Routes, Snapshot,
 };

@@ -18,12 +18,13 @@ mod sessions;
 mod stores;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Mutex, watch};
 
 pub use compile::{Compiled, compile};
 pub use kept::Kept;
@@ -31,6 +32,7 @@ pub use middlewares::{check_blocks, plugin_blocks};
 pub use sessions::file as session_file;
 
 use crate::config::dynamic::DynamicConfig;
+use crate::config::entry_point::EntryPoint;
 use crate::config::{ConfigError, ConfigErrors, StaticConfig};
 use crate::observe::metrics::CertificateExpiry;
 use crate::provider::{Event, Fragment};
@@ -45,8 +47,12 @@ pub type Outcome = Result<String, String>;
 
 /// The state that requests are served by.
 pub struct Runtime {
-    fixed: StaticConfig,
+    fixed: ArcSwap<StaticConfig>,
     kept: Kept,
+    /// What a provider sent last that decoded.
+    fragment: ArcSwapOption<Fragment>,
+    /// Held while a configuration is compiled and swapped, so that an older one cannot come last.
+    turn: Mutex<()>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     tls: Arc<ArcSwap<TlsSnapshot>>,
     generation: AtomicU64,
@@ -64,8 +70,10 @@ impl Runtime {
             tls: Arc::new(ArcSwap::from_pointee(tls)),
             generation: AtomicU64::new(0),
             outcomes: watch::Sender::new(None),
-            fixed,
+            fixed: ArcSwap::from_pointee(fixed),
             kept,
+            fragment: ArcSwapOption::empty(),
+            turn: Mutex::new(()),
         }
     }
 
@@ -84,9 +92,33 @@ impl Runtime {
         &self.kept
     }
 
-    /// The static configuration.
-    pub fn fixed(&self) -> &StaticConfig {
-        &self.fixed
+    /// The static configuration, with the entry points that there are now.
+    pub fn fixed(&self) -> Arc<StaticConfig> {
+        self.fixed.load_full()
+    }
+
+    /// Takes other entry points in place of those of the static configuration, and places the routers on them.
+    ///
+    /// # Errors
+    /// Nothing could be compiled; everything stays as it is.
+    pub async fn set_entry_points(
+        self: &Arc<Self>,
+        entry_points: BTreeMap<String, EntryPoint>,
+    ) -> Result<(), String> {
+        let _turn = self.turn.lock().await;
+        let before = self.fixed();
+        self.fixed.store(Arc::new(StaticConfig { entry_points, ..StaticConfig::clone(&before) }));
+        let fragment = self.fragment.load_full().unwrap_or_else(|| Arc::new(Fragment::nothing("file")));
+        match self.compile_apart(fragment).await {
+            Ok(compiled) => {
+                self.swap(compiled).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.fixed.store(before);
+                Err(error)
+            }
+        }
     }
 
     /// Tells what became of each event from now on.
@@ -96,14 +128,19 @@ impl Runtime {
 
     /// Deals with what a provider sent.
     pub async fn apply(self: &Arc<Self>, event: Event) {
+        let _turn = self.turn.lock().await;
         let outcome = match event.outcome {
             Ok(fragment) => {
-                let runtime = Arc::clone(self);
-                // Reads certificates and builds the index: not for a thread that others wait for.
-                match tokio::task::spawn_blocking(move || runtime.compile(&fragment)).await {
-                    Ok(Ok(compiled)) => Ok(self.swap(compiled).await),
-                    Ok(Err(errors)) => Err(self.refuse(event.provider, errors)),
-                    Err(error) => Err(format!("the configuration could not be compiled: {error}")),
+                let fragment = Arc::new(fragment);
+                match self.compile_apart(Arc::clone(&fragment)).await {
+                    Ok(compiled) => {
+                        self.fragment.store(Some(fragment));
+                        let status = self.swap(compiled).await;
+                        self.kept.metrics.config_applied(SystemTime::now());
+                        self.kept.health.configuration_live();
+                        Ok(status)
+                    }
+                    Err(error) => Err(error),
                 }
             }
             Err(errors) => Err(self.refuse(event.provider, errors)),
@@ -132,13 +169,24 @@ impl Runtime {
         errors.to_string()
     }
 
+    /// Reads certificates and builds the index: not on a thread that others wait for.
+    async fn compile_apart(self: &Arc<Self>, fragment: Arc<Fragment>) -> Result<Compiled, String> {
+        let (runtime, provider) = (Arc::clone(self), fragment.provider);
+        match tokio::task::spawn_blocking(move || runtime.compile(&fragment)).await {
+            Ok(Ok(compiled)) => Ok(compiled),
+            Ok(Err(errors)) => Err(self.refuse(provider, errors)),
+            Err(error) => Err(format!("the configuration could not be compiled: {error}")),
+        }
+    }
+
     fn compile(&self, fragment: &Fragment) -> Result<Compiled, ConfigErrors> {
-        check_blocks(&fragment.config, &self.fixed)?;
+        let fixed = self.fixed();
+        check_blocks(&fragment.config, &fixed)?;
         for warning in &fragment.warnings {
             tracing::warn!(provider = fragment.provider, "{warning}");
         }
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let compiled = compile(generation, &self.fixed, &fragment.config, fragment.provider, &self.kept);
+        let compiled = compile(generation, &fixed, &fragment.config, fragment.provider, &self.kept);
         for warning in &compiled.warnings {
             tracing::warn!(provider = fragment.provider, "{warning}");
         }
@@ -165,8 +213,6 @@ impl Runtime {
         let old = self.snapshot.swap(Arc::new(snapshot));
         // Freeing a large configuration takes a while.
         tokio::task::spawn_blocking(move || drop((old, old_tls)));
-        self.kept.metrics.config_applied(SystemTime::now());
-        self.kept.health.configuration_live();
         let status =
             format!("configuration {generation}: {routers} routers, {} items with errors", errors.len());
         tracing::info!("{status}");

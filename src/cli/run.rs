@@ -2,6 +2,7 @@
 
 mod control;
 mod listeners;
+mod reload;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// What is said once requests are served.
 pub type Greeting = Box<dyn FnOnce() + Send + Sync>;
 
-/// Serves until a signal says stop. `arguments` are those of the command, to read `log.level` again.
+/// Serves until a signal says stop. `arguments` are those of the command, to read the static configuration again.
 pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>) -> ExitCode {
     let observed = match Observed::start(&loaded.config) {
         Ok(observed) => observed,
@@ -32,8 +33,8 @@ pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>)
         tracing::warn!("{warning}");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), configuration = loaded.origin, "starting");
-    let Loaded { config, places, .. } = loaded;
-    let control = Control { arguments, config, places, observed: observed.clone(), greeting };
+    let Loaded { config, places, outline, .. } = loaded;
+    let control = Control { arguments, config, places, outline, observed: observed.clone(), greeting };
     // Driven from a thread of its own: its future borrows across awaits in ways that the compiler
     // cannot prove fit to move between threads.
     let outcome = lifecycle::serve(Box::new(|here, edge| here.block_on(control.run(edge))));

@@ -147,6 +147,8 @@ schema! {
         "keepAliveMaxTime" => keep_alive_max_time: Duration,
         /// After this many requests the next response closes the connection; 0 = never.
         "keepAliveMaxRequests" => keep_alive_max_requests: u32,
+        /// Connections open at a time, over which more wait to be accepted; 0 = no limit. Portcullis' own.
+        "maxConnections" => max_connections: u32,
     }
 }
 

@@ -8,7 +8,7 @@ use super::error::nearest;
 use super::places::Places;
 use super::source::{self, environment, flags};
 use super::value::{Node, Value};
-use super::{ConfigError, ConfigErrors, StaticConfig};
+use super::{ConfigError, ConfigErrors, Outline, StaticConfig};
 
 /// A static configuration and where it came from.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Loaded {
     pub origin: String,
     /// Where its keys were written, if there are any.
     pub places: Option<Places>,
+    /// The keys that were written.
+    pub outline: Outline,
 }
 
 /// A static configuration that may be faulty: for telling all that is wrong with it and around it.
@@ -57,7 +59,9 @@ pub fn draft_static(arguments: &[String], variables: &[(String, String)]) -> Res
     errors.splice(0..0, unknown);
     warnings.extend(beside);
     let places = node.as_ref().map(Places::of);
-    Ok(Draft { loaded: Loaded { config: config.unwrap_or_default(), warnings, origin, places }, errors })
+    let outline = node.as_ref().map(Outline::of).unwrap_or_default();
+    let loaded = Loaded { config: config.unwrap_or_default(), warnings, origin, places, outline };
+    Ok(Draft { loaded, errors })
 }
 
 /// What the one source that counts holds.

@@ -1,4 +1,4 @@
-//! Static configuration: read once at start, changed by a restart.
+//! Static configuration: read at start. SIGHUP takes over `entryPoints` and `log.level`; the rest is changed by a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -27,6 +28,9 @@ pub(super) struct ConnApp<E> {
     conn: Arc<ConnInfo>,
     closer: Closer,
     max_requests: Option<u32>,
+    /// For a stream of HTTP/2. The head of an HTTP/1 request is still to come when it is served; its answer's time
+    /// is kept where that head is read.
+    stream_limit: Option<Duration>,
     server_options: HttpServerOptions,
     h2_options: H2Options,
 }
@@ -47,7 +51,8 @@ impl<E> ConnApp<E> {
             .initial_window_size(settings.http2.window)
             .initial_connection_window_size(settings.http2.window);
         let max_requests = settings.keep_alive.max_requests;
-        Self { proxy, conn, closer, max_requests, server_options, h2_options }
+        let stream_limit = settings.timeouts.write.filter(|_| conn.h2);
+        Self { proxy, conn, closer, max_requests, stream_limit, server_options, h2_options }
     }
 
     /// Counts the request and hands it the facts of its connection.
@@ -86,7 +91,7 @@ where
         self.begin(&mut session);
         // A panic ends the request, not the process; on HTTP/2 the other streams live on.
         let served = AssertUnwindSafe(self.proxy.process_new_http(session, shutdown)).catch_unwind();
-        match cut::cuttable(served).await {
+        match cut::cuttable(served, self.stream_limit).await {
             Some(Ok(reused)) => reused,
             // Ended from outside; what it held is closed.
             None => None,

@@ -24,6 +24,14 @@ pub enum ListenerSource {
 }
 
 impl ListenerSource {
+    /// The port that is asked for; none of a socket that is there already.
+    pub(super) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Address(text) => text.strip_suffix("/tcp").unwrap_or(text).rsplit_once(':')?.1.parse().ok(),
+            Self::Inherited(_) => None,
+        }
+    }
+
     /// Whether `other` is the same socket, so that nothing needs to be opened.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -149,7 +149,7 @@ impl AsyncRead for HttpIo {
 impl AsyncWrite for HttpIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let deadline = this.reader.write_deadline();
+        let deadline = this.reader.write_deadline(&this.wire);
         let written = this.writer.poll_write(cx, &mut this.wire, buf, deadline);
         if let (Reader::H2(h2), Poll::Ready(Ok(n))) = (&mut this.reader, &written) {
             h2.sent(buf.get(..*n).unwrap_or_default());
@@ -163,7 +163,7 @@ impl AsyncWrite for HttpIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let deadline = this.reader.write_deadline();
+        let deadline = this.reader.write_deadline(&this.wire);
         let written = this.writer.poll_write_vectored(cx, &mut this.wire, bufs, deadline);
         if let (Reader::H2(h2), Poll::Ready(Ok(n))) = (&mut this.reader, &written) {
             let mut left = *n;
@@ -183,22 +183,23 @@ impl AsyncWrite for HttpIo {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let deadline = this.reader.write_deadline();
+        let deadline = this.reader.write_deadline(&this.wire);
         this.writer.poll_flush(cx, &mut this.wire, deadline)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let deadline = this.reader.write_deadline();
+        let deadline = this.reader.write_deadline(&this.wire);
         std::task::ready!(this.writer.poll_flush(cx, &mut this.wire, deadline))?;
         Pin::new(&mut this.wire.transport).poll_shutdown(cx)
     }
 }
 
 impl Reader {
-    fn write_deadline(&self) -> Option<Instant> {
+    fn write_deadline(&self, wire: &Wire) -> Option<Instant> {
         match self {
-            Self::H1(h1) => h1.write_deadline(),
+            Self::H1(h1) => h1.write_deadline(wire),
+            // There it is that of a stream, which the application ends.
             Self::H2(_) => None,
         }
     }

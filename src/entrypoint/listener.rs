@@ -23,6 +23,8 @@ use crate::tls::TlsSnapshot;
 /// First pause after a failed `accept`; doubled up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is said that connections wait.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Where a listener is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,6 @@ pub(super) struct Shared<E> {
     pub(super) tls: Arc<ArcSwap<TlsSnapshot>>,
     pub(super) events: Arc<dyn ConnectionEvents>,
     pub(super) open: Arc<OpenCount>,
-    pub(super) limit: Option<Arc<Semaphore>>,
 }
 
 /// A listener that runs.
@@ -134,16 +135,15 @@ where
     }
 
     async fn accept(&self, socket: &TcpListener) {
-        let mut pause = MIN_PAUSE;
+        let (mut pause, mut told) = (MIN_PAUSE, None);
         loop {
             match socket.accept().await {
                 Ok((tcp, peer)) => {
                     pause = MIN_PAUSE;
                     // Over the limit this one waits in hand, and the others in the kernel.
                     let limits = self.settings.load_full();
-                    let permits =
-                        [acquire(self.shared.limit.as_ref()).await, acquire(limits.permits.as_ref()).await];
-                    self.spawn(tcp, peer, limits.settings.clone(), permits);
+                    let permit = self.acquire(limits.permits.as_ref(), &mut told).await;
+                    self.spawn(tcp, peer, limits.settings.clone(), permit);
                 }
                 // The client's own doing; the next one may be fine.
                 Err(error) if is_about_client(&error) => {}
@@ -157,12 +157,27 @@ where
         }
     }
 
+    /// A permit for one connection more, which may have to be waited for. That is `told` once a minute.
+    async fn acquire(
+        &self,
+        permits: Option<&Arc<Semaphore>>,
+        told: &mut Option<Instant>,
+    ) -> Option<OwnedSemaphorePermit> {
+        let permits = permits?.clone();
+        if permits.available_permits() == 0 && told.is_none_or(|at| at.elapsed() >= AGAIN) {
+            *told = Some(Instant::now());
+            warn!(entry_point = %self.name, "as many connections as maxConnections allows: others wait");
+        }
+        // Fails only when the semaphore is closed, which nobody does.
+        permits.acquire_owned().await.ok()
+    }
+
     fn spawn(
         &self,
         tcp: TcpStream,
         peer: SocketAddr,
         settings: Arc<Settings>,
-        permits: [Option<OwnedSemaphorePermit>; 2],
+        permit: Option<OwnedSemaphorePermit>,
     ) {
         let Ok(local) = tcp.local_addr() else { return };
         let accepted =
@@ -174,7 +189,7 @@ where
             proxy: self.shared.proxy.clone(),
             events: self.shared.events.clone(),
         };
-        let guard = Guard::new(self, permits);
+        let guard = Guard::new(self, permit);
         let phase = self.phase.clone();
         tokio::spawn(async move {
             let _guard = guard;
@@ -188,17 +203,17 @@ struct Guard {
     entry_point: Arc<str>,
     events: Arc<dyn ConnectionEvents>,
     _open: [Entered; 2],
-    _permits: [Option<OwnedSemaphorePermit>; 2],
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Guard {
-    fn new<E>(accept: &Accept<E>, permits: [Option<OwnedSemaphorePermit>; 2]) -> Self {
+    fn new<E>(accept: &Accept<E>, permit: Option<OwnedSemaphorePermit>) -> Self {
         accept.shared.events.opened(&accept.name);
         Self {
             entry_point: accept.name.clone(),
             events: accept.shared.events.clone(),
             _open: [accept.open.enter(), accept.shared.open.enter()],
-            _permits: permits,
+            _permit: permit,
         }
     }
 }
@@ -206,14 +221,6 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.events.closed(&self.entry_point);
-    }
-}
-
-async fn acquire(permits: Option<&Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
-    match permits {
-        // Fails only when the semaphore is closed, which nobody does.
-        Some(permits) => permits.clone().acquire_owned().await.ok(),
-        None => None,
     }
 }
 

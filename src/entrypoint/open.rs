@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::Notify;
 
 use super::RejectReason;
+use crate::net::ConnInfo;
 
 /// What the outside wants to know about connections; metrics implement it. Called on the threads
 /// that serve requests, so it must not block.
@@ -14,8 +17,23 @@ pub trait ConnectionEvents: Send + Sync + 'static {
     fn opened(&self, _entry_point: &str) {}
     /// A connection ended.
     fn closed(&self, _entry_point: &str) {}
-    /// A connection or request was refused before HTTP processing, so that it has no access record.
+    /// A connection or request was refused before HTTP processing.
     fn rejected(&self, _entry_point: &str, _reason: RejectReason) {}
+    /// A request that was refused has an answer, and will have no other record.
+    fn answered(&self, _answered: &Answered<'_>) {}
+}
+
+/// An HTTP/1 request that is answered before anybody has parsed it.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    /// Its connection.
+    pub conn: &'a ConnInfo,
+    /// What it is told.
+    pub status: StatusCode,
+    /// Its first line as far as it came, whatever is in it.
+    pub line: &'a [u8],
+    /// Since its first byte came.
+    pub took: Duration,
 }
 
 /// Tells nobody.

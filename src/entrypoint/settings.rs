@@ -47,7 +47,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// `readTimeout`: the whole request including the body. `None` unless configured. HTTP/1 only.
     pub read: Option<Duration>,
-    /// `writeTimeout`: from the end of the request head to the end of the response. HTTP/1 only.
+    /// `writeTimeout`: from the end of the request head to the end of the response, after which the connection is
+    /// closed or the HTTP/2 stream reset. Not of what follows an upgrade.
     pub write: Option<Duration>,
 }
 
@@ -138,7 +139,9 @@ impl Settings {
                 ..Timeouts::default()
             },
             max_header_bytes: usize::try_from(header_bytes).unwrap_or(usize::MAX),
-            max_connections: None,
+            max_connections: Some(config.transport.max_connections)
+                .filter(|max| *max > 0)
+                .and_then(|max| usize::try_from(max).ok()),
             keep_alive: KeepAlive {
                 max_time: limit(config.transport.keep_alive_max_time),
                 max_requests: Some(config.transport.keep_alive_max_requests).filter(|max| *max > 0),

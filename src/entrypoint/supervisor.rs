@@ -1,6 +1,6 @@
 //! Keeps the listeners that configuration asks for, and lets them end in peace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora_proxy::{HttpProxy, ProxyHttp};
 use thiserror::Error;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
@@ -64,16 +64,13 @@ where
     E: ProxyHttp + Send + Sync + 'static,
     E::CTX: Send + Sync,
 {
-    /// Without listeners yet. `proxy` must have had its modules initialised. At most
-    /// `max_connections` are open at a time over all listeners.
+    /// Without listeners yet. `proxy` must have had its modules initialised.
     pub fn new(
         proxy: Arc<HttpProxy<E>>,
         tls: Arc<ArcSwap<TlsSnapshot>>,
         events: Arc<dyn ConnectionEvents>,
-        max_connections: Option<usize>,
     ) -> Self {
-        let limit = max_connections.map(|max| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))));
-        let shared = Shared { proxy, tls, events, open: Arc::new(OpenCount::default()), limit };
+        let shared = Shared { proxy, tls, events, open: Arc::new(OpenCount::default()) };
         Self { shared: Arc::new(shared), listeners: Mutex::new(BTreeMap::new()) }
     }
 
@@ -82,11 +79,9 @@ where
     /// Returns what could not be opened.
     pub async fn reconcile(&self, wanted: Vec<ListenerSpec>) -> Vec<ReconcileError> {
         let mut listeners = self.listeners.lock().await;
-        let names: BTreeSet<&Arc<str>> = wanted.iter().map(|spec| &spec.name).collect();
-        let gone: Vec<Arc<str>> = listeners.keys().filter(|name| !names.contains(name)).cloned().collect();
-        for name in gone {
+        for name in unwanted(&listeners, &wanted) {
             if let Some(running) = listeners.remove(&name) {
-                info!(entry_point = %name, "removed");
+                info!(entry_point = %name, address = %running.listener.local, "removed");
                 retire(running).await;
             }
         }
@@ -114,8 +109,11 @@ where
         }
         let mut opened = bind::open(&spec.source).await;
         if opened.as_ref().is_err_and(BindError::is_in_use) {
-            // Perhaps the port is held by the listener that this one replaces.
-            if let Some(old) = listeners.remove(&spec.name) {
+            // Perhaps the port is held by the listener that this one replaces; one on another port goes on.
+            let holds = |old: &Running| spec.source.port() == Some(old.listener.local.port());
+            if listeners.get(&spec.name).is_some_and(holds)
+                && let Some(old) = listeners.remove(&spec.name)
+            {
                 retire(old).await;
                 opened = bind::open(&spec.source).await;
             }
@@ -155,6 +153,18 @@ where
         listeners.values().for_each(|running| running.listener.kill());
         DrainOutcome { cut }
     }
+}
+
+/// Listeners that have to go first: those that nobody wants any more, and those that leave their port to another.
+fn unwanted(listeners: &BTreeMap<Arc<str>, Running>, wanted: &[ListenerSpec]) -> Vec<Arc<str>> {
+    let goes = |name: &Arc<str>, listener: &Listener| {
+        let Some(own) = wanted.iter().find(|spec| spec.name == *name) else { return true };
+        let of_other =
+            |spec: &ListenerSpec| spec.name != *name && spec.source.port() == Some(listener.local.port());
+        !listener.source.is_same(&own.source) && wanted.iter().any(of_other)
+    };
+    let gone = listeners.iter().filter(|(name, running)| goes(name, &running.listener));
+    gone.map(|(name, _)| Arc::clone(name)).collect()
 }
 
 /// Drains one listener; returns when its port is free, while its connections end on their own.

@@ -60,10 +60,11 @@ pub struct ClientCert {
 #[derive(Debug, Default)]
 pub struct ConnControl {
     closing: AtomicBool,
+    tunnel: AtomicBool,
     requests: AtomicU32,
     received: AtomicU64,
     sent: AtomicU64,
-    idle_reader: AtomicWaker,
+    reader: AtomicWaker,
 }
 
 impl ConnControl {
@@ -71,13 +72,24 @@ impl ConnControl {
     /// flight.
     pub fn close_when_idle(&self) {
         self.closing.store(true, Ordering::Release);
-        self.idle_reader.wake();
+        self.reader.wake();
     }
 
     /// Whether the connection is about to end, so that an HTTP/1 answer must say
     /// `Connection: close`.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Tells that the connection leaves HTTP: the answer that says so (101) is about to be written.
+    pub fn begin_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Release);
+        self.reader.wake();
+    }
+
+    /// Whether another protocol than HTTP is spoken, for the rest of the connection's life.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Acquire)
     }
 
     /// Counts a request and returns its number, from 1. On HTTP/1 this is called before the
@@ -111,8 +123,8 @@ impl ConnControl {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Has `waker` called by [`close_when_idle`](Self::close_when_idle).
-    pub fn wake_on_close(&self, waker: &Waker) {
-        self.idle_reader.register(waker);
+    /// Has `waker` called by [`close_when_idle`](Self::close_when_idle) and [`begin_tunnel`](Self::begin_tunnel).
+    pub fn wake_on_change(&self, waker: &Waker) {
+        self.reader.register(waker);
     }
 }

@@ -31,10 +31,102 @@ fn without_port(authority: &str) -> &str {
     }
 }
 
+/// Whether `authority` is `uri-host [ ":" port ]`, as `Host` has it (RFC 9112, section 3.2; RFC 3986, section 3.2.2).
+/// There is no user information in it, and it may be empty.
+pub fn is_authority(authority: &[u8]) -> bool {
+    let port = match authority.strip_prefix(b"[") {
+        Some(rest) => {
+            let end = memchr::memchr(b']', rest).unwrap_or(rest.len());
+            let (address, rest) = rest.split_at(end);
+            // Without its end there is no address, whatever stands there.
+            let Some(port) = rest.strip_prefix(b"]").filter(|_| is_ipv6(address)) else { return false };
+            port
+        }
+        None => {
+            let end = memchr::memchr(b':', authority).unwrap_or(authority.len());
+            let (name, port) = authority.split_at(end);
+            if !name.iter().all(|byte| may_be_in_name(*byte)) {
+                return false;
+            }
+            port
+        }
+    };
+    port.is_empty() || port.strip_prefix(b":").is_some_and(|port| port.iter().all(u8::is_ascii_digit))
+}
+
+/// An address, perhaps with a zone (RFC 6874). What RFC 3986 keeps free for future versions has none yet.
+fn is_ipv6(text: &[u8]) -> bool {
+    let address = text.split(|byte| *byte == b'%').next().unwrap_or_default();
+    let zone = text.get(address.len()..).unwrap_or_default();
+    std::str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+        && zone.iter().all(|byte| may_be_in_name(*byte))
+}
+
+/// Bytes of a `reg-name` (RFC 3986, section 3.2.2).
+fn may_be_in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+}
+
+/// Whether two authorities of a URI with the default port `port` are the same host and port (RFC 9110, section 4.2.3).
+pub fn same_authority(a: &[u8], b: &[u8], port: u16) -> bool {
+    let port = port.to_string();
+    let without_default = |authority: &[u8]| {
+        let Some(at) = memchr::memrchr(b':', authority) else { return authority.to_ascii_lowercase() };
+        let (host, written) = authority.split_at(at);
+        match written.get(1..) {
+            Some(b"") => host.to_ascii_lowercase(),
+            Some(written) if written == port.as_bytes() => host.to_ascii_lowercase(),
+            _ => authority.to_ascii_lowercase(),
+        }
+    };
+    a == b || without_default(a) == without_default(b)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn authorities() {
+        for good in [
+            "",
+            "a",
+            "A.test.",
+            "a_b:80",
+            "a:",
+            ":80",
+            "10.0.0.1:8",
+            "[::1]",
+            "[fe80::1%25eth0]:80",
+            "x%41!$&'()*+,;=~",
+        ] {
+            assert!(is_authority(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "a:xx", "a:8 0", "a:80:80", "::1", "[::1", "[::1]x", "[::1]:x", "[]", "[a]", "u@a", "a b", "a/b",
+            "a\0", "a]", "é",
+        ] {
+            assert!(!is_authority(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn authorities_that_are_the_same() {
+        for (a, b, port, same) in [
+            ("a", "A", 80, true),
+            ("a:80", "a", 80, true),
+            ("a:", "a:80", 80, true),
+            ("[::A]:443", "[::a]", 443, true),
+            ("a:443", "a", 80, false),
+            ("a", "b", 80, false),
+            ("a.", "a", 80, false),
+            ("[::1]", "[::1]:1", 80, false),
+        ] {
+            assert_eq!(same_authority(a.as_bytes(), b.as_bytes(), port), same, "{a} {b}");
+            assert_eq!(same_authority(b.as_bytes(), a.as_bytes(), port), same, "{b} {a}");
+        }
+    }
 
     #[test]
     fn canonical_forms() {

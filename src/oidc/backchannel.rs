@@ -59,10 +59,9 @@ impl Refusal {
 }
 
 impl Policy {
-    /// Whether the request is a back-channel logout, whose body the engine has to see: as much of it as this.
+    /// Whether the request is a back-channel logout, whose body the engine has to see, if it is not longer than this.
     pub fn wants_body(&self, request: &RequestParts<'_>) -> Option<usize> {
-        // One byte more tells that there is more.
-        (request.method == Method::POST && self.is_backchannel(request.path)).then_some(MAX_BODY + 1)
+        (request.method == Method::POST && self.is_backchannel(request.path)).then_some(MAX_BODY)
     }
 
     /// Whether `path` is where back-channel logouts arrive.

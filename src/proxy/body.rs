@@ -3,33 +3,49 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::EXPECT;
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora::proxy::Session;
 
 use super::context::Ctx;
+use super::sanity::{Refusal, refuse};
 
 /// How long a body that a middleware has asked for may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The first `limit` bytes of the request body; nothing if it does not come, or not in time.
-pub(super) async fn read(session: &mut Session, limit: usize) -> Bytes {
+/// The request body; nothing if it does not come, or not in time.
+///
+/// # Errors
+/// 413 for a body of more than `limit` bytes, of which no more is read.
+pub(super) async fn read(session: &mut Session, limit: usize) -> Result<Bytes, Refusal> {
+    let headers = &session.req_header().headers;
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let waits = headers.contains_key(EXPECT);
     let all = async {
         let mut body = BytesMut::new();
-        if session.req_header().headers.contains_key(EXPECT) {
+        if waits {
             session.as_downstream_mut().write_continue_response().await?;
         }
         while let Some(chunk) = session.as_downstream_mut().read_request_body().await? {
-            body.extend_from_slice(chunk.get(..limit - body.len()).unwrap_or(&chunk));
-            if body.len() >= limit {
-                break;
+            body.extend_from_slice(&chunk);
+            if body.len() > limit {
+                return Ok(None);
             }
         }
-        Ok::<_, Box<pingora::Error>>(body.freeze())
+        Ok::<_, Box<pingora::Error>>(Some(body.freeze()))
     };
     match tokio::time::timeout(PATIENCE, all).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) | Err(_) => Bytes::new(),
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(too_large()),
+        Ok(Err(_)) | Err(_) => Ok(Bytes::new()),
     }
+}
+
+fn too_large() -> Refusal {
+    refuse(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
 /// A chunk of the request body on its way to the service.

@@ -74,7 +74,8 @@ fn configure(session: &mut Session, ctx: &mut Ctx, conn: &ConnInfo, entry: &Entr
     }
     session.set_total_drain_timeout(Some(DRAIN));
     let tunnel = ctx.wanted != Use::Request;
-    // Bytes behind an upgrade request belong to the tunnel, not to a next request.
+    // Bytes behind an upgrade request belong to the tunnel, not to a next request; our stream holds them back until
+    // there is one.
     session.set_pipelining_enabled(!tunnel);
     session.set_read_timeout(if tunnel { None } else { entry.body_idle_timeout });
     if session.req_header().version < Version::HTTP_11 {
@@ -107,6 +108,7 @@ fn judge(
     }
     let routing_path = sanity::target(request, entry)?;
     let authority = sanity::authority(request)?;
+    sanity::length(request)?;
     if let Some(seen) = &mut ctx.seen {
         seen.authority = authority.clone();
     }
@@ -201,7 +203,8 @@ fn route(
         return Err(refuse(StatusCode::BAD_REQUEST));
     }
     let other = |name: &str, wanted: &str| name != wanted;
-    if let Some(tls) = &conn.tls
+    // A broken router answers 404 on every connection.
+    if let Some(tls) = conn.tls.as_ref().filter(|_| found.broken.is_none())
         && (other(&tls.options_name, entry.options_of(&host))
             || found.tls_options.as_deref().is_some_and(|wanted| other(&tls.options_name, wanted)))
     {

@@ -19,6 +19,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 
 use super::context::Ctx;
+use super::logging::Unparsed;
 use super::snapshot::Snapshot;
 use super::{body, early, failure, logging, request, response, session_end, upstream};
 use crate::net::ConnInfo;
@@ -47,6 +48,11 @@ impl Edge {
             HeaderValue::from_str(hostname).unwrap_or_else(|_| HeaderValue::from_static("portcullis"));
         let http10_modules = early::http10_modules();
         Self { shared: Arc::new(Shared { snapshot, access_log, hostname, http10_modules }) }
+    }
+
+    /// Where requests are recorded that never come here.
+    pub fn unparsed(&self) -> Unparsed {
+        Unparsed(Arc::clone(&self.shared))
     }
 }
 

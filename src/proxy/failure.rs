@@ -9,6 +9,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use super::context::Ctx;
 use super::respond::{linger, respond};
 use crate::net::LocalResponse;
+use crate::net::cut::ResponseTooLate;
 
 /// Times that a request may be tried, over all addresses of its server.
 pub(super) const MAX_ATTEMPTS: u32 = 4;
@@ -16,6 +17,8 @@ pub(super) const MAX_ATTEMPTS: u32 = 4;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 /// The client left before it had an answer. Never written, only logged.
 pub(super) const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// Nothing was written before the answer's time was up. Only logged.
+pub(super) const TOO_LATE: u16 = 504;
 
 /// A connection could not be made: nothing was sent, so the next address of the same server may be
 /// tried whatever the request is.
@@ -87,6 +90,8 @@ enum Outcome {
     Answer(u16),
     /// It is gone.
     ClientGone,
+    /// The time for its answer is up (`writeTimeout`): nothing can be written any more.
+    TooLate,
 }
 
 /// Statuses as Traefik's, but for an untrusted certificate and the like: those are 502, not 500.
@@ -109,20 +114,22 @@ fn outcome(source: &ErrorSource, error: &ErrorType) -> Outcome {
     }
 }
 
-/// What is wrong with a client that is there: our stream ends the read of a request as an I/O error
-/// when it takes too long, and when its body cannot be followed.
-fn fault(error: &Error) -> Option<u16> {
-    match error.root_cause().downcast_ref::<std::io::Error>()?.kind() {
-        std::io::ErrorKind::TimedOut => Some(408),
-        std::io::ErrorKind::InvalidData => Some(400),
-        _ => None,
+/// What our stream says by an I/O error: that a request does not come in time, that its body cannot be followed, or
+/// that the answer's time is up.
+fn fault(error: &Error) -> Outcome {
+    let Some(error) = error.root_cause().downcast_ref::<std::io::Error>() else { return Outcome::ClientGone };
+    match error.kind() {
+        _ if ResponseTooLate::is_in(error) => Outcome::TooLate,
+        std::io::ErrorKind::TimedOut => Outcome::Answer(408),
+        std::io::ErrorKind::InvalidData => Outcome::Answer(400),
+        _ => Outcome::ClientGone,
     }
 }
 
 /// Tells the client, if it is there and nothing was written yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
     let outcome = match outcome(error.esource(), error.etype()) {
-        Outcome::ClientGone => fault(error).map_or(Outcome::ClientGone, Outcome::Answer),
+        Outcome::ClientGone => fault(error),
         answer => answer,
     };
     let started = session.response_written().is_some_and(|response| {
@@ -132,6 +139,10 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Ctx) 
         _ if started => 0,
         Outcome::ClientGone => {
             ctx.status = Some(CLIENT_CLOSED_REQUEST);
+            0
+        }
+        Outcome::TooLate => {
+            ctx.status = Some(TOO_LATE);
             0
         }
         Outcome::Answer(status) => {

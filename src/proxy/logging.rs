@@ -1,17 +1,24 @@
 //! Last phase: one record per request, for the access log and the metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Version};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource};
 
 use super::context::{Ctx, Seen};
-use super::failure::CLIENT_CLOSED_REQUEST;
+use super::edge::Shared;
+use super::failure::{CLIENT_CLOSED_REQUEST, TOO_LATE};
+use super::snapshot::{EntryPoint, Route};
 use crate::net::ConnInfo;
+use crate::net::cut;
 use crate::net::forwarded::X_FORWARDED_FOR;
-use crate::observe::{OriginRecord, RequestRecord, TlsRecord};
+use crate::observe::{OriginRecord, Protocol, RequestRecord, TlsRecord};
+
+/// Bytes of a request line that is no HTTP that are recorded.
+const LONGEST_LINE: usize = 2048;
 
 /// What only the end of a request tells.
 struct End<'a> {
@@ -49,10 +56,11 @@ pub(super) fn abandoned(ctx: &mut Ctx) {
     ctx.logged = true;
     let panicking = std::thread::panicking();
     let headers = HeaderMap::new();
-    let cut = ctx.cut.as_ref().is_some_and(|cut| cut.load(Ordering::Acquire));
+    let is_cut = ctx.cut.as_ref().is_some_and(|cut| cut.load(Ordering::Acquire));
     let status = match ctx.origin.status {
         _ if panicking => 500,
-        Some(sent) if cut => sent,
+        Some(sent) if is_cut || cut::is_late() => sent,
+        None if cut::is_late() => TOO_LATE,
         _ => CLIENT_CLOSED_REQUEST,
     };
     emit(
@@ -82,18 +90,75 @@ fn report(error: &Error, ctx: &Ctx) {
 
 fn emit(ctx: &Ctx, end: &End<'_>) {
     let (Some(seen), Some(conn), Some(entry)) = (&ctx.seen, &ctx.conn, &ctx.entry) else { return };
-    let record = record(ctx, seen, conn, end);
-    let route = ctx.route.as_ref();
+    write(&ctx.shared, entry, ctx.route.as_deref(), &record(ctx, seen, conn, end));
+}
+
+fn write(shared: &Shared, entry: &EntryPoint, route: Option<&Route>, record: &RequestRecord<'_>) {
     let observed = route.map_or(entry.observed, |route| route.observed);
     if observed.metrics {
         let of_route = route.map(|route| [&route.metrics, &route.service_metrics]);
         for metrics in of_route.into_iter().flatten().chain([&entry.metrics]).flatten() {
-            metrics.record(&record);
+            metrics.record(record);
         }
     }
-    if let Some(log) = ctx.shared.access_log.as_ref().filter(|_| observed.access_log) {
-        log.write(&record);
+    if let Some(log) = shared.access_log.as_ref().filter(|_| observed.access_log) {
+        log.write(record);
     }
+}
+
+/// Records of requests that are answered before they are parsed, because they are no HTTP.
+#[derive(Clone)]
+pub struct Unparsed(pub(super) Arc<Shared>);
+
+impl Unparsed {
+    /// Records an answer of `status` to a request whose first line is `line`, which may be anything. It `took` this
+    /// long.
+    pub fn record(&self, conn: &ConnInfo, line: &[u8], status: u16, took: Duration) {
+        let Some(entry) = self.0.snapshot.load().entry_points.get(&conn.entry_point).cloned() else { return };
+        let line = String::from_utf8_lossy(line.get(..LONGEST_LINE).unwrap_or(line));
+        let mut words = line.split(' ');
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let version = if line.ends_with("HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 };
+        let headers = HeaderMap::new();
+        let record = RequestRecord {
+            start: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
+            duration: took,
+            entry_point: &conn.entry_point,
+            client: conn.peer,
+            forwarded_for: None,
+            user: None,
+            method,
+            authority: "",
+            path,
+            query,
+            hide_query: query.is_some_and(holds_credentials),
+            version,
+            protocol: Protocol::Http,
+            tls: tls(conn),
+            request_headers: &headers,
+            request_bytes: 0,
+            router: None,
+            service: None,
+            origin: None,
+            retry_attempts: 0,
+            status,
+            response_headers: None,
+            response_bytes: 0,
+            grpc_status: None,
+            request_id: "",
+        };
+        write(&self.0, &entry, None, &record);
+    }
+}
+
+fn tls(conn: &ConnInfo) -> Option<TlsRecord<'_>> {
+    conn.tls.as_ref().map(|tls| TlsRecord {
+        version: tls.version,
+        cipher: tls.cipher,
+        client_subject: tls.client_cert.as_ref().and_then(|certificate| certificate.subject.as_deref()),
+    })
 }
 
 fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -> RequestRecord<'a> {
@@ -117,11 +182,7 @@ fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -
             || ctx.origin.endpoint.is_none() && seen.uri.query().is_some_and(holds_credentials),
         version: if seen.version == Version::HTTP_09 { Version::HTTP_10 } else { seen.version },
         protocol: seen.protocol,
-        tls: conn.tls.as_ref().map(|tls| TlsRecord {
-            version: tls.version,
-            cipher: tls.cipher,
-            client_subject: tls.client_cert.as_ref().and_then(|certificate| certificate.subject.as_deref()),
-        }),
+        tls: tls(conn),
         request_headers: end.request_headers,
         request_bytes: end.request_bytes,
         router: ctx.route.as_ref().map(|route| &*route.name),

@@ -83,7 +83,10 @@ async fn run_chain(session: &mut Session, ctx: &mut Ctx, route: &Route) -> Flow 
     loop {
         let mut exchange = Exchange { request: session.req_header_mut(), facts, state };
         match route.chain.on_request(&mut exchange).await {
-            Flow::ReadBody(limit) => state.body = Some(body::read(session, limit).await),
+            Flow::ReadBody(limit) => match body::read(session, limit).await {
+                Ok(body) => state.body = Some(body),
+                Err(refusal) => return Flow::Respond(*refusal),
+            },
             flow => return flow,
         }
     }

@@ -37,6 +37,9 @@ pub(super) fn from_service(
     if switching {
         // The tunnel may be silent for as long as it likes.
         session.set_read_timeout(None);
+        if let Some(conn) = &ctx.conn {
+            conn.control.begin_tunnel();
+        }
     } else {
         let trailers = response.version == Version::HTTP_2 && session.is_http2();
         strip_hop_by_hop(response, trailers);

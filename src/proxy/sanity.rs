@@ -1,18 +1,20 @@
 //! Requests made sane before anything is decided on them: what the router judges is, byte for
 //! byte, what the service receives.
 
-use http::header::{ALLOW, CONNECTION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, UPGRADE,
+};
 use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
 use smallvec::SmallVec;
 
 use super::snapshot::{AliasHeaders, EntryPoint};
-use crate::net::LocalResponse;
 use crate::net::forwarded::{self, Forwarding};
 use crate::net::headers::{
     Nomination, connection_members, connection_names, is_alias_name, nomination, same_name,
 };
 use crate::net::path::Target;
+use crate::net::{LocalResponse, is_authority};
 use crate::oidc::CookieEdit;
 use crate::oidc::identity_headers::IDENTITY_HEADERS;
 
@@ -124,17 +126,36 @@ pub(super) fn authority(request: &RequestHeader) -> Result<HeaderValue, Refusal>
         None => request.headers.get(HOST).cloned(),
     };
     match value {
-        Some(value) if value.as_bytes().iter().all(|&byte| may_be_in_authority(byte)) => Ok(value),
+        Some(value) if is_authority(value.as_bytes()) => Ok(value),
         None if request.version < Version::HTTP_11 => Ok(HeaderValue::from_static("")),
         _ => Err(refuse(StatusCode::BAD_REQUEST)),
     }
 }
 
-/// Bytes of `uri-host [ ":" port ]` (RFC 3986, section 3.2.2).
-fn may_be_in_authority(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
-        || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+/// Puts the length of an HTTP/2 request into one field of one number: the service might believe another (RFC 9110,
+/// section 8.6). HTTP/1 requests have it so already.
+///
+/// # Errors
+/// 400 for fields that differ, and for what is no number.
+pub(super) fn length(request: &mut RequestHeader) -> Result<(), Refusal> {
+    let mut fields = request.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = fields.next() else { return Ok(()) };
+    let (mut lines, bad) = (1, || refuse(StatusCode::BAD_REQUEST));
+    for other in fields {
+        if other != first {
+            return Err(bad());
+        }
+        lines += 1;
+    }
+    let digits = first.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(bad());
+    }
+    if lines > 1 || digits.first() == Some(&b'0') {
+        let length: u64 = first.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
+        request.insert_header(CONTENT_LENGTH, HeaderValue::from(length)).map_err(|_| bad())?;
+    }
+    Ok(())
 }
 
 /// Removes headers that the client must not send: identity headers in every spelling, forwarding
@@ -287,8 +308,29 @@ mod tests {
         assert_eq!(authority(&request(Version::HTTP_10, b"/", &[])).unwrap(), "");
         let named = request(Version::HTTP_11, b"/", &[("Host", "a.test:80")]);
         assert_eq!(authority(&named).unwrap(), "a.test:80");
-        let spaced = request(Version::HTTP_11, b"/", &[("Host", "a test")]);
-        assert_eq!(status(authority(&spaced)), 400);
+        for bad in ["a test", "a:xx", "[::1"] {
+            assert_eq!(status(authority(&request(Version::HTTP_11, b"/", &[("Host", bad)]))), 400, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_one_number() {
+        let length = |fields: &[&str]| {
+            let fields: Vec<_> = fields.iter().map(|value| ("content-length", *value)).collect();
+            let mut request = request(Version::HTTP_2, b"/", &fields);
+            super::length(&mut request).map(|()| {
+                let values = request.headers.get_all(CONTENT_LENGTH).iter();
+                values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+            })
+        };
+        assert!(length(&[]).unwrap().is_empty());
+        for good in [&["5"][..], &["5", "5"], &["05"]] {
+            assert_eq!(length(good).unwrap(), ["5"], "{good:?}");
+        }
+        assert_eq!(length(&["0"]).unwrap(), ["0"]);
+        for bad in [&["5", "6"][..], &["5, 5"], &[""], &["+5"], &["099999999999999999999"]] {
+            assert_eq!(status(length(bad)), 400, "{bad:?}");
+        }
     }
 
     #[test]

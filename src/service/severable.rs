@@ -66,6 +66,12 @@ impl Cut {
     }
 }
 
+/// Connects within a time, and no more: for connections whose TLS handshake has another.
+#[derive(Debug)]
+pub(super) struct Timed {
+    pub(super) dial: Option<Duration>,
+}
+
 /// Connects within a time and leaves a [`Handle`] on the connection.
 #[derive(Debug)]
 pub(super) struct Severable {
@@ -76,6 +82,13 @@ pub(super) struct Severable {
 #[derive(Debug)]
 pub(super) struct Gated {
     pub(super) dial: Option<Duration>,
+}
+
+#[async_trait]
+impl L4Connect for Timed {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        Ok(Stream::from(connect(address, self.dial).await?))
+    }
 }
 
 #[async_trait]

@@ -10,12 +10,12 @@ use pingora::utils::tls::{CertKey, WrappedX509};
 use thiserror::Error;
 
 use super::pem::{self, PemError};
-use super::severable::Severable;
+use super::severable::{Severable, Timed};
 use crate::config::dynamic::ServersTransport;
 
 /// Streams that one HTTP/2 connection to a server may carry; Pingora's own default is 1.
 const HTTP2_STREAMS: usize = 100;
-/// What a TLS handshake may take on top of connecting, as in Go's transport.
+/// What a TLS handshake may take, as in Go's transport.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Go's keep-alive probes of outgoing connections: after 15 s, every 15 s, nine times.
 const PROBE: Duration = Duration::from_secs(15);
@@ -134,8 +134,13 @@ impl Transport {
     /// Options of every peer that is reached this way.
     pub(super) fn options(&self, tls: bool, alpn: ALPN) -> PeerOptions {
         let mut options = PeerOptions::new();
-        options.connection_timeout = self.dial;
+        // The engine has one time for connecting and for the handshake. With TLS it is the handshake's, and the time
+        // for connecting is kept where the connection is made.
+        options.connection_timeout = if tls { Some(HANDSHAKE) } else { self.dial };
         options.total_connection_timeout = self.dial.map(|dial| if tls { dial + HANDSHAKE } else { dial });
+        if tls {
+            options.custom_l4 = Some(Arc::new(Timed { dial: self.dial }));
+        }
         if self.response_header.is_some() && alpn == ALPN::H1 {
             options.custom_l4 = Some(Arc::new(Severable { dial: self.dial }));
         } else {
@@ -172,8 +177,11 @@ mod tests {
 
     #[test]
     fn defaults_are_traefiks() {
+        let plain = Transport::standard().options(false, ALPN::H1);
+        assert_eq!(plain.connection_timeout, Some(Duration::from_secs(30)));
         let options = Transport::standard().options(true, ALPN::H2H1);
-        assert_eq!(options.connection_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(options.connection_timeout, Some(Duration::from_secs(10)), "for the handshake alone");
+        assert!(options.custom_l4.is_some(), "which has its own time");
         assert_eq!(options.total_connection_timeout, Some(Duration::from_secs(40)));
         assert_eq!(options.idle_timeout, Some(Duration::from_secs(90)));
         assert_eq!(options.read_timeout, None);

@@ -31,8 +31,10 @@ mod oidc_sessions;
 mod oidc_store;
 mod protocol;
 mod protocol_faults;
+mod protocol_requests;
 mod proxy_protocol;
 mod reload;
+mod reload_entry_points;
 mod routing;
 // `make storm` runs the rest of them.
 #[allow(dead_code)]

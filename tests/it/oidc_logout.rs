@@ -83,11 +83,17 @@ async fn the_provider_logs_out_over_every_protocol() {
 #[tokio::test]
 async fn a_body_without_end_is_refused() {
     let world = plan().start().await;
-    let mut connection = Connection::open(world.proxy.web()).await;
-    let head = "Host: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\n";
-    connection.send(format!("POST {BACK} HTTP/1.1\r\n{head}")).await;
-    connection.send("x".repeat(100_000)).await;
-    assert_eq!(connection.response().await.status(), 400);
+    let kind = "Host: localhost\r\nContent-Type: application/x-www-form-urlencoded";
+    let length = format!("Content-Length: 1000000\r\n\r\n{}", "x".repeat(100_000));
+    let chunks = format!(
+        "Transfer-Encoding: chunked\r\n\r\n{}",
+        format!("3e8\r\n{}\r\n", "x".repeat(1_000)).repeat(100)
+    );
+    for body in [length, chunks] {
+        let mut connection = Connection::open(world.proxy.web()).await;
+        connection.send(format!("POST {BACK} HTTP/1.1\r\n{kind}\r\n{body}")).await;
+        assert_eq!(connection.response().await.status(), 413);
+    }
 }
 
 /// A service whose answers go on for as long as somebody listens.

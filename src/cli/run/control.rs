@@ -6,14 +6,16 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::{Instant, interval, timeout};
 
-use super::{Greeting, Observed, listeners};
+use super::listeners::{self, Connections};
+use super::reload::{Reload, open};
+use super::{Greeting, Observed};
 use crate::admin::Admin;
 use crate::config::places::Places;
-use crate::config::{self, StaticConfig};
-use crate::entrypoint::{ListenerSpec, Supervisor};
+use crate::config::{Outline, StaticConfig};
+use crate::entrypoint::Supervisor;
 use crate::lifecycle::{self, Actions, DrainOutcome, DrainTarget, Notifier, Signals};
 use crate::provider::Event;
 use crate::provider::file::{FileProvider, Source};
@@ -35,6 +37,7 @@ pub struct Control {
     pub(super) arguments: Vec<String>,
     pub(super) config: StaticConfig,
     pub(super) places: Option<Places>,
+    pub(super) outline: Outline,
     pub(super) observed: Observed,
     pub(super) greeting: Option<Greeting>,
 }
@@ -49,7 +52,8 @@ impl Control {
         let notifier = Notifier::from_environment();
         let specs = listeners::wanted(&self.config)?;
         let runtime = self.runtime()?;
-        let supervisor = Arc::new(self.supervisor(&runtime, &specs));
+        let (supervisor, connections) = self.supervisor(&runtime);
+        connections.expect(&specs, &self.observed.metrics);
         let (stop, stopped) = watch::channel(false);
         let reread = Arc::new(Notify::new());
         self.start_providers(&runtime, &reread, stopped).await;
@@ -59,14 +63,15 @@ impl Control {
             greeting();
         }
         tokio::spawn(watch_over(Arc::clone(&runtime)));
-        let actions = self.actions(&runtime, &reread);
+        let reload = self.reload(&edge, &supervisor, connections, &runtime);
+        let actions = self.actions(reload, &runtime, &reread);
         let health = Arc::clone(&self.observed.health);
         let probe = async || edge.spawn(async {}).await.is_ok();
         tokio::select! {
             () = lifecycle::until_stopped(async || signals.next().await, &notifier, &actions) => {}
             () = lifecycle::watchdog(&notifier, probe, |alive| health.set_alive(alive)) => {}
         }
-        self.leave(&edge, &supervisor, &notifier, &mut signals).await;
+        self.leave(&runtime, &edge, &supervisor, &notifier, &mut signals).await;
         let _ = stop.send(true);
         let stores = runtime.kept().stores().all();
         join_all(stores.iter().map(|store| store.sessions.close(LAST_REFRESHES))).await;
@@ -84,11 +89,33 @@ impl Control {
         Ok(Arc::new(Runtime::new(self.config.clone(), kept)))
     }
 
-    fn supervisor(&self, runtime: &Runtime, specs: &[ListenerSpec]) -> Supervisor<Edge> {
+    fn supervisor(&self, runtime: &Runtime) -> (Arc<Supervisor<Edge>>, Arc<Connections>) {
         let edge = Edge::new(Arc::clone(runtime.snapshot()), self.observed.access_log.clone(), &hostname());
+        let events = Arc::new(Connections::new(edge.unparsed()));
         let proxy = http_proxy(edge, lifecycle::server_conf());
-        let events = Arc::new(listeners::Connections::new(specs, &self.observed.metrics));
-        Supervisor::new(Arc::new(proxy), Arc::clone(runtime.tls()), events, None)
+        let supervisor = Supervisor::new(Arc::new(proxy), Arc::clone(runtime.tls()), events.clone());
+        (Arc::new(supervisor), events)
+    }
+
+    fn reload(
+        &self,
+        edge: &Handle,
+        supervisor: &Arc<Supervisor<Edge>>,
+        connections: Arc<Connections>,
+        runtime: &Arc<Runtime>,
+    ) -> Arc<Reload> {
+        let Observed { metrics, log, .. } = &self.observed;
+        Arc::new(Reload {
+            arguments: self.arguments.clone(),
+            edge: edge.clone(),
+            supervisor: Arc::clone(supervisor),
+            connections,
+            runtime: Arc::clone(runtime),
+            log: Arc::clone(log),
+            metrics: Arc::clone(metrics),
+            started: self.outline.clone(),
+            current: Mutex::new(self.outline.clone()),
+        })
     }
 
     /// Starts the providers and waits for the first configuration, so that no port opens to 404 for everything.
@@ -111,10 +138,9 @@ impl Control {
         }
     }
 
-    fn actions(&self, runtime: &Arc<Runtime>, reread: &Arc<Notify>) -> Actions {
+    fn actions(&self, reload: Arc<Reload>, runtime: &Arc<Runtime>, reread: &Arc<Notify>) -> Actions {
         let Observed { log, access_log, audit, .. } = self.observed.clone();
-        let arguments = self.arguments.clone();
-        let (runtime, reread, level_log) = (Arc::clone(runtime), Arc::clone(reread), Arc::clone(&log));
+        let (runtime, reread) = (Arc::clone(runtime), Arc::clone(reread));
         let from_file = self.config.providers.file.is_some();
         Actions {
             reopen_logs: Box::new(move || {
@@ -127,15 +153,13 @@ impl Control {
                 }
             }),
             reload: Box::new(move || {
-                let (runtime, reread) = (Arc::clone(&runtime), Arc::clone(&reread));
-                let level = read_level(&arguments);
-                if let Ok(level) = &level {
-                    level_log.set_level(*level);
-                }
+                let (reload, runtime, reread) =
+                    (Arc::clone(&reload), Arc::clone(&runtime), Arc::clone(&reread));
                 async move {
-                    level?;
+                    let unopened = reload.run().await?;
+                    let told = |status: String| unopened.map_or(Ok(status), Err);
                     if !from_file {
-                        return Ok("log level set".to_owned());
+                        return told("static configuration read again".to_owned());
                     }
                     let mut outcomes = runtime.outcomes();
                     outcomes.mark_unchanged();
@@ -144,7 +168,8 @@ impl Control {
                     changed
                         .map_err(|_| "no answer from the provider".to_owned())?
                         .map_err(|error| error.to_string())?;
-                    outcomes.borrow().clone().unwrap_or_else(|| Err("nothing was read".to_owned()))
+                    let outcome = outcomes.borrow().clone();
+                    outcome.unwrap_or_else(|| Err("nothing was read".to_owned())).and_then(told)
                 }
                 .boxed()
             }),
@@ -154,6 +179,7 @@ impl Control {
     /// Not ready any more, then no new connections, then the requests in flight.
     async fn leave(
         &self,
+        runtime: &Runtime,
         edge: &Handle,
         supervisor: &Arc<Supervisor<Edge>>,
         notifier: &Notifier,
@@ -165,7 +191,7 @@ impl Control {
         let (edge, supervisor) = (edge.clone(), Arc::clone(supervisor));
         let target = DrainTarget {
             name: "all".into(),
-            life_cycle: listeners::life_cycle(&self.config),
+            life_cycle: listeners::life_cycle(&runtime.fixed()),
             stop: Box::new(move |deadline: Instant| {
                 let grace = deadline.saturating_duration_since(Instant::now());
                 let drained = edge.spawn(async move { supervisor.drain(grace).await.cut });
@@ -187,21 +213,6 @@ async fn follow(runtime: Arc<Runtime>, mut events: mpsc::Receiver<Event>) {
     }
 }
 
-/// Opens the listeners; at the start each of them has to open.
-async fn open(
-    edge: &Handle,
-    supervisor: &Arc<Supervisor<Edge>>,
-    specs: Vec<ListenerSpec>,
-) -> Result<(), String> {
-    let supervisor = Arc::clone(supervisor);
-    let opened = edge.spawn(async move { supervisor.reconcile(specs).await });
-    let errors = opened.await.map_err(|error| error.to_string())?;
-    if errors.is_empty() {
-        return Ok(());
-    }
-    Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-}
-
 /// Tells readiness and metrics about the sessions, and closes stores that no configuration names any more.
 async fn watch_over(runtime: Arc<Runtime>) {
     let mut look = interval(LOOK);
@@ -221,13 +232,6 @@ async fn watch_over(runtime: Arc<Runtime>) {
             tokio::spawn(async move { unused.sessions.close(LAST_REFRESHES).await });
         }
     }
-}
-
-fn read_level(arguments: &[String]) -> Result<crate::observe::log::Level, String> {
-    let variables: Vec<(String, String)> = std::env::vars().collect();
-    let loaded = config::load_static(arguments, &variables).map_err(|errors| errors.to_string())?;
-    let level = loaded.config.log.0.unwrap_or_default().level;
-    level.parse().map_err(|error| format!("log.level: {error}"))
 }
 
 fn hostname() -> String {

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::config::StaticConfig;
 use crate::config::entry_point::LifeCycle;
-use crate::entrypoint::{ConnectionEvents, ListenerSource, ListenerSpec, Settings};
+use crate::entrypoint::{Answered, ConnectionEvents, ListenerSource, ListenerSpec, Settings};
 use crate::observe::Metrics;
 use crate::observe::metrics::ConnectionGauge;
+use crate::proxy::Unparsed;
 use crate::runtime::entry_points;
 
 /// One listener for each entry point.
@@ -42,28 +45,43 @@ pub fn life_cycle(config: &StaticConfig) -> LifeCycle {
     longest
 }
 
-/// Counts open connections by entry point.
-pub struct Connections(HashMap<Arc<str>, ConnectionGauge>);
+/// Counts open connections by entry point, and records requests that only a listener has seen.
+pub struct Connections {
+    gauges: ArcSwap<HashMap<Arc<str>, ConnectionGauge>>,
+    unparsed: Unparsed,
+}
 
 impl Connections {
-    /// A gauge for each of `specs`.
-    pub fn new(specs: &[ListenerSpec], metrics: &Metrics) -> Self {
-        Self(
-            specs.iter().map(|spec| (Arc::clone(&spec.name), metrics.open_connections(&spec.name))).collect(),
-        )
+    /// Without entry points yet.
+    pub fn new(unparsed: Unparsed) -> Self {
+        Self { gauges: ArcSwap::default(), unparsed }
+    }
+
+    /// Has a gauge for each of `specs` from now on; those of entry points that are gone stay, for their last
+    /// connections.
+    pub fn expect(&self, specs: &[ListenerSpec], metrics: &Metrics) {
+        let mut gauges = HashMap::clone(&self.gauges.load());
+        for spec in specs {
+            gauges.entry(Arc::clone(&spec.name)).or_insert_with(|| metrics.open_connections(&spec.name));
+        }
+        self.gauges.store(Arc::new(gauges));
     }
 }
 
 impl ConnectionEvents for Connections {
     fn opened(&self, entry_point: &str) {
-        if let Some(gauge) = self.0.get(entry_point) {
+        if let Some(gauge) = self.gauges.load().get(entry_point) {
             gauge.opened();
         }
     }
 
     fn closed(&self, entry_point: &str) {
-        if let Some(gauge) = self.0.get(entry_point) {
+        if let Some(gauge) = self.gauges.load().get(entry_point) {
             gauge.closed();
         }
+    }
+
+    fn answered(&self, answered: &Answered<'_>) {
+        self.unparsed.record(answered.conn, answered.line, answered.status.as_u16(), answered.took);
     }
 }

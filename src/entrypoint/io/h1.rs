@@ -22,7 +22,8 @@ use super::head::{self, Progress, Scanner};
 use super::timer::Timer;
 use super::wire::Wire;
 use super::{LINGER, LINGER_BYTES, Limits, RejectReason};
-use crate::entrypoint::open::ConnectionEvents;
+use crate::entrypoint::open::{Answered, ConnectionEvents};
+use crate::net::cut::ResponseTooLate;
 
 /// How long a connection that is to close still waits for a request. One that has just been answered may have
 /// its next request on the way, which would be lost; it gets an answer with `Connection: close` instead.
@@ -88,8 +89,9 @@ impl H1 {
         }
     }
 
-    pub(super) fn write_deadline(&self) -> Option<Instant> {
-        self.write_deadline
+    /// Until when the answer must be written; another protocol has no such time.
+    pub(super) fn write_deadline(&self, wire: &Wire) -> Option<Instant> {
+        self.write_deadline.filter(|_| !wire.conn.control.is_tunnel())
     }
 
     /// Whether a request has begun whose end has not been received.
@@ -122,8 +124,13 @@ impl H1 {
                     return Poll::Ready(Ok(()));
                 }
                 State::Body(framing) if !framing.is_complete() => return self.poll_body(cx, wire, buf),
-                State::Body(_) if self.upgrade => self.state = State::Tunnel,
-                State::Body(_) => return poll_gate(cx, wire),
+                State::Body(_) if self.upgrade && wire.conn.control.is_tunnel() => self.state = State::Tunnel,
+                State::Body(_) => {
+                    ready!(self.poll_gate(cx, wire))?;
+                    if !(self.upgrade && wire.conn.control.is_tunnel()) {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
                 State::Tunnel if wire.input.is_empty() => {
                     return wire.poll_direct(cx, buf).map_ok(|_| ());
                 }
@@ -183,7 +190,7 @@ impl H1 {
         let timeouts = self.limits.timeouts;
         let deadline = if wire.input.is_empty() {
             // Registered before it is asked, so that no request to close is missed.
-            wire.conn.control.wake_on_close(cx.waker());
+            wire.conn.control.wake_on_change(cx.waker());
             let closing = wire.conn.control.is_closing();
             let first = self.request == 1;
             let allowed = if first { Some(timeouts.header) } else { timeouts.idle };
@@ -226,6 +233,10 @@ impl H1 {
                     self.head_since.get_or_insert_with(Instant::now);
                 }
                 self.write_deadline = self.limits.timeouts.write.map(|allowed| Instant::now() + allowed);
+                let left = match head.reworded {
+                    Some(reworded) => wire.replace(left, &reworded),
+                    None => left,
+                };
                 State::Release { left, framing: head.framing }
             }
         }
@@ -234,6 +245,15 @@ impl H1 {
     fn reject(&self, wire: &Wire, reason: RejectReason) -> State {
         debug!(peer = %wire.conn.peer, reason = reason.name(), "request refused");
         self.events.rejected(&wire.conn.entry_point, reason);
+        if let Some(status) = reason.status() {
+            let line = wire.input.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next();
+            self.events.answered(&Answered {
+                conn: &wire.conn,
+                status,
+                line: line.unwrap_or_default(),
+                took: self.head_since.map_or(Duration::ZERO, |since| since.elapsed()),
+            });
+        }
         State::Rejecting(Rejection {
             answer: reason.answer(),
             written: 0,
@@ -292,8 +312,32 @@ impl H1 {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the request body is not chunked coding")))
     }
 
+    /// After a whole request: keeps what comes for the next one, and tells when the client goes, when the answer
+    /// takes too long, and when HTTP is over: what a client sends behind its wish to leave HTTP belongs to the other
+    /// protocol, but only if the service agrees.
+    fn poll_gate(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<io::Result<()>> {
+        if self.upgrade {
+            // Registered before it is asked, so that no switch is missed.
+            wire.conn.control.wake_on_change(cx.waker());
+            if wire.conn.control.is_tunnel() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if self.write_deadline.is_some_and(|deadline| self.timer.has_passed(cx, deadline)) {
+            return Poll::Ready(Err(ResponseTooLate.into()));
+        }
+        while !wire.eof && wire.input.len() < READ_AHEAD {
+            ready!(wire.poll_fill(cx))?;
+        }
+        // A client that has sent more requests and then closed its side still waits for the answers.
+        if wire.eof && wire.input.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
     fn poll_body_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let since = *self.body_since.get_or_insert_with(Instant::now);
+        if self.write_deadline.is_some_and(|deadline| self.timer.has_passed(cx, deadline)) {
+            return Poll::Ready(Err(ResponseTooLate.into()));
+        }
         let idle = since + self.limits.timeouts.body_idle;
         let total = self.head_since.zip(self.limits.timeouts.read).map(|(since, allowed)| since + allowed);
         if self.timer.has_passed(cx, total.map_or(idle, |total| total.min(idle))) {
@@ -304,15 +348,6 @@ impl H1 {
         }
         Poll::Pending
     }
-}
-
-/// After a whole request: keeps what comes for the next one, and tells when the client goes.
-fn poll_gate(cx: &mut Context<'_>, wire: &mut Wire) -> Poll<io::Result<()>> {
-    while !wire.eof && wire.input.len() < READ_AHEAD {
-        ready!(wire.poll_fill(cx))?;
-    }
-    // A client that has sent more requests and then closed its side still waits for the answers.
-    if wire.eof && wire.input.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
 }
 
 impl Rejection {

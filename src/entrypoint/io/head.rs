@@ -1,11 +1,14 @@
 //! The head of an HTTP/1 request before Pingora sees it: where it ends, and what it must not hold.
 //!
-//! Only what Pingora lets through or answers wrongly is judged here; it parses the head again and
+//! What Pingora lets through or answers in its own name is judged here; it parses the head again and
 //! is the authority for everything else. A head that the two understand differently ends the
 //! connection (see [`super::h1`]).
 
+use pingora::http::authority::{RawTargetAuthority, raw_target_authority};
+
 use super::RejectReason;
 use super::body::Framing;
+use crate::net::{is_authority, same_authority};
 
 /// Header lines that Pingora accepts.
 const MAX_LINES: usize = 256;
@@ -77,80 +80,128 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// Whether the client asks to leave HTTP after this request.
     pub(super) upgrade: bool,
+    /// The head in other words of the same meaning, where those of the client must not go on.
+    pub(super) reworded: Option<Vec<u8>>,
 }
 
 /// Judges a complete head.
 pub(super) fn judge(head: &[u8]) -> Result<Head, RejectReason> {
-    let mut start = 0;
-    let mut lines = memchr::memchr_iter(b'\n', head).map(|end| {
-        let line = head.get(start..end).unwrap_or_default();
-        start = end + 1;
-        line.strip_suffix(b"\r").unwrap_or(line)
-    });
-    request_line(lines.next().unwrap_or_default())?;
+    let mut lines = lines(head);
+    let line = RequestLine::parse(lines.next().unwrap_or_default())?;
     let mut fields = Fields::default();
     for line in lines.take_while(|line| !line.is_empty()) {
         fields.add(line)?;
     }
-    fields.judge()
+    let framing = fields.framing(&line)?;
+    let rewording = Rewording::of(&line, &fields, &framing)?;
+    let reworded = rewording.is_needed().then(|| rewording.apply(head, &line));
+    Ok(Head { framing, upgrade: fields.upgrade && fields.connection_upgrade, reworded })
 }
 
-fn request_line(line: &[u8]) -> Result<(), RejectReason> {
-    if line.len() > MAX_REQUEST_LINE {
-        return Err(RejectReason::TargetTooLong);
-    }
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        // Pingora would escape a space in the target and go on.
-        return Err(RejectReason::Malformed);
-    };
-    match version {
-        b"HTTP/1.1" | b"HTTP/1.0" => {}
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
-        {
-            return Err(RejectReason::Version);
+/// Lines without their ends.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr::memchr_iter(b'\n', head).map(move |end| {
+        let line = head.get(start..end).unwrap_or_default();
+        start = end + 1;
+        line.strip_suffix(b"\r").unwrap_or(line)
+    })
+}
+
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    /// The digit behind `HTTP/1.`.
+    minor: u8,
+}
+
+impl<'a> RequestLine<'a> {
+    fn parse(line: &'a [u8]) -> Result<Self, RejectReason> {
+        if line.len() > MAX_REQUEST_LINE {
+            return Err(RejectReason::TargetTooLong);
         }
-        _ => return Err(RejectReason::Malformed),
+        let mut parts = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            // Pingora would escape a space in the target and go on.
+            return Err(RejectReason::Malformed);
+        };
+        let minor = match version {
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                if *major != b'1' {
+                    return Err(RejectReason::Version);
+                }
+                *minor
+            }
+            _ => return Err(RejectReason::Malformed),
+        };
+        let unprintable = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
+        if !is_token(method)
+            || target.is_empty()
+            || target.iter().any(unprintable)
+            || std::str::from_utf8(target).is_err()
+        {
+            return Err(RejectReason::Malformed);
+        }
+        // As Traefik answers it; tunnels are not served.
+        if method == b"CONNECT" {
+            Err(RejectReason::NotImplemented)
+        } else {
+            Ok(Self { method, target, minor })
+        }
     }
-    if method.is_empty() || target.is_empty() || target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
-        return Err(RejectReason::Malformed);
+
+    /// The authority of a target in absolute form and the default port of its scheme, as the engine will find it.
+    fn authority(&self) -> Result<Option<(&'a [u8], u16)>, RejectReason> {
+        match raw_target_authority(self.target) {
+            RawTargetAuthority::None => Ok(None),
+            RawTargetAuthority::Absolute { scheme, authority, .. } if is_authority(authority) => {
+                let port = if scheme.eq_ignore_ascii_case(b"https") { 443 } else { 80 };
+                Ok(Some((authority, port)))
+            }
+            _ => Err(RejectReason::Malformed),
+        }
     }
-    // As Traefik answers it; tunnels are not served.
-    if method == b"CONNECT" { Err(RejectReason::NotImplemented) } else { Ok(()) }
 }
 
-/// The header fields that decide about framing.
+/// The header fields that decide about framing, and whom the request is for.
 #[derive(Default)]
-struct Fields {
-    length: Option<u64>,
+struct Fields<'a> {
+    length: Option<&'a [u8]>,
+    lengths: usize,
     transfer_encodings: usize,
     upgrade: bool,
     connection_upgrade: bool,
-    host: bool,
+    host: Option<&'a [u8]>,
 }
 
-impl Fields {
-    fn add(&mut self, line: &[u8]) -> Result<(), RejectReason> {
-        let colon = memchr::memchr(b':', line).ok_or(RejectReason::Malformed)?;
-        let (name, value) = line.split_at(colon);
-        // Also a folded line (RFC 9112, section 5.2), and a space before the colon.
-        if name.is_empty() || name.iter().any(|b| *b <= b' ' || *b == 0x7f) {
+impl<'a> Fields<'a> {
+    fn add(&mut self, line: &'a [u8]) -> Result<(), RejectReason> {
+        let (name, value) = field(line).ok_or(RejectReason::Malformed)?;
+        // A folded line (RFC 9112, section 5.2) and a space before the colon are no names. All bytes are looked at,
+        // which takes less time than to stop at the first bad one.
+        let control = |bad: bool, byte: &u8| bad | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f);
+        if !is_token(name) || value.iter().fold(false, control) {
             return Err(RejectReason::Malformed);
         }
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let value = value.trim_ascii();
         match name.len() {
-            // Pingora refuses a second one too, but in its own name.
-            4 if name.eq_ignore_ascii_case(b"host") && std::mem::replace(&mut self.host, true) => {
-                return Err(RejectReason::Malformed);
-            }
+            4 if name.eq_ignore_ascii_case(b"host") => self.add_host(value)?,
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.connection_upgrade |= tokens(value).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.add_length(value)?,
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                // Lines may be repeated when they are the same (RFC 9110, section 8.6), as in Go.
+                if self.length.is_some_and(|other| other != value) {
+                    return Err(RejectReason::Malformed);
+                }
+                self.length = Some(value);
+                self.lengths += 1;
+            }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.transfer_encodings += 1;
                 if !value.eq_ignore_ascii_case(b"chunked") {
@@ -162,30 +213,98 @@ impl Fields {
         Ok(())
     }
 
-    /// Lengths may be repeated when they are the same (RFC 9110, section 8.6).
-    fn add_length(&mut self, value: &[u8]) -> Result<(), RejectReason> {
-        for digits in tokens(value) {
-            let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-            let length = std::str::from_utf8(digits).ok().filter(|_| is_number).and_then(|d| d.parse().ok());
-            let length: u64 = length.ok_or(RejectReason::Malformed)?;
-            if self.length.is_some_and(|other| other != length) {
-                return Err(RejectReason::Malformed);
-            }
-            self.length = Some(length);
-        }
-        Ok(())
+    fn add_host(&mut self, value: &'a [u8]) -> Result<(), RejectReason> {
+        let is_second = self.host.replace(value).is_some();
+        if is_second || !is_authority(value) { Err(RejectReason::Malformed) } else { Ok(()) }
     }
 
-    fn judge(self) -> Result<Head, RejectReason> {
-        let framing = match (self.transfer_encodings, self.length) {
-            (0, length) => Framing::length(length.unwrap_or(0)),
-            (1, None) => Framing::chunked(),
+    fn framing(&self, line: &RequestLine<'_>) -> Result<Framing, RejectReason> {
+        match (self.transfer_encodings, self.length) {
+            (0, None) => Ok(Framing::length(0)),
+            (0, Some(length)) => content_length(length).map(Framing::length).ok_or(RejectReason::Malformed),
             // Two framings in one message are the stuff of request smuggling; RFC 9112, section
             // 6.1, lets a server refuse. Pingora drops the length and goes on (pingora#945).
-            (1, Some(_)) => return Err(RejectReason::Malformed),
-            _ => return Err(RejectReason::NotImplemented),
+            (1, Some(_)) => Err(RejectReason::Malformed),
+            // HTTP/1.0 knows no chunks (RFC 9112, section 6.1).
+            (1, None) if line.minor == b'0' => Err(RejectReason::Malformed),
+            (1, None) => Ok(Framing::chunked()),
+            _ => Err(RejectReason::NotImplemented),
+        }
+    }
+}
+
+/// Name and value of a header line, the value with the white space around it.
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+    Some((name, value.get(1..)?))
+}
+
+/// One number, and no list of them; not more than Go reads.
+fn content_length(digits: &[u8]) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let length: i64 = std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()?;
+    u64::try_from(length).ok()
+}
+
+/// What goes on in other words than the client's.
+struct Rewording<'a> {
+    /// HTTP/1.1 for what is newer: it is to be understood as that (RFC 9110, section 2.5).
+    version: bool,
+    /// For the lines of `Content-Length`, of which each hop might believe another (RFC 9110, section 8.6).
+    length: Option<u64>,
+    /// For the value of `Host`: that of the target, with which it agrees (RFC 9112, section 3.2.2).
+    host: Option<&'a [u8]>,
+}
+
+impl<'a> Rewording<'a> {
+    fn of(line: &RequestLine<'a>, fields: &Fields<'_>, framing: &Framing) -> Result<Self, RejectReason> {
+        let length = match (fields.length, framing) {
+            (Some(written), Framing::Length(length)) => {
+                let usual = fields.lengths == 1 && (written == b"0" || written.first() != Some(&b'0'));
+                Some(*length).filter(|_| !usual)
+            }
+            _ => None,
         };
-        Ok(Head { framing, upgrade: self.upgrade && self.connection_upgrade })
+        let host = match (line.authority()?, fields.host) {
+            (Some((authority, port)), Some(host)) if host != authority => {
+                if !same_authority(authority, host, port) {
+                    return Err(RejectReason::Malformed);
+                }
+                Some(authority)
+            }
+            _ => None,
+        };
+        Ok(Self { version: line.minor > b'1', length, host })
+    }
+
+    fn is_needed(&self) -> bool {
+        self.version || self.length.is_some() || self.host.is_some()
+    }
+
+    fn apply(&self, head: &[u8], line: &RequestLine<'_>) -> Vec<u8> {
+        let version = if line.minor == b'0' { b"HTTP/1.0" } else { b"HTTP/1.1" };
+        let mut reworded = [line.method, line.target, version].join(&b' ');
+        let mut length = self.length;
+        for line in lines(head).skip(1) {
+            reworded.extend_from_slice(b"\r\n");
+            let name = field(line).map_or(&b""[..], |(name, _)| name);
+            match (name.len(), self.host) {
+                (14, _) if self.length.is_some() && name.eq_ignore_ascii_case(b"content-length") => {
+                    match length.take() {
+                        Some(length) => reworded.extend(format!("Content-Length: {length}").bytes()),
+                        // The end of the line before is written already, and an empty line would end the head.
+                        None => reworded.truncate(reworded.len().saturating_sub(2)),
+                    }
+                }
+                (4, Some(host)) if name.eq_ignore_ascii_case(b"host") => {
+                    reworded.extend_from_slice(b"Host: ");
+                    reworded.extend_from_slice(host);
+                }
+                _ => reworded.extend_from_slice(line),
+            }
+        }
+        reworded.extend_from_slice(b"\r\n");
+        reworded
     }
 }
 
@@ -193,120 +312,12 @@ fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
+/// A token, which methods and header names are (RFC 9110, section 5.6.2).
+fn is_token(text: &[u8]) -> bool {
+    let may_be_in_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(may_be_in_token)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn all(input: &[u8]) -> Result<Progress, RejectReason> {
-        Scanner::default().advance(input, 4096)
-    }
-
-    fn lines(lines: &str) -> Result<Head, RejectReason> {
-        judge(format!("POST /x HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes())
-    }
-
-    #[test]
-    fn ends_of_heads() {
-        assert_eq!(
-            all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody"),
-            Ok(Progress::Complete { skip: 0, end: 27 })
-        );
-        assert_eq!(all(b"GET / HTTP/1.1\nHost: a\n\nbody"), Ok(Progress::Complete { skip: 0, end: 24 }));
-        assert_eq!(all(b"\r\n\nGET / HTTP/1.1\r\n\r\n"), Ok(Progress::Complete { skip: 3, end: 21 }));
-        for partial in [&b""[..], b"\r\n", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r"] {
-            assert_eq!(all(partial), Ok(Progress::Partial));
-        }
-    }
-
-    #[test]
-    fn limits() {
-        let mut long = b"GET /".to_vec();
-        long.resize(5000, b'a');
-        assert_eq!(all(&long), Err(RejectReason::TargetTooLong));
-        let mut large = b"GET / HTTP/1.1\r\nX: ".to_vec();
-        large.resize(5000, b'a');
-        assert_eq!(all(&large), Err(RejectReason::HeaderTooLarge));
-        large.extend(b"\r\n\r\n");
-        assert_eq!(all(&large), Err(RejectReason::HeaderTooLarge));
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(256));
-        assert_eq!(all(many.as_bytes()), Err(RejectReason::HeaderTooLarge));
-        assert_eq!(all(&b"\r\n".repeat(3000)), Err(RejectReason::HeaderTooLarge));
-    }
-
-    #[test]
-    fn request_lines() {
-        let line = |line: &str| judge(format!("{line}\r\nHost: a\r\n\r\n").as_bytes()).map(|_| ());
-        assert_eq!(line("GET /?q=%20 HTTP/1.1"), Ok(()));
-        assert_eq!(line("PURGE http://a/ HTTP/1.0"), Ok(()));
-        assert_eq!(line("GET / HTTP/2.0"), Err(RejectReason::Version));
-        assert_eq!(line("PRI * HTTP/2.0"), Err(RejectReason::Version));
-        assert_eq!(line("CONNECT a:443 HTTP/1.1"), Err(RejectReason::NotImplemented));
-        for bad in ["GET /", "GET /a b HTTP/1.1", "GET  / HTTP/1.1", "GET / http/1.1", "", "GET /\t HTTP/1.1"]
-        {
-            assert_eq!(line(bad), Err(RejectReason::Malformed), "{bad}");
-        }
-    }
-
-    #[test]
-    fn framing() {
-        assert_eq!(lines("").unwrap().framing, Framing::length(0));
-        assert_eq!(lines("Content-Length: 5\r\n").unwrap().framing, Framing::length(5));
-        assert_eq!(
-            lines("content-length: 5, 5\r\nContent-Length:5\r\n").unwrap().framing,
-            Framing::length(5)
-        );
-        assert_eq!(lines("Transfer-Encoding: Chunked\r\n").unwrap().framing, Framing::chunked());
-        for malformed in [
-            "Content-Length: 5\r\nContent-Length: 6\r\n",
-            "Content-Length: +5\r\n",
-            "Content-Length: \r\n",
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            "Content-Length : 5\r\n",
-            " folded\r\n",
-            "nothing\r\n",
-            "host: a\r\n",
-            ": empty\r\n",
-        ] {
-            assert_eq!(lines(malformed), Err(RejectReason::Malformed), "{malformed:?}");
-        }
-        for unknown in [
-            "Transfer-Encoding: gzip, chunked\r\n",
-            "Transfer-Encoding: identity\r\n",
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-        ] {
-            assert_eq!(lines(unknown), Err(RejectReason::NotImplemented), "{unknown:?}");
-        }
-    }
-
-    #[test]
-    fn upgrades_need_both_fields() {
-        assert!(lines("Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n").unwrap().upgrade);
-        assert!(!lines("Upgrade: websocket\r\n").unwrap().upgrade);
-        assert!(!lines("Connection: upgrade\r\n").unwrap().upgrade);
-    }
-
-    proptest! {
-        #[test]
-        fn pieces_make_no_difference(
-            input in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'a'), Just(b':'), Just(b' ')], 0..200),
-            cut in 0_usize..200,
-        ) {
-            let cut = cut.min(input.len());
-            let mut scanner = Scanner::default();
-            let first = scanner.advance(&input[..cut], 4096).unwrap();
-            let whole = all(&input).unwrap();
-            if first == Progress::Partial {
-                prop_assert_eq!(scanner.advance(&input, 4096).unwrap(), whole);
-            } else {
-                prop_assert_eq!(first, whole);
-            }
-        }
-
-        #[test]
-        fn any_head_is_judged(input in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = judge(&input);
-        }
-    }
-}
+mod tests;

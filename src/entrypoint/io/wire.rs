@@ -82,6 +82,15 @@ impl Wire {
         n
     }
 
+    /// Puts `new` in the place of the first `length` bytes of `input`; returns how many these are now.
+    pub(super) fn replace(&mut self, length: usize, new: &[u8]) -> usize {
+        let rest = self.input.split_off(length.min(self.input.len()));
+        self.input.clear();
+        self.input.extend_from_slice(new);
+        self.input.unsplit(rest);
+        new.len()
+    }
+
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.transport).poll_write(cx, data))?;
         self.conn.control.add_sent(n);

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::timer::Timer;
 use super::wire::Wire;
+use crate::net::cut::ResponseTooLate;
 
 /// Pieces up to this size are gathered, so that an answer's head and a small body leave in one
 /// system call and one TLS record. Pingora flushes whenever something must be seen.
@@ -37,6 +38,7 @@ impl Writer {
         data: &[u8],
         deadline: Option<Instant>,
     ) -> Poll<io::Result<usize>> {
+        in_time(deadline)?;
         if self.gathers && self.pending.len().saturating_add(data.len()) <= GATHER {
             self.pending.reserve(GATHER.saturating_sub(self.pending.len()));
             self.pending.extend_from_slice(data);
@@ -84,6 +86,7 @@ impl Writer {
         deadline: Option<Instant>,
     ) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
+            in_time(deadline)?;
             let sent = wire.poll_send(cx, &self.pending);
             let n = ready!(self.watch(cx, sent, deadline))?;
             if n == 0 {
@@ -109,8 +112,17 @@ impl Writer {
         let stalled = since + self.stall;
         let until = deadline.map_or(stalled, |deadline| deadline.min(stalled));
         if self.timer.has_passed(cx, until) {
+            in_time(deadline)?;
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no data")));
         }
         Poll::Pending
+    }
+}
+
+/// An error once `deadline` has passed.
+fn in_time(deadline: Option<Instant>) -> io::Result<()> {
+    match deadline {
+        Some(deadline) if Instant::now() >= deadline => Err(ResponseTooLate.into()),
+        _ => Ok(()),
     }
 }

@@ -89,6 +89,18 @@ impl ProxyHttp for App {
         FailToProxy { error_code: 0, can_reuse_downstream: false }
     }
 
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        if response.status == 101 {
+            ctx.0.iter().for_each(|conn| conn.control.begin_tunnel());
+        }
+        Ok(())
+    }
+
     async fn upstream_peer(&self, session: &mut Session, _: &mut Ctx) -> pingora::Result<Box<HttpPeer>> {
         let address = session.get_header("x-upstream").unwrap().to_str().unwrap();
         let address: SocketAddr = address.parse().unwrap();
@@ -153,7 +165,7 @@ pub(super) struct Edge {
 
 impl Edge {
     /// Without listeners.
-    pub(super) fn new(max_connections: Option<usize>) -> Self {
+    pub(super) fn new() -> Self {
         let gate = Arc::new(Semaphore::new(0));
         let waiting = Arc::new(Semaphore::new(0));
         let app = App { gate: gate.clone(), waiting: waiting.clone() };
@@ -163,13 +175,13 @@ impl Edge {
         assert!(errors.is_empty());
         let tls = Arc::new(ArcSwap::from_pointee(snapshot));
         let events = Arc::new(Events::default());
-        let supervisor = Supervisor::new(Arc::new(proxy), tls.clone(), events.clone(), max_connections);
+        let supervisor = Supervisor::new(Arc::new(proxy), tls.clone(), events.clone());
         Self { supervisor, events, tls, gate, waiting }
     }
 
     /// With the entry point `web` on a free port.
     pub(super) async fn start(settings: Settings) -> (Self, SocketAddr) {
-        let edge = Self::new(None);
+        let edge = Self::new();
         let address = edge.listen(settings).await;
         (edge, address)
     }

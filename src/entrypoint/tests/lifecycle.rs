@@ -9,7 +9,7 @@ use crate::entrypoint::{BindError, KeepAlive, Settings};
 
 #[tokio::test]
 async fn ports_are_added_and_removed() {
-    let edge = Edge::new(None);
+    let edge = Edge::new();
     let two =
         || vec![spec("a", "127.0.0.1:0", Settings::default()), spec("b", "127.0.0.1:0", Settings::default())];
     assert!(edge.supervisor.reconcile(two()).await.is_empty());
@@ -45,7 +45,7 @@ async fn requests_in_flight_outlive_their_port() {
 
 #[tokio::test]
 async fn a_changed_address_replaces_the_port() {
-    let edge = Edge::new(None);
+    let edge = Edge::new();
     edge.supervisor.reconcile(vec![spec("web", "127.0.0.1:0", Settings::default())]).await;
     let port = edge.supervisor.local_addr("web").await.unwrap().port();
     // All addresses of the same port: it is only free when the old listener is gone.
@@ -71,7 +71,7 @@ async fn settings_change_without_closing_the_port() {
 async fn a_taken_port_is_reported_and_the_others_work() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let edge = Edge::new(None);
+    let edge = Edge::new();
     let specs =
         vec![spec("bad", &address, Settings::default()), spec("good", "127.0.0.1:0", Settings::default())];
     let errors = edge.supervisor.reconcile(specs).await;
@@ -179,19 +179,15 @@ async fn draining_cuts_what_is_left() {
 
 #[tokio::test]
 async fn connections_over_the_limit_wait() {
-    for per_listener in [true, false] {
-        let edge = Edge::new(Some(1).filter(|_| !per_listener));
-        let limit = Some(1).filter(|_| per_listener);
-        let address = edge.listen(Settings { max_connections: limit, ..Settings::default() }).await;
-        let mut first = connect(address).await;
-        assert_eq!(first.get("/").await.status, 200);
-        let mut second = connect(address).await;
-        second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let waited = tokio::time::timeout(Duration::from_millis(200), second.answer()).await;
-        assert!(waited.is_err(), "the second connection was served");
-        drop(first);
-        assert_eq!(second.answer().await.status, 200);
-    }
+    let (_edge, address) = Edge::start(Settings { max_connections: Some(1), ..Settings::default() }).await;
+    let mut first = connect(address).await;
+    assert_eq!(first.get("/").await.status, 200);
+    let mut second = connect(address).await;
+    second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let waited = tokio::time::timeout(Duration::from_millis(200), second.answer()).await;
+    assert!(waited.is_err(), "the second connection was served");
+    drop(first);
+    assert_eq!(second.answer().await.status, 200);
 }
 
 #[tokio::test]

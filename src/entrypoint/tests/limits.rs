@@ -210,7 +210,7 @@ async fn what_is_no_http_1_request() {
     let head = |line: &str, rest: &str| format!("{line}\r\nHost: a\r\n{rest}\r\n");
     for (request, status) in [
         (head("GET / HTTP/2.0", ""), 505),
-        (head("GET / HTTP/1.2", ""), 505),
+        (head("GET / HTTP/0.9", ""), 505),
         ("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_owned(), 505),
         (head("CONNECT a:443 HTTP/1.1", ""), 501),
         (head("POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked\r\n"), 501),

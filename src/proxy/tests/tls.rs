@@ -52,6 +52,13 @@ async fn a_router_with_tls_options_answers_no_host_that_chose_others() {
 }
 
 #[tokio::test]
+async fn a_broken_router_is_404_whatever_options_it_asks_for() {
+    let origin = Origin::echoing().await;
+    let broken = Setup::to(origin.url()).route_options("mutual@file").broken();
+    assert_eq!(broken.tls("default").start().await.get("/").await.status(), 404);
+}
+
+#[tokio::test]
 async fn tls_options_of_a_wildcard_host_hold_for_its_hosts() {
     let origin = Origin::echoing().await;
     let wildcard = |options| {

@@ -234,6 +234,13 @@ impl Proxy {
         fs::rename(next, self.folder().join("dynamic.yml")).unwrap();
     }
 
+    /// Rewrites the static configuration, and has it read again.
+    pub fn change_fixed(&self, edit: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, edit(text)).unwrap();
+        self.signal("HUP");
+    }
+
     /// Waits until `/readyz` says yes.
     pub async fn ready(&mut self) {
         let deadline = Instant::now() + SOON;

@@ -1,0 +1,125 @@
+//! What SIGHUP reads again of the static configuration: entry points and the log level.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use super::listeners::{self, Connections};
+use crate::config::entry_point::EntryPoint;
+use crate::config::{self, Outline, StaticConfig};
+use crate::entrypoint::{ListenerSpec, ReconcileError, Supervisor};
+use crate::observe::log::Level;
+use crate::observe::{Log, Metrics};
+use crate::proxy::Edge;
+use crate::runtime::Runtime;
+
+/// Keys whose changes count while running, with all that is below them.
+const TAKEN_OVER: [&str; 2] = ["entrypoints", "log.level"];
+
+/// Reads the static configuration again.
+pub(super) struct Reload {
+    /// Those of the command.
+    pub(super) arguments: Vec<String>,
+    /// Where connections are served.
+    pub(super) edge: Handle,
+    pub(super) supervisor: Arc<Supervisor<Edge>>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) log: Arc<Log>,
+    pub(super) metrics: Arc<Metrics>,
+    /// What the process was started with.
+    pub(super) started: Outline,
+    /// What the entry points are of that there are now.
+    pub(super) current: Mutex<Outline>,
+}
+
+impl Reload {
+    /// Takes over what can be changed while running, and warns of every other key that has changed. Tells which ports
+    /// could not be opened, if any: the others are, and the next reload tries again.
+    ///
+    /// # Errors
+    /// The configuration is faulty; nothing has changed.
+    pub(super) async fn run(&self) -> Result<Option<String>, String> {
+        let variables: Vec<(String, String)> = std::env::vars().collect();
+        let loaded = config::load_static(&self.arguments, &variables).map_err(|errors| errors.to_string())?;
+        let level = loaded.config.log.0.clone().unwrap_or_default().level;
+        let level: Level = level.parse().map_err(|error| format!("log.level: {error}"))?;
+        let mut current = self.current.lock().await;
+        let mut unopened = None;
+        if current.changes(&loaded.outline).into_iter().any(is_entry_point) {
+            unopened = self.entry_points(loaded.config.entry_points).await?;
+        }
+        self.log.set_level(level);
+        for path in self.started.changes(&loaded.outline).into_iter().filter(|path| !is_taken_over(path)) {
+            tracing::warn!("{path}: this change counts from the next start");
+        }
+        if unopened.is_none() {
+            *current = loaded.outline;
+        }
+        Ok(unopened)
+    }
+
+    /// Routes first, so that no port opens to 404 for everything; those that go keep theirs until they are closed.
+    async fn entry_points(&self, wanted: BTreeMap<String, EntryPoint>) -> Result<Option<String>, String> {
+        let before = self.runtime.fixed();
+        let after = StaticConfig { entry_points: wanted.clone(), ..StaticConfig::clone(&before) };
+        let specs = listeners::wanted(&after)?;
+        self.connections.expect(&specs, &self.metrics);
+        let mut both = before.entry_points.clone();
+        both.extend(wanted.clone());
+        let some_go = both.len() > wanted.len();
+        self.runtime.set_entry_points(both).await?;
+        let opened = open(&self.edge, &self.supervisor, specs).await;
+        if some_go {
+            self.runtime.set_entry_points(wanted).await?;
+        }
+        Ok(opened.err())
+    }
+}
+
+fn is_taken_over(path: &str) -> bool {
+    let path = path.to_lowercase();
+    TAKEN_OVER
+        .iter()
+        .any(|key| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+fn is_entry_point(path: &str) -> bool {
+    is_taken_over(path) && !path.to_lowercase().starts_with("log.")
+}
+
+/// Opens the listeners of `specs` and closes all others.
+///
+/// # Errors
+/// Those that cannot be opened.
+pub(super) async fn open(
+    edge: &Handle,
+    supervisor: &Arc<Supervisor<Edge>>,
+    specs: Vec<ListenerSpec>,
+) -> Result<(), String> {
+    let supervisor = Arc::clone(supervisor);
+    let opened = edge.spawn(async move { supervisor.reconcile(specs).await });
+    let errors: Vec<ReconcileError> = opened.await.map_err(|error| error.to_string())?;
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_count_while_running() {
+        for path in ["entryPoints", "entryPoints.web.address", "ENTRYPOINTS.web", "log.level"] {
+            assert!(is_taken_over(path), "{path}");
+        }
+        for path in ["log", "log.levels", "log.format", "entryPointsX", "providers.file.filename"] {
+            assert!(!is_taken_over(path), "{path}");
+        }
+        assert!(is_entry_point("entryPoints.web") && !is_entry_point("log.level"));
+    }
+}
