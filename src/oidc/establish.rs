@@ -1,14 +1,15 @@
 //! From tokens to claims: one way for login and refresh.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
 use super::claims::Claims;
 use super::client_auth::Credentials;
-use super::fetch::FetchError;
+use super::fetch::{FetchError, MAX_TIME};
 use super::id_token::{self, Expected, TokenError};
 use super::introspection::{Verdict, introspect};
 use super::metadata::Metadata;
@@ -28,8 +29,8 @@ pub(super) struct Context<'a> {
     pub(super) client: &'a Arc<Credentials>,
     pub(super) provider: &'a Arc<Provider>,
     pub(super) metadata: &'a Metadata,
-    /// Longest wait for userinfo.
-    pub(super) patience: Duration,
+    /// Until when keys and userinfo are waited for.
+    pub(super) until: Instant,
     pub(super) now: SystemTime,
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn establish(
     nonce: Option<&str>,
     previous: Option<&SessionRecord>,
 ) -> Result<Established, Cause> {
-    let Context { settings, client, provider, metadata, now, .. } = context;
+    let Context { settings, client, provider, metadata, until, now } = context;
     let validated = match &tokens.id_token {
         Some(token) => {
             let expected = Expected {
@@ -61,7 +62,8 @@ pub(super) async fn establish(
                 nonce,
                 access_token: Some(tokens.access_token.expose_secret()),
             };
-            match id_token::validate(token.expose_secret(), provider, expected, now).await {
+            let validated = id_token::validate(token.expose_secret(), provider, expected, now);
+            match timeout_at(until, validated).await.unwrap_or(Err(TokenError::KeysUnavailable)) {
                 // The old refresh token is spent. A provider whose keys cannot be had right now must
                 // not cost the session: it goes on with what is known.
                 Err(TokenError::KeysUnavailable) if previous.is_some() => None,
@@ -129,7 +131,7 @@ async fn complete(
     access_token: &SecretString,
     previous: Option<&SessionRecord>,
 ) -> Result<(), Cause> {
-    let Context { settings, client, provider, metadata, patience, .. } = context;
+    let Context { settings, client, provider, metadata, until, .. } = context;
     let wanted = match settings.user_info {
         UserInfo::Never => false,
         UserInfo::Always => true,
@@ -140,8 +142,8 @@ async fn complete(
     }
     let subject = claims.subject().unwrap_or_default().to_owned();
     let answer = userinfo::fetch(provider, metadata, access_token, &client.id, &subject);
-    let late = FetchError::Timeout(patience.as_secs());
-    match tokio::time::timeout(patience, answer).await.unwrap_or(Err(late.into())) {
+    let late = FetchError::Timeout(MAX_TIME.as_secs());
+    match timeout_at(until, answer).await.unwrap_or(Err(late.into())) {
         Ok(Some(info)) => claims.fill_from(&info),
         Ok(None) => {}
         Err(error @ UserInfoError::Subject) => return Err(error.into()),

@@ -61,6 +61,7 @@ pub(crate) struct Script {
     pub(crate) keys: Vec<SigningKey>,
     /// Published instead of the keys' own.
     pub(crate) jwks: Option<Value>,
+    pub(crate) jwks_delay: Duration,
     pub(crate) issuer: String,
     pub(crate) metadata: Map<String, Value>,
     /// Status of discovery; 200 if none.
@@ -147,6 +148,7 @@ impl FakeProvider {
         let script = Script {
             keys: vec![SigningKey::new("key-1")],
             jwks: None,
+            jwks_delay: Duration::ZERO,
             issuer: issuer.clone(),
             metadata: Map::new(),
             discovery_status: None,
@@ -239,8 +241,13 @@ async fn discovery(State(script): Shared, RawQuery(query): RawQuery) -> Response
 }
 
 async fn jwks(State(script): Shared) -> Response {
-    let mut script = script.lock().unwrap();
-    count(&mut script, "jwks");
+    let delay = {
+        let mut script = script.lock().unwrap();
+        count(&mut script, "jwks");
+        script.jwks_delay
+    };
+    tokio::time::sleep(delay).await;
+    let script = script.lock().unwrap();
     let keys: Vec<Value> = script.keys.iter().map(|key| key.jwk.clone()).collect();
     axum::Json(script.jwks.clone().unwrap_or(json!({ "keys": keys }))).into_response()
 }

@@ -12,6 +12,7 @@ mod channels;
 mod client;
 mod endpoints;
 mod introspection;
+mod keys;
 mod limits;
 mod log;
 mod login;

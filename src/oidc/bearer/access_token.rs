@@ -36,21 +36,24 @@ pub(super) async fn verify(
     let marked = check_header(&header, settings)?;
     let metadata = core.provider.metadata();
     let metadata = metadata.ok_or_else(|| Refusal::Unavailable(NEVER_REACHED.into()))?;
-    let signed = id_token::verify_signature(token, &core.provider).await.map_err(|error| match error {
-        TokenError::KeysUnavailable => Refusal::Unavailable(error.to_string().into()),
-        error => Refusal::Token(error),
-    })?;
-    let claims = signed.claims;
-    id_token::check_issuer(&claims, &metadata.issuer)?;
-    check_tenant(&core.settings, &metadata, &claims)?;
-    refuse_other_kinds(&claims, marked, &client.id)?;
-    check_audience(&claims, settings, &client.id)?;
-    let expiry = id_token::check_times(&claims, now)?;
-    let until = check_age(&claims, settings, now)?.map_or(expiry + SKEW, |oldest| oldest.min(expiry + SKEW));
-    if id_token::text(&claims, "sub")?.is_empty() {
-        return Err(TokenError::Claim("sub").into());
+    let rules = |claims: &Claims| {
+        id_token::check_issuer(claims, &metadata.issuer)?;
+        check_tenant(&core.settings, &metadata, claims)?;
+        refuse_other_kinds(claims, marked, &client.id)?;
+        check_audience(claims, settings, &client.id)?;
+        let expiry = id_token::check_times(claims, now)? + SKEW;
+        if id_token::text(claims, "sub")?.is_empty() {
+            return Err(TokenError::Claim("sub").into());
+        }
+        Ok(check_age(claims, settings, now)?.map_or(expiry, |oldest| oldest.min(expiry)))
+    };
+    match id_token::verify_from_anybody(token, &core.provider, rules).await {
+        Ok((signed, until)) => Ok(AccessToken { claims: signed.claims, until }),
+        Err(Refusal::Token(error @ TokenError::KeysUnavailable)) => {
+            Err(Refusal::Unavailable(error.to_string().into()))
+        }
+        Err(refusal) => Err(refusal),
     }
-    Ok(AccessToken { claims, until })
 }
 
 /// Whether the header marks an access token; `alg` and `crit` are judged with the signature, before

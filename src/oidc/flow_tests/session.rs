@@ -269,7 +269,7 @@ async fn keys_that_cannot_be_had_cost_no_session() {
     let outcome = browser.send(&world, &policy, "GET", "/", API).await;
     assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@example.com");
     assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "a login needs them");
-    // With keys at hand an unknown one is a wrong one.
+    // One that the provider does not know, asked for it now, is a wrong one.
     let world = World::new().await;
     let policy = world.policy(&[]);
     let mut browser = Browser::default();
