@@ -16,7 +16,7 @@ pub const MAX_ANSWER: usize = 1024 * 1024;
 /// Longest call of a provider.
 pub const MAX_TIME: Duration = Duration::from_secs(10);
 
-const CONNECT_TIME: Duration = Duration::from_secs(3);
+const CONNECT_TIME: Duration = Duration::from_secs(2);
 
 /// A client of one provider.
 #[derive(Debug, Clone)]

@@ -101,3 +101,25 @@ async fn addresses_are_judged_before_a_call() {
     let metadata = url::Url::parse("http://169.254.169.254/latest/meta-data").unwrap();
     assert!(matches!(fetch(1).get_json(&metadata).await.unwrap_err(), FetchError::Reach(_)));
 }
+
+/// A host that lets connections wait costs two seconds, and nothing was sent.
+#[tokio::test]
+async fn a_connection_that_does_not_come_is_given_up() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(0).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    // As many as the backlog holds, and one more that shows that it is full.
+    while let Ok(stream) =
+        tokio::time::timeout(Duration::from_millis(200), tokio::net::TcpStream::connect(address)).await
+    {
+        waiting.push(stream.unwrap());
+        assert!(waiting.len() < 16, "the backlog does not fill");
+    }
+    let started = std::time::Instant::now();
+    let url = url::Url::parse(&format!("http://{address}/")).unwrap();
+    assert!(matches!(fetch(10).get_json(&url).await.unwrap_err(), FetchError::Connect(_)));
+    let took = started.elapsed().as_millis();
+    assert!((1_900..2_800).contains(&took), "{took} ms");
+}
