@@ -152,8 +152,8 @@ async fn complete(
     Ok(())
 }
 
-/// Userinfo has failed. A refresh goes on with what it said last time. A login goes on unless the
-/// user's very name depends on it, which must not change from one login to the next.
+/// Userinfo has failed. A refresh goes on with what it said last time, however it has failed: that says nothing of the user.
+/// A login goes on unless the user's very name depends on it, which must not change from one login to the next.
 fn without_userinfo(
     context: Context<'_>,
     claims: &mut Claims,
@@ -164,12 +164,13 @@ fn without_userinfo(
     warn_or_debug!(
         provider.incomplete().admit(now), issuer = provider.issuer(), cause = %error, "claims are incomplete"
     );
-    if let (Some(previous), true) = (previous, error.is_transient()) {
+    if let Some(previous) = previous {
         claims.fill_from(&from_userinfo(previous));
         return Ok(());
     }
     let nameless = error.is_transient() && claims.text(&settings.gate.identifier_claim).is_none();
-    if settings.user_info == UserInfo::Always || nameless { Err(error.into()) } else { Ok(()) }
+    let is_needed = settings.user_info == UserInfo::Always || nameless || error == UserInfoError::NoSubject;
+    if is_needed { Err(error.into()) } else { Ok(()) }
 }
 
 /// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.

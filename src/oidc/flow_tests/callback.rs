@@ -367,6 +367,8 @@ async fn userinfo_completes_the_claims() {
     assert_eq!(browser.login(&world, &policy, "/").await.status(), 502);
     assert!(!browser.cookies.contains_key(&session_cookie(&policy)));
 
+    world.provider.script().userinfo = (200, json!({"email": "alice@info"}));
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "of nobody");
     world.provider.script().userinfo = (503, json!({}));
     assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "the name is not known");
     world.provider.script().userinfo = (403, json!({}));

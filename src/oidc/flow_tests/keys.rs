@@ -165,3 +165,19 @@ async fn keys_that_hang_cost_no_session() {
     assert_eq!(established.claims.subject(), Some("alice"));
     assert_eq!(established.id_expiry, None, "the new ID token is not believed");
 }
+
+/// A user's name must not depend on whether the keys of a signed userinfo can be had.
+#[tokio::test]
+async fn a_userinfo_that_cannot_be_judged_names_nobody() {
+    let world = World::new().await;
+    world.provider.script().claims = json!({"sub": "alice"}).as_object().unwrap().clone();
+    let policy = world.policy(&[]);
+    assert_eq!(Browser::default().get(&world, &policy, "/").await.status(), 302);
+    let claims = json!({"sub": "alice", "email": "alice@info"});
+    let signed = SigningKey::new("key-2").sign(json!({}), claims.as_object().unwrap());
+    {
+        let mut script = world.provider.script();
+        (script.userinfo_jwt, script.jwks) = (Some(signed), Some(json!("no keys today")));
+    }
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502);
+}
