@@ -86,7 +86,12 @@ pub(super) async fn establish(
     }
     check_tenant(settings, metadata, &claims)?;
     if settings.strict_audience {
-        check_access_token(context, &tokens.access_token).await?;
+        let checked = timeout_at(until, check_access_token(context, &tokens.access_token)).await;
+        match checked.unwrap_or(Err(TokenError::KeysUnavailable)) {
+            // As with the ID token above.
+            Err(TokenError::KeysUnavailable) if previous.is_some() => {}
+            result => result.map_err(Cause::AccessToken)?,
+        }
     }
     // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
     if settings.require_introspection && previous.is_none() {
@@ -174,19 +179,15 @@ fn without_userinfo(
 }
 
 /// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
-async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), Cause> {
+async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), TokenError> {
     let Context { settings, client, provider, .. } = context;
     let token = token.expose_secret();
     if token.matches('.').count() != 2 {
         return Ok(());
     }
     let expected = settings.audience.as_ref().or(settings.resource.as_ref()).unwrap_or(&client.id);
-    let signed = id_token::verify_signature(token, provider).await.map_err(Cause::AccessToken)?;
-    if signed.claims.strings("aud").contains(&expected.as_str()) {
-        Ok(())
-    } else {
-        Err(Cause::AccessToken(TokenError::Audience))
-    }
+    let signed = id_token::verify_signature(token, provider).await?;
+    if signed.claims.strings("aud").contains(&expected.as_str()) { Ok(()) } else { Err(TokenError::Audience) }
 }
 
 /// The claims of the session's last ID token; those that the session has kept where that is not at hand.

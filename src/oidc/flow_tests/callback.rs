@@ -413,5 +413,37 @@ async fn strict_audience_judges_jwt_access_tokens() {
     let world = World::new().await;
     let strict = [("strictAudienceValidation", "true"), ("audience", "https://api.example")];
     let policy = world.policy(&strict);
-    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302, "an opaque token");
+    let login = async || Browser::default().login(&world, &policy, "/").await.status();
+    assert_eq!(login().await, 302, "an opaque token");
+    let ours = json!("https://api.example");
+    for (audience, status) in [
+        (ours.clone(), 302),
+        (json!(["https://api.example", "https://other"]), 302),
+        (json!("https://other"), 502),
+        (json!("client"), 502),
+        (json!(["https://api.example/"]), 502),
+        (json!(null), 502),
+    ] {
+        world.provider.script().access_audience = Some(audience.clone());
+        assert_eq!(login().await, status, "{audience}");
+    }
+    world.provider.script().access_audience = Some(ours);
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
+    // The refresh token is spent: keys that cannot be had must not cost the session.
+    {
+        let mut script = world.provider.script();
+        script.keys.insert(0, SigningKey::new("key-2"));
+        script.jwks = Some(json!("no keys today"));
+    }
+    world.clock.advance(SECOND * 301);
+    let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+    assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@example.com");
+    world.provider.script().jwks = None;
+    world.provider.script().access_audience = Some(json!("https://other"));
+    tokio::time::pause();
+    tokio::time::advance(SECOND).await;
+    tokio::time::resume();
+    world.clock.advance(SECOND * 301);
+    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401, "another audience");
 }
