@@ -69,7 +69,7 @@ pub use lookup::Lookup;
 pub(in crate::oidc) use marks::Mark;
 pub use memory::MemoryStore;
 pub use name::Name;
-pub use operator::SessionView;
+pub use operator::{SessionView, Swept};
 pub use record::{SessionProfile, SessionRecord, Timing};
 pub use redis::RedisStore;
 pub use settings::{RedisSettings, RedisTls, StoreId, StoreSettings, Topology};
