@@ -83,7 +83,7 @@ pub use audit::{AuditEvent, AuditRecord};
 pub use callback::CallbackQuery;
 pub use cause::Cause;
 pub use cookie::{CookieEdit, CookieError, Cookies, OwnCookies};
-pub use directory::{Directory, Member, SessionDesk};
+pub use directory::{Directory, Member, SessionDesk, Via};
 pub use events::{Counter, Events, NoEvents};
 pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
 pub use policy::{Deps, Policy, PolicyError};

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{Access, json as json_answer, refuse_method};
 use crate::net::LocalResponse;
 use crate::net::internal::{InternalAnswer, InternalRequest};
-use crate::oidc::SessionDesk;
 use crate::oidc::session::{SessionKey, SessionView, StoreError};
+use crate::oidc::{SessionDesk, Via};
 
 /// Where the API serves it.
 pub(super) const PATH: &str = "/api/portcullis/sessions";
@@ -51,7 +51,8 @@ pub(super) fn answer(
         Ok(asked) => asked,
         Err(message) => return fault(StatusCode::BAD_REQUEST, message).into(),
     };
-    match desk.get().cloned() {
+    let via = Via { client: request.client, request_id: request.request_id.to_owned() };
+    match desk.get().map(|desk| SessionDesk { via: Some(via), ..desk.clone() }) {
         Some(desk) => InternalAnswer::Later(Box::pin(async move {
             carry_out(&desk, asked).await.unwrap_or_else(|error| {
                 let status = match error {

@@ -31,7 +31,8 @@ fn admin(config: &StaticConfig) -> Admin {
 
 fn call(service: &InternalService, method: Method, path: &str, query: Option<&str>) -> LocalResponse {
     let headers = HeaderMap::new();
-    match service(&InternalRequest { method: &method, path, query, headers: &headers }) {
+    let (client, request_id) = (None, "request-1");
+    match service(&InternalRequest { method: &method, path, query, headers: &headers, client, request_id }) {
         InternalAnswer::Now(answer) => answer,
         InternalAnswer::Later(answer) => {
             tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer)

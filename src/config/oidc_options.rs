@@ -244,7 +244,10 @@ pub const OPTIONS: &[PluginOption] = &[
         "counts by client address, behind trusted proxies the one that they tell",
     ),
     changed("trustForwardedURI", "from trusted peers only"),
-    changed("enableBearerAuth", "`audience` is required, and ID tokens are refused"),
+    changed(
+        "enableBearerAuth",
+        "`audience` is required, ID tokens are refused, and a token for several audiences must be our client's or one of `bearerAllowedClients`' by `azp` or, in an `at+jwt`, `client_id`",
+    ),
     honoured("bearerIdentifierClaim"),
     honoured("stripAuthorizationHeader"),
     honoured("bearerEmitWWWAuthenticate"),

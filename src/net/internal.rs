@@ -1,5 +1,6 @@
 //! Services of our own, such as `ping@internal`: made by the admin side, called by the proxy.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -18,6 +19,10 @@ pub struct InternalRequest<'a> {
     pub query: Option<&'a str>,
     /// Headers.
     pub headers: &'a HeaderMap,
+    /// The client's address, where one is known.
+    pub client: Option<IpAddr>,
+    /// The request's name in logs.
+    pub request_id: &'a str,
 }
 
 /// What an internal service says.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::attempt::Attempt;
@@ -14,6 +14,7 @@ use super::cause::Cause;
 use super::id_token::{SKEW, TokenError};
 use super::logout_token::{self, LogoutToken, Target};
 use super::policy::Policy;
+use super::provider::Source;
 use super::session::{Mark, SessionEntry, StoreError};
 use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
@@ -94,8 +95,7 @@ impl Policy {
                     policy = %self.core.name, issuer = self.core.provider.issuer(), cause = %refusal,
                     request_id = request.request_id, client = %request.client, "back-channel logout refused"
                 );
-                // Section 2.8: 400 also where only the logout failed.
-                page::json(StatusCode::BAD_REQUEST, refusal.code(), &public(&refusal))
+                refuse(&refusal)
             }
         }
     }
@@ -183,6 +183,19 @@ impl Policy {
         // The store may fail; the session is over here, and the store hears of it later.
         let _ = self.sessions.end(entry).await;
         Err(cause)
+    }
+}
+
+/// Section 2.8: 400 also where only the logout failed. A token that could not be judged is neither: the provider may send it
+/// again.
+fn refuse(refusal: &Refusal) -> LocalResponse {
+    let not_judged = matches!(refusal, Refusal::Token(TokenError::KeysUnavailable));
+    let status = if not_judged { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
+    let answer = page::json(status, refusal.code(), &public(refusal));
+    if not_judged {
+        answer.with_header(RETRY_AFTER, HeaderValue::from(Source::Anybody.pause().as_secs()))
+    } else {
+        answer
     }
 }
 

@@ -27,7 +27,7 @@ use super::introspection::{Verdict, introspect};
 use super::policy::{Core, Policy};
 use super::principal::{Principal, Rules, TemplateTokens};
 use super::settings::{BearerSettings, Settings};
-use super::{Decision, Identity, RequestParts};
+use super::{AuditEvent, Decision, Identity, RequestParts};
 use access_token::AccessToken;
 use counters::Counters;
 use credential::Credential;
@@ -251,6 +251,8 @@ impl Policy {
             && !step_up.is_met(principal.level(), now)
         {
             (bearer.counters.denied)();
+            let (user, cause) = (principal.user(), Some("a stronger or more recent login is required"));
+            self.audit(AuditEvent::Denied, request, None, Some(&user), cause);
             return Decision::Respond(answer::stronger(step_up, bearer.settings.challenge));
         }
         (bearer.counters.accepted)();

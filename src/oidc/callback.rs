@@ -7,6 +7,7 @@ use http::header::{ALLOW, SET_COOKIE};
 use http::{HeaderValue, Method};
 use secrecy::SecretString;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::attempt::Attempt;
@@ -245,7 +246,8 @@ impl Policy {
         let nonce = attempt.nonce();
         let Party { client, metadata } = party;
         let provider = &self.core.provider;
-        let context = Context { settings, client, provider, metadata, patience: MAX_TIME, now };
+        let until = Instant::now() + MAX_TIME;
+        let context = Context { settings, client, provider, metadata, until, now };
         let established = establish(context, &tokens, Some(&nonce), None).await?;
         let claims = established.claims;
         let subject: Arc<str> = claims.subject().unwrap_or_default().into();

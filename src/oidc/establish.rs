@@ -1,14 +1,15 @@
 //! From tokens to claims: one way for login and refresh.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
 use super::claims::Claims;
 use super::client_auth::Credentials;
-use super::fetch::FetchError;
+use super::fetch::{FetchError, MAX_TIME};
 use super::id_token::{self, Expected, TokenError};
 use super::introspection::{Verdict, introspect};
 use super::metadata::Metadata;
@@ -28,8 +29,8 @@ pub(super) struct Context<'a> {
     pub(super) client: &'a Arc<Credentials>,
     pub(super) provider: &'a Arc<Provider>,
     pub(super) metadata: &'a Metadata,
-    /// Longest wait for userinfo.
-    pub(super) patience: Duration,
+    /// Until when keys and userinfo are waited for.
+    pub(super) until: Instant,
     pub(super) now: SystemTime,
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn establish(
     nonce: Option<&str>,
     previous: Option<&SessionRecord>,
 ) -> Result<Established, Cause> {
-    let Context { settings, client, provider, metadata, now, .. } = context;
+    let Context { settings, client, provider, metadata, until, now } = context;
     let validated = match &tokens.id_token {
         Some(token) => {
             let expected = Expected {
@@ -61,7 +62,8 @@ pub(super) async fn establish(
                 nonce,
                 access_token: Some(tokens.access_token.expose_secret()),
             };
-            match id_token::validate(token.expose_secret(), provider, expected, now).await {
+            let validated = id_token::validate(token.expose_secret(), provider, expected, now);
+            match timeout_at(until, validated).await.unwrap_or(Err(TokenError::KeysUnavailable)) {
                 // The old refresh token is spent. A provider whose keys cannot be had right now must
                 // not cost the session: it goes on with what is known.
                 Err(TokenError::KeysUnavailable) if previous.is_some() => None,
@@ -84,7 +86,12 @@ pub(super) async fn establish(
     }
     check_tenant(settings, metadata, &claims)?;
     if settings.strict_audience {
-        check_access_token(context, &tokens.access_token).await?;
+        let checked = timeout_at(until, check_access_token(context, &tokens.access_token)).await;
+        match checked.unwrap_or(Err(TokenError::KeysUnavailable)) {
+            // As with the ID token above.
+            Err(TokenError::KeysUnavailable) if previous.is_some() => {}
+            result => result.map_err(Cause::AccessToken)?,
+        }
     }
     // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
     if settings.require_introspection && previous.is_none() {
@@ -129,7 +136,7 @@ async fn complete(
     access_token: &SecretString,
     previous: Option<&SessionRecord>,
 ) -> Result<(), Cause> {
-    let Context { settings, client, provider, metadata, patience, .. } = context;
+    let Context { settings, client, provider, metadata, until, .. } = context;
     let wanted = match settings.user_info {
         UserInfo::Never => false,
         UserInfo::Always => true,
@@ -140,8 +147,8 @@ async fn complete(
     }
     let subject = claims.subject().unwrap_or_default().to_owned();
     let answer = userinfo::fetch(provider, metadata, access_token, &client.id, &subject);
-    let late = FetchError::Timeout(patience.as_secs());
-    match tokio::time::timeout(patience, answer).await.unwrap_or(Err(late.into())) {
+    let late = FetchError::Timeout(MAX_TIME.as_secs());
+    match timeout_at(until, answer).await.unwrap_or(Err(late.into())) {
         Ok(Some(info)) => claims.fill_from(&info),
         Ok(None) => {}
         Err(error @ UserInfoError::Subject) => return Err(error.into()),
@@ -150,8 +157,8 @@ async fn complete(
     Ok(())
 }
 
-/// Userinfo has failed. A refresh goes on with what it said last time. A login goes on unless the
-/// user's very name depends on it, which must not change from one login to the next.
+/// Userinfo has failed. A refresh goes on with what it said last time, however it has failed: that says nothing of the user.
+/// A login goes on unless the user's very name depends on it, which must not change from one login to the next.
 fn without_userinfo(
     context: Context<'_>,
     claims: &mut Claims,
@@ -162,28 +169,25 @@ fn without_userinfo(
     warn_or_debug!(
         provider.incomplete().admit(now), issuer = provider.issuer(), cause = %error, "claims are incomplete"
     );
-    if let (Some(previous), true) = (previous, error.is_transient()) {
+    if let Some(previous) = previous {
         claims.fill_from(&from_userinfo(previous));
         return Ok(());
     }
     let nameless = error.is_transient() && claims.text(&settings.gate.identifier_claim).is_none();
-    if settings.user_info == UserInfo::Always || nameless { Err(error.into()) } else { Ok(()) }
+    let is_needed = settings.user_info == UserInfo::Always || nameless || error == UserInfoError::NoSubject;
+    if is_needed { Err(error.into()) } else { Ok(()) }
 }
 
 /// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
-async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), Cause> {
+async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), TokenError> {
     let Context { settings, client, provider, .. } = context;
     let token = token.expose_secret();
     if token.matches('.').count() != 2 {
         return Ok(());
     }
     let expected = settings.audience.as_ref().or(settings.resource.as_ref()).unwrap_or(&client.id);
-    let signed = id_token::verify_signature(token, provider).await.map_err(Cause::AccessToken)?;
-    if signed.claims.strings("aud").contains(&expected.as_str()) {
-        Ok(())
-    } else {
-        Err(Cause::AccessToken(TokenError::Audience))
-    }
+    let signed = id_token::verify_signature(token, provider).await?;
+    if signed.claims.strings("aud").contains(&expected.as_str()) { Ok(()) } else { Err(TokenError::Audience) }
 }
 
 /// The claims of the session's last ID token; those that the session has kept where that is not at hand.

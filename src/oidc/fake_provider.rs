@@ -61,6 +61,7 @@ pub(crate) struct Script {
     pub(crate) keys: Vec<SigningKey>,
     /// Published instead of the keys' own.
     pub(crate) jwks: Option<Value>,
+    pub(crate) jwks_delay: Duration,
     pub(crate) issuer: String,
     pub(crate) metadata: Map<String, Value>,
     /// Status of discovery; 200 if none.
@@ -79,6 +80,8 @@ pub(crate) struct Script {
     pub(crate) token_answer: Option<(u16, &'static str, String)>,
     pub(crate) token_delay: Duration,
     pub(crate) expires_in: Value,
+    /// Makes access tokens JWTs, for this audience.
+    pub(crate) access_audience: Option<Value>,
     pub(crate) userinfo: (u16, Value),
     /// The answer to a pushed authorization request.
     pub(crate) pushed_answer: Option<(u16, Value)>,
@@ -147,6 +150,7 @@ impl FakeProvider {
         let script = Script {
             keys: vec![SigningKey::new("key-1")],
             jwks: None,
+            jwks_delay: Duration::ZERO,
             issuer: issuer.clone(),
             metadata: Map::new(),
             discovery_status: None,
@@ -160,6 +164,7 @@ impl FakeProvider {
             token_answer: None,
             token_delay: Duration::ZERO,
             expires_in: json!(300),
+            access_audience: None,
             userinfo: (200, json!({"sub": "alice"})),
             userinfo_jwt: None,
             pushed_answer: None,
@@ -239,8 +244,13 @@ async fn discovery(State(script): Shared, RawQuery(query): RawQuery) -> Response
 }
 
 async fn jwks(State(script): Shared) -> Response {
-    let mut script = script.lock().unwrap();
-    count(&mut script, "jwks");
+    let delay = {
+        let mut script = script.lock().unwrap();
+        count(&mut script, "jwks");
+        script.jwks_delay
+    };
+    tokio::time::sleep(delay).await;
+    let script = script.lock().unwrap();
     let keys: Vec<Value> = script.keys.iter().map(|key| key.jwk.clone()).collect();
     axum::Json(script.jwks.clone().unwrap_or(json!({ "keys": keys }))).into_response()
 }
@@ -286,7 +296,6 @@ async fn token(
 
 fn answer(script: &mut Script, nonce: Option<String>) -> Value {
     script.serial += 1;
-    let access_token = format!("access-{}", script.serial);
     let now = script
         .clock
         .as_ref()
@@ -294,6 +303,7 @@ fn answer(script: &mut Script, nonce: Option<String>) -> Value {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs();
+    let access_token = access_token(script, now);
     let mut claims = script.claims.clone();
     claims.extend(
         json!({"iss": script.issuer, "aud": script.audience, "iat": now, "exp": now + 300})
@@ -322,6 +332,13 @@ fn answer(script: &mut Script, nonce: Option<String>) -> Value {
         answer["refresh_token"] = json!(token);
     }
     answer
+}
+
+fn access_token(script: &Script, now: u64) -> String {
+    let Some(audience) = &script.access_audience else { return format!("access-{}", script.serial) };
+    let claims = json!({"iss": script.issuer, "aud": audience, "sub": script.claims["sub"], "client_id": script.audience,
+        "jti": script.serial.to_string(), "iat": now, "exp": now + 300});
+    script.keys[0].sign(json!({"typ": "at+jwt"}), claims.as_object().unwrap())
 }
 
 async fn userinfo(State(script): Shared, headers: HeaderMap) -> Response {

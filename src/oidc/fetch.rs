@@ -16,7 +16,7 @@ pub const MAX_ANSWER: usize = 1024 * 1024;
 /// Longest call of a provider.
 pub const MAX_TIME: Duration = Duration::from_secs(10);
 
-const CONNECT_TIME: Duration = Duration::from_secs(3);
+const CONNECT_TIME: Duration = Duration::from_secs(2);
 
 /// A client of one provider.
 #[derive(Debug, Clone)]
@@ -95,9 +95,19 @@ impl Fetch {
     /// # Errors
     /// [`TrustError`]: an unreadable or empty certificate authority; there is no fallback.
     pub fn new(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Self, TrustError> {
-        let reach = match settings.proxy {
+        let direct = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy"));
+        Self::past_proxy(settings, ca_file, &direct.unwrap_or_default())
+    }
+
+    /// As [`Fetch::new`], with the hosts that are called directly where there is a proxy, as `NO_PROXY` lists them.
+    fn past_proxy(
+        settings: &ProviderSettings,
+        ca_file: Option<&[u8]>,
+        direct: &str,
+    ) -> Result<Self, TrustError> {
+        let reach = match &settings.proxy {
             None => Reach::new(settings.allow_private),
-            Some(_) => Reach::behind_proxy(settings.allow_private),
+            Some(proxy) => Reach::behind_proxy(settings.allow_private, &proxy.url, direct),
         };
         let time = settings.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
         let mut builder = Client::builder()
@@ -105,6 +115,7 @@ impl Fetch {
             .connect_timeout(CONNECT_TIME.min(time))
             .timeout(time)
             .no_proxy()
+            .dns_resolver(reach.clone())
             // Whatever features a dependency switches on: what is bounded is what was sent.
             .no_gzip()
             .no_deflate()
@@ -112,10 +123,9 @@ impl Fetch {
             .no_zstd()
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
-        builder = match &settings.proxy {
-            None => builder.dns_resolver(reach.clone()),
-            Some(proxy) => builder.proxy(egress(proxy)?),
-        };
+        if let Some(proxy) = &settings.proxy {
+            builder = builder.proxy(egress(proxy, direct)?);
+        }
         if let Some(pem) = &settings.client_certificate {
             let identity = Identity::from_pem(pem.expose_secret().as_bytes());
             builder = builder.identity(identity.map_err(|_| TrustError::Unusable("clientConfig.tls.cert"))?);
@@ -204,10 +214,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// The hosts that `NO_PROXY` of the environment names are called directly.
-fn egress(proxy: &EgressProxy) -> Result<Proxy, TrustError> {
+/// All is called through it but the hosts of `direct`.
+fn egress(proxy: &EgressProxy, direct: &str) -> Result<Proxy, TrustError> {
     let all = Proxy::all(proxy.url.as_str()).map_err(|_| TrustError::Unusable("clientConfig.proxy"))?;
-    let all = all.no_proxy(NoProxy::from_env());
+    let all = all.no_proxy(NoProxy::from_string(direct));
     Ok(match &proxy.login {
         Some((user, password)) => all.basic_auth(user, password.expose_secret()),
         None => all,

@@ -12,6 +12,7 @@ mod channels;
 mod client;
 mod endpoints;
 mod introspection;
+mod keys;
 mod limits;
 mod log;
 mod login;
@@ -33,7 +34,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use super::clock::{Clock, ManualClock};
 use super::fake_provider::FakeProvider;
-use super::session::{MemoryStore, Sessions};
+use super::session::{MemoryStore, SessionStore, Sessions};
 use super::settings::{Dialect, decode};
 use super::{Decision, Deps, Identity, NoEvents, Policy, Providers, RequestParts, Settings, UsedStates};
 use crate::config::Decoder;
@@ -105,7 +106,11 @@ impl World {
     }
 
     /// One of several processes.
-    pub(super) fn process(provider: FakeProvider, store: Arc<MemoryStore>, clock: Arc<ManualClock>) -> Self {
+    pub(super) fn process(
+        provider: FakeProvider,
+        store: Arc<dyn SessionStore>,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         provider.script().clock = Some(Arc::clone(&clock));
         let keys = Arc::new(super::session::SessionKeys::new(&[KEY.into()]).unwrap());
         let sessions = Sessions::new(store, keys, Arc::clone(&clock) as _, 1000).unwrap();

@@ -2,10 +2,11 @@
 //! validation and the same claims as at login.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use super::audit::{AuditEvent, AuditRecord};
 use super::callback::kept_claims;
@@ -31,7 +32,8 @@ impl RefreshGrant for Core {
         let Some(client) = self.client_of(record) else {
             return transient("the client is not registered", None);
         };
-        let started = Instant::now();
+        // The old refresh token is spent by it: what else is asked must not use up the time that is left.
+        let until = Instant::now() + MAX_TIME.saturating_sub(MARGIN);
         let fetch = self.provider.fetch();
         let tokens = token_endpoint::refresh(&self.settings, &client, &metadata, fetch, refresh_token).await;
         let tokens = match tokens {
@@ -39,14 +41,12 @@ impl RefreshGrant for Core {
             Err(error) => return not_granted(&self.noted(&client, error)),
         };
         let now = self.clock.now();
-        // The old refresh token is spent: what else is asked must not use up the time that is left.
-        let left = MAX_TIME.saturating_sub(started.elapsed() + MARGIN);
         let context = Context {
             settings: &self.settings,
             client: &client,
             provider: &self.provider,
             metadata: &metadata,
-            patience: left,
+            until,
             now,
         };
         let established = establish(context, &tokens, None, Some(record)).await;

@@ -6,11 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::claims::Claims;
 use super::jwks::KeySet;
 use super::profile;
-use super::provider::{NoKeys, Provider};
+use super::provider::{NoKeys, Provider, Published, Source};
 use super::unique::Members;
 
 /// How far clocks may differ.
@@ -40,8 +41,9 @@ pub enum TokenError {
     /// No key of the provider has that id and algorithm.
     #[error("no key of the provider fits")]
     NoKey,
-    /// Its key is not among those that we have, and the provider's could not be fetched.
-    #[error("the keys of the provider could not be fetched")]
+    /// Not judged: its key is not among those that we have, and the provider could not, or must not so soon again, be asked
+    /// for others. Another try may end otherwise.
+    #[error("none of the known keys fits, and the provider cannot be asked for others at the moment")]
     KeysUnavailable,
     /// The signature does not verify.
     #[error("wrong signature")]
@@ -112,22 +114,29 @@ pub struct IdToken {
     pub expiry: SystemTime,
 }
 
-/// Verifies the signature with the provider's keys; an unknown key, or one that does not verify,
-/// causes at most one fetch of the keys in ten seconds.
+/// Verifies the signature of a token that the provider has handed to us in answer to a call. If none of the known keys
+/// fits, they are fetched again.
 ///
 /// # Errors
 /// [`TokenError`].
 pub async fn verify_signature(token: &str, provider: &Provider) -> Result<Signed, TokenError> {
-    let parsed = Parsed::new(token)?;
-    let keys = provider.keys();
-    match parsed.signed(keys.as_deref()) {
-        Err(TokenError::NoKey | TokenError::Signature) => {
-            let fresh =
-                provider.refetch_keys(keys.as_ref()).await.map_err(|NoKeys| TokenError::KeysUnavailable)?;
-            parsed.signed(Some(&fresh))
-        }
-        result => result,
-    }
+    Parsed::new(token)?.signed_by(provider, Source::Provider, |_| Ok(())).await
+}
+
+/// Verifies the signature of a token that anybody may have sent, and judges it by `rules`. What they refuse is refused
+/// whoever has signed it, so that it causes no fetch of keys.
+///
+/// # Errors
+/// [`TokenError`], and what the rules say.
+pub async fn verify_from_anybody<T, E: From<TokenError>>(
+    token: &str,
+    provider: &Provider,
+    rules: impl Fn(&Claims) -> Result<T, E>,
+) -> Result<(Signed, T), E> {
+    let by_rules = |claims: &Claims| rules(claims).map(|_| ());
+    let signed = Parsed::new(token)?.signed_by(provider, Source::Anybody, by_rules).await?;
+    let judged = rules(&signed.claims)?;
+    Ok((signed, judged))
 }
 
 /// Validates an ID token in full.
@@ -324,6 +333,40 @@ impl<'a> Parsed<'a> {
             Some(_) => return Err(TokenError::Malformed),
         };
         Ok(Self { message, payload, signature, algorithm, kid })
+    }
+
+    /// Verifies it with the provider's keys, and if none fits and its claims are worth it, with newer ones. Keys that were
+    /// asked for before the token came prove nothing against it: the provider may have begun to sign with others.
+    async fn signed_by<E: From<TokenError>>(
+        &self,
+        provider: &Provider,
+        source: Source,
+        worth_it: impl Fn(&Claims) -> Result<(), E>,
+    ) -> Result<Signed, E> {
+        let came = Instant::now();
+        let mut keys = provider.keys();
+        loop {
+            let result = self.signed(keys.as_ref().map(|keys| &keys.set));
+            let is_fresh = keys.as_ref().is_some_and(|keys| keys.asked >= came);
+            if is_fresh || !matches!(result, Err(TokenError::NoKey | TokenError::Signature)) {
+                return Ok(result?);
+            }
+            worth_it(&Claims::new(self.payload()?))?;
+            keys = match provider.newer_keys(keys.as_ref(), source).await {
+                Ok(newer) => Some(newer),
+                Err(NoKeys) if source == Source::Anybody && self.is_forged(&result, keys.as_deref()) => {
+                    return Ok(result?);
+                }
+                Err(NoKeys) => return Err(TokenError::KeysUnavailable.into()),
+            };
+        }
+    }
+
+    /// Whether it names a key that the provider has published a moment ago, and that key has not signed it. Providers give
+    /// a new key a new name, so such a token need not be put off.
+    fn is_forged(&self, result: &Result<Signed, TokenError>, keys: Option<&Published>) -> bool {
+        let is_recent = keys.is_some_and(|keys| keys.asked.elapsed() < Source::Anybody.pause());
+        self.kid.is_some() && is_recent && matches!(result, Err(TokenError::Signature))
     }
 
     fn signed(&self, keys: Option<&KeySet>) -> Result<Signed, TokenError> {

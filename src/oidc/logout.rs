@@ -15,7 +15,7 @@ use super::fetch::MAX_TIME;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::request_kind::{RequestKind, is_cross_site, is_embedded, is_prefetch};
-use super::session::{Lookup, SessionRecord};
+use super::session::{Lookup, SessionEntry, SessionRecord};
 use super::settings::PostLogout;
 use super::{AuditEvent, RequestParts, page};
 use crate::net::LocalResponse;
@@ -66,8 +66,16 @@ impl Policy {
 
     /// Ends the session of the request, if there is one, and revokes its refresh token.
     async fn end_session(&self, request: &Asked<'_>, now: SystemTime) -> Option<SessionRecord> {
-        let Lookup::Live(entry) = self.find_session(request, now).await else { return None };
-        let record = self.sessions.record(&entry).await.ok().flatten();
+        let entry = match self.find_session(request, now).await {
+            Lookup::Live(entry) => entry,
+            Lookup::StoreDown => self.unheard_session(request)?,
+            Lookup::None => return None,
+        };
+        let record = match self.sessions.record(&entry).await {
+            Ok(record) => record,
+            // Memory has the refresh token, but no ID token.
+            Err(_) => self.sessions.recall(&entry),
+        };
         if let Err(error) = self.sessions.end(&entry).await {
             tracing::warn!(session = ?entry.key(), %error, "the session is ended; the store will be told later");
         }
@@ -89,6 +97,12 @@ impl Policy {
             });
         }
         record
+    }
+
+    /// The session of a request while the store cannot be asked: from memory, although that is not believed for so long
+    /// any more. Of one that is not there the store will be told.
+    fn unheard_session(&self, request: &RequestParts<'_>) -> Option<Arc<SessionEntry>> {
+        self.sessions.end_unheard(&self.session_id(request)?, &self.core.scope)
     }
 
     /// Sends the browser on, without its session.

@@ -254,7 +254,7 @@ impl Policy {
         Refresher { sessions: &self.sessions, settings: &self.refresh, grant: &self.grant, request_id }
     }
 
-    fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {
+    pub(super) fn session_id(&self, request: &RequestParts<'_>) -> Option<SessionId> {
         let https = self.is_https(request);
         let named = |name| self.one_cookie(request, name).and_then(SessionId::parse);
         named(self.cookies.session_name(https)).or_else(|| named(self.cookies.plain_session_name(https)))

@@ -3,15 +3,17 @@
 //! Requests only read. A task of its own fetches both at start and again every hour, tries on
 //! until it succeeds, and keeps the old ones while the provider is away.
 
+mod keys;
 mod registry;
 mod task;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::events::Events;
 use super::fetch::{Fetch, FetchError};
@@ -24,10 +26,9 @@ use super::settings::ProviderSettings;
 use super::throttle::Throttle;
 use super::turns::take_turn;
 
+use keys::Lookups;
+pub use keys::{NoKeys, Published, Source};
 pub use registry::{ProviderKey, Providers};
-
-/// An unknown key id causes at most one fetch in this time.
-const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
 
 /// Refresh grants at the same time; more of them queue.
 const MOST_GRANTS: usize = 64;
@@ -53,11 +54,9 @@ struct Inner {
     settings: ProviderSettings,
     fetch: Fetch,
     metadata: ArcSwapOption<Metadata>,
-    keys: ArcSwapOption<KeySet>,
+    keys: ArcSwapOption<Published>,
     state: watch::Sender<State>,
-    /// When keys were last asked for because of a token, and whether they came; held while they are
-    /// fetched, so that one fetch serves all.
-    keys_asked: Mutex<Option<(Instant, bool)>>,
+    lookups: Lookups,
     events: Arc<dyn Events>,
     runtime: tokio::runtime::Handle,
 }
@@ -109,7 +108,7 @@ impl Provider {
             metadata: ArcSwapOption::empty(),
             keys: ArcSwapOption::empty(),
             state: watch::Sender::new(State::Starting),
-            keys_asked: Mutex::new(None),
+            lookups: Lookups::default(),
             events,
             runtime: runtime.clone(),
         });
@@ -204,53 +203,7 @@ impl Provider {
         }
         self.metadata()
     }
-
-    /// The present keys.
-    pub fn keys(&self) -> Option<Arc<KeySet>> {
-        self.inner.keys.load_full()
-    }
-
-    /// Fetches the keys again because a token's key is not among `known`, unless that happened
-    /// less than ten seconds ago. Concurrent callers share one fetch.
-    ///
-    /// # Errors
-    /// [`NoKeys`]: they could not be fetched, so nobody can say what the provider signs with now.
-    pub async fn refetch_keys(&self, known: Option<&Arc<KeySet>>) -> Result<Arc<KeySet>, NoKeys> {
-        let mut asked = self.inner.keys_asked.lock().await;
-        let current = self.keys();
-        let is_newer = match (&current, known) {
-            (Some(current), Some(known)) => !Arc::ptr_eq(current, known),
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if is_newer {
-            return current.ok_or(NoKeys);
-        }
-        if let Some((_, came)) = asked.filter(|(at, _)| at.elapsed() < UNKNOWN_KEY_PAUSE) {
-            return current.filter(|_| came).ok_or(NoKeys);
-        }
-        *asked = Some((Instant::now(), false));
-        self.inner.events.keys_fetched(&self.inner.issuer);
-        let metadata = self.metadata().ok_or(NoKeys)?;
-        match self.inner.fetch_keys(&metadata).await {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                self.inner.keys.store(Some(Arc::clone(&keys)));
-                *asked = Some((Instant::now(), true));
-                Ok(keys)
-            }
-            Err(error) => {
-                tracing::warn!(issuer = self.inner.issuer, cause = %error, "keys of the OpenID provider not fetched");
-                Err(NoKeys)
-            }
-        }
-    }
 }
-
-/// The provider's keys could not be fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the keys of the OpenID provider could not be fetched")]
-pub struct NoKeys;
 
 impl Drop for Provider {
     fn drop(&mut self) {
@@ -265,11 +218,12 @@ impl std::fmt::Debug for Provider {
 }
 
 impl Inner {
-    /// Metadata and keys, both or an error.
-    async fn fetch_all(&self) -> Result<(Metadata, KeySet), ProviderError> {
+    /// Metadata, keys and when those were asked for; all or an error.
+    async fn fetch_all(&self) -> Result<(Metadata, KeySet, Instant), ProviderError> {
         let metadata = self.fetch_metadata().await?;
+        let asked = Instant::now();
         let keys = self.fetch_keys(&metadata).await?;
-        Ok((metadata, keys))
+        Ok((metadata, keys, asked))
     }
 
     async fn fetch_metadata(&self) -> Result<Metadata, ProviderError> {

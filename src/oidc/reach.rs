@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
 
 /// Kinds of address, as bits.
@@ -83,8 +84,17 @@ fn embedded(address: IpAddr) -> IpAddr {
 #[derive(Debug, Clone)]
 pub struct Reach {
     allowed: Arc<AtomicU8>,
-    /// Names are resolved by a proxy, so only addresses that are written as such can be judged here.
-    by_proxy: bool,
+    proxy: Option<Arc<Egress>>,
+}
+
+/// A proxy between us and the provider. It resolves the names that it is asked for, so of those only addresses that are
+/// written as such can be judged here.
+#[derive(Debug)]
+struct Egress {
+    /// What is called through it.
+    matcher: Matcher,
+    /// Its own name, which the operator has configured.
+    host: String,
 }
 
 /// Why a URL is not called.
@@ -110,12 +120,15 @@ impl Reach {
     /// Public addresses, and private and loopback ones if `allow_private`.
     pub fn new(allow_private: bool) -> Self {
         let private = if allow_private { Kinds::PRIVATE.0 | Kinds::LOOPBACK.0 } else { 0 };
-        Self { allowed: Arc::new(AtomicU8::new(Kinds::GLOBAL.0 | private)), by_proxy: false }
+        Self { allowed: Arc::new(AtomicU8::new(Kinds::GLOBAL.0 | private)), proxy: None }
     }
 
-    /// The same where a proxy resolves names: what they stand for is that proxy's to decide.
-    pub fn behind_proxy(allow_private: bool) -> Self {
-        Self { by_proxy: true, ..Self::new(allow_private) }
+    /// The same where this proxy resolves names: what they stand for is its to decide. The hosts of `direct`, a list as in
+    /// `NO_PROXY`, are called directly and judged as without a proxy.
+    pub fn behind_proxy(allow_private: bool, proxy: &Url, direct: &str) -> Self {
+        let matcher = Matcher::builder().all(proxy.to_string()).no(direct.to_owned()).build();
+        let host = proxy.host_str().unwrap_or_default().to_owned();
+        Self { proxy: Some(Arc::new(Egress { matcher, host })), ..Self::new(allow_private) }
     }
 
     /// Allows the kinds of address that the issuer has, and checks its scheme.
@@ -159,9 +172,18 @@ impl Reach {
 
     async fn addresses(&self, url: &Url) -> Result<Vec<IpAddr>, ReachError> {
         match url.host() {
-            Some(Host::Domain(_)) if self.by_proxy => Ok(Vec::new()),
+            Some(Host::Domain(_)) if self.goes_by_proxy(url) => Ok(Vec::new()),
             _ => resolve(url).await,
         }
+    }
+
+    fn goes_by_proxy(&self, url: &Url) -> bool {
+        let Some(proxy) = &self.proxy else { return false };
+        url.as_str().parse().is_ok_and(|uri| proxy.matcher.intercept(&uri).is_some())
+    }
+
+    fn is_proxy(&self, host: &str) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.host == host)
     }
 
     fn allows(&self, kind: Kinds) -> bool {
@@ -202,14 +224,14 @@ async fn resolve(url: &Url) -> Result<Vec<IpAddr>, ReachError> {
 }
 
 /// Resolves names for the HTTP client and leaves out what may not be called, so that a name that
-/// changes its address between check and call gains nothing.
+/// changes its address between check and call gains nothing. The proxy's own may have any.
 impl reqwest::dns::Resolve for Reach {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let reach = self.clone();
         Box::pin(async move {
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0))
                 .await?
-                .filter(|address| reach.allows(Kinds::of(address.ip())))
+                .filter(|address| reach.is_proxy(name.as_str()) || reach.allows(Kinds::of(address.ip())))
                 .collect();
             if addresses.is_empty() {
                 return Err(format!("no address of {} may be called", name.as_str()).into());
@@ -270,10 +292,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_resolves_names_and_addresses_are_still_judged() {
-        let reach = Reach::behind_proxy(false);
+        let reach = Reach::behind_proxy(false, &url("http://127.0.0.1:3128"), "direct.example");
         assert_eq!(reach.check(&url("https://name.that.only.the.proxy.knows/t")).await, Ok(()));
         assert!(matches!(reach.check(&url("http://localhost/t")).await, Err(ReachError::Scheme(_))));
         assert!(matches!(reach.check(&url("https://10.0.0.1/t")).await, Err(ReachError::Refused { .. })));
+    }
+
+    /// `localhost` stands for any name that resolves to where it must not.
+    #[tokio::test]
+    async fn names_that_are_called_past_the_proxy_are_judged() {
+        let reach = Reach::behind_proxy(false, &url("http://127.0.0.1:3128"), "other.example, localhost");
+        let refused = reach.check(&url("https://localhost/t")).await;
+        assert!(matches!(refused, Err(ReachError::Refused { .. })), "{refused:?}");
+        let unknown = reach.check(&url("https://past.other.example/t")).await;
+        assert!(matches!(unknown, Err(ReachError::Unresolved(_))), "{unknown:?}");
+        assert_eq!(reach.check(&url("https://name.that.only.the.proxy.knows/t")).await, Ok(()));
+        // An issuer past the proxy admits its own kind of address, as without one.
+        reach.admit_issuer(&url("https://localhost/")).await.unwrap();
+        assert_eq!(reach.check(&url("https://localhost/t")).await, Ok(()));
+        assert!(reach.check(&url("https://10.0.0.1/t")).await.is_err());
     }
 
     #[tokio::test]

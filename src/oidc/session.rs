@@ -69,7 +69,7 @@ pub use lookup::Lookup;
 pub(in crate::oidc) use marks::Mark;
 pub use memory::MemoryStore;
 pub use name::Name;
-pub use operator::SessionView;
+pub use operator::{SessionView, Swept};
 pub use record::{SessionProfile, SessionRecord, Timing};
 pub use redis::RedisStore;
 pub use settings::{RedisSettings, RedisTls, StoreId, StoreSettings, Topology};
@@ -80,6 +80,9 @@ pub use store::{
 
 /// How many sessions are cached unless told otherwise. The others are read from the store when they come back.
 pub const DEFAULT_CACHED: usize = 200_000;
+
+/// Ends that are remembered while the store cannot be told of them. Each takes a browser with a session of ours.
+const MOST_OWED_ENDS: usize = 100_000;
 
 /// All sessions of one store, seen with one ring of secrets. Cheap to clone.
 #[derive(Clone)]
@@ -103,6 +106,8 @@ struct Inner {
     idles: AtomicBool,
     /// Entries of which the store has yet to be told something.
     owing: Mutex<Vec<Arc<SessionEntry>>>,
+    /// Sessions that are not in memory, of whose end the store has yet to be told.
+    owed_ends: Mutex<Vec<SessionKey>>,
     cursor: Mutex<Option<u64>>,
     /// Refreshes under way.
     flights: watch::Sender<usize>,
@@ -130,6 +135,7 @@ impl Sessions {
             failure: ArcSwapOption::empty(),
             idles: AtomicBool::new(false),
             owing: Mutex::default(),
+            owed_ends: Mutex::default(),
             cursor: Mutex::default(),
             flights: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
@@ -244,6 +250,18 @@ impl Inner {
         let mut owing = self.owing();
         if !owing.iter().any(|known| Arc::ptr_eq(known, entry)) {
             owing.push(Arc::clone(entry));
+        }
+    }
+
+    fn owed_ends(&self) -> MutexGuard<'_, Vec<SessionKey>> {
+        self.owed_ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that the store has to be told of the end of this session, which is not in memory.
+    fn owe_end(&self, key: SessionKey) {
+        let mut owed = self.owed_ends();
+        if owed.len() < MOST_OWED_ENDS && !owed.contains(&key) {
+            owed.push(key);
         }
     }
 }

@@ -24,6 +24,9 @@ pub enum UserInfoError {
     /// A signed answer that does not verify.
     #[error("userinfo: {0}")]
     Token(#[from] TokenError),
+    /// Claims of nobody, which the endpoint must name.
+    #[error("userinfo: no `sub`")]
+    NoSubject,
     /// Claims of somebody else: they must not be used, nor the session be made (section 5.3.2).
     #[error("userinfo: `sub` is not that of the ID token")]
     Subject,
@@ -33,7 +36,7 @@ impl UserInfoError {
     /// Whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Fetch(_) => true,
+            Self::Fetch(_) | Self::Token(TokenError::KeysUnavailable) => true,
             Self::Status(status) => *status >= 500 || *status == 429,
             _ => false,
         }
@@ -71,10 +74,11 @@ pub async fn fetch(
     } else {
         Claims::new(serde_json::from_slice(&answer.body).map_err(|_| UserInfoError::Malformed)?)
     };
-    if claims.subject() != Some(subject) {
-        return Err(UserInfoError::Subject);
+    match claims.subject() {
+        Some(theirs) if theirs == subject => Ok(Some(claims)),
+        Some(_) => Err(UserInfoError::Subject),
+        None => Err(UserInfoError::NoSubject),
     }
-    Ok(Some(claims))
 }
 
 /// A signed answer has `iss` and `aud` too (section 5.3.2); where they are, they must be right.

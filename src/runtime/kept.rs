@@ -127,7 +127,11 @@ impl Kept {
         let events: Arc<dyn Events> =
             Arc::new(Told { metrics: Arc::clone(&self.metrics), audit: self.audit.clone() });
         let directory: Arc<Directory> = Arc::default();
-        self.admin.attach(SessionDesk { directory: Arc::clone(&directory), events: Arc::clone(&events) });
+        self.admin.attach(SessionDesk {
+            directory: Arc::clone(&directory),
+            events: Arc::clone(&events),
+            via: None,
+        });
         Shared {
             providers: Arc::new(Providers::new(Arc::clone(&events), self.runtime.clone())),
             used: Arc::default(),

@@ -14,7 +14,8 @@ use crate::oidc_bearer::{AUDIENCE, MACHINE, SECRET, issued, plan, show, with_mac
 fn token(world: &World, typ: &str, more: Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let needed = json!({
-        "iss": world.idp.issuer(), "aud": AUDIENCE, "sub": "worker", "client_id": MACHINE, "iat": now, "exp": now + 300,
+        "iss": world.idp.issuer(), "aud": AUDIENCE, "sub": "worker", "client_id": MACHINE, "jti": "1",
+        "iat": now, "exp": now + 300,
     });
     let mut claims: Map<String, Value> = needed.as_object().unwrap().clone();
     claims.extend(more.as_object().unwrap().clone());

@@ -36,21 +36,26 @@ pub(super) async fn verify(
     let marked = check_header(&header, settings)?;
     let metadata = core.provider.metadata();
     let metadata = metadata.ok_or_else(|| Refusal::Unavailable(NEVER_REACHED.into()))?;
-    let signed = id_token::verify_signature(token, &core.provider).await.map_err(|error| match error {
-        TokenError::KeysUnavailable => Refusal::Unavailable(error.to_string().into()),
-        error => Refusal::Token(error),
-    })?;
-    let claims = signed.claims;
-    id_token::check_issuer(&claims, &metadata.issuer)?;
-    check_tenant(&core.settings, &metadata, &claims)?;
-    refuse_other_kinds(&claims, marked, &client.id)?;
-    check_audience(&claims, settings, &client.id)?;
-    let expiry = id_token::check_times(&claims, now)?;
-    let until = check_age(&claims, settings, now)?.map_or(expiry + SKEW, |oldest| oldest.min(expiry + SKEW));
-    if id_token::text(&claims, "sub")?.is_empty() {
-        return Err(TokenError::Claim("sub").into());
+    let rules = |claims: &Claims| {
+        id_token::check_issuer(claims, &metadata.issuer)?;
+        check_tenant(&core.settings, &metadata, claims)?;
+        refuse_other_kinds(claims, marked, &client.id)?;
+        check_audience(claims, settings, &client.id, marked)?;
+        let expiry = id_token::check_times(claims, now)? + SKEW;
+        // What RFC 9068, section 2.2, requires beside these is required of what says that it follows it.
+        let required: &[_] = if marked { &["sub", "client_id", "jti"] } else { &["sub"] };
+        if let Some(name) = required.iter().find(|name| claims.text(name).is_none_or(str::is_empty)) {
+            return Err(TokenError::Claim(name).into());
+        }
+        Ok(check_age(claims, settings, now)?.map_or(expiry, |oldest| oldest.min(expiry)))
+    };
+    match id_token::verify_from_anybody(token, &core.provider, rules).await {
+        Ok((signed, until)) => Ok(AccessToken { claims: signed.claims, until }),
+        Err(Refusal::Token(error @ TokenError::KeysUnavailable)) => {
+            Err(Refusal::Unavailable(error.to_string().into()))
+        }
+        Err(refusal) => Err(refusal),
     }
-    Ok(AccessToken { claims, until })
 }
 
 /// Whether the header marks an access token; `alg` and `crit` are judged with the signature, before
@@ -106,8 +111,14 @@ fn refuse_other_kinds(claims: &Claims, marked: bool, client_id: &str) -> Result<
     Ok(())
 }
 
-/// The audience must be there and be ours, and the client that the token was issued to one that may come.
-fn check_audience(claims: &Claims, settings: &BearerSettings, client_id: &str) -> Result<(), Refusal> {
+/// The audience must be there and be ours, and the client that the token was issued to one that may come. `by_client_id`:
+/// `client_id` names that client, as RFC 9068 and RFC 7662 say; elsewhere only `azp` is sure to.
+fn check_audience(
+    claims: &Claims,
+    settings: &BearerSettings,
+    client_id: &str,
+    by_client_id: bool,
+) -> Result<(), Refusal> {
     let several = match claims.members().get("aud") {
         Some(Value::String(_)) => false,
         Some(Value::Array(list)) if !list.is_empty() && list.iter().all(Value::is_string) => list.len() > 1,
@@ -116,13 +127,16 @@ fn check_audience(claims: &Claims, settings: &BearerSettings, client_id: &str) -
     if !claims.strings("aud").contains(&settings.audience.as_str()) {
         return Err(TokenError::Audience.into());
     }
-    // Providers put the clients of a user among the audiences, so that a token for our client and others may be
-    // another's. An audience that is no client is asked for by whoever wants to come here.
-    let any = settings.allowed_clients.is_empty() && !(several && settings.audience == client_id);
+    // A token for several may have been issued for another of them, which then could use it here.
+    let any = settings.allowed_clients.is_empty() && !several;
     let may_come = |party: &str| any || is_allowed(party, settings, client_id);
-    let mut parties = ["azp", "client_id"].iter().filter_map(|name| claims.members().get(*name)).peekable();
-    let named = any || parties.peek().is_some();
-    let all = parties.all(|party| party.as_str().is_some_and(may_come));
+    let party = |name: &str| claims.members().get(name);
+    let named = match several {
+        true => party("azp").is_some() || by_client_id && party("client_id").is_some(),
+        false => any || party("azp").or(party("client_id")).is_some(),
+    };
+    let all =
+        ["azp", "client_id"].into_iter().filter_map(party).all(|party| party.as_str().is_some_and(may_come));
     if named && all { Ok(()) } else { Err(TokenError::AuthorizedParty.into()) }
 }
 
@@ -156,7 +170,7 @@ pub(super) fn check_introspected(
     let client_id = &client.id;
     let is_allowed = |party: &str| is_allowed(party, settings, client_id);
     match claims.members().get("aud") {
-        Some(_) => check_audience(claims, settings, client_id)?,
+        Some(_) => check_audience(claims, settings, client_id, true)?,
         None if claims.text("client_id").is_some_and(is_allowed) => {}
         None => return Err(TokenError::AuthorizedParty.into()),
     }

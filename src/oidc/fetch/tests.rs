@@ -101,3 +101,56 @@ async fn addresses_are_judged_before_a_call() {
     let metadata = url::Url::parse("http://169.254.169.254/latest/meta-data").unwrap();
     assert!(matches!(fetch(1).get_json(&metadata).await.unwrap_err(), FetchError::Reach(_)));
 }
+
+/// A host that lets connections wait costs two seconds, and nothing was sent.
+#[tokio::test]
+async fn a_connection_that_does_not_come_is_given_up() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(0).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    // As many as the backlog holds, and one more that shows that it is full.
+    while let Ok(stream) =
+        tokio::time::timeout(Duration::from_millis(200), tokio::net::TcpStream::connect(address)).await
+    {
+        waiting.push(stream.unwrap());
+        assert!(waiting.len() < 16, "the backlog does not fill");
+    }
+    let started = std::time::Instant::now();
+    let url = url::Url::parse(&format!("http://{address}/")).unwrap();
+    assert!(matches!(fetch(10).get_json(&url).await.unwrap_err(), FetchError::Connect(_)));
+    let took = started.elapsed().as_millis();
+    assert!((1_900..2_800).contains(&took), "{took} ms");
+}
+
+/// Hosts that are called past the proxy are judged as without one, and others are left to it.
+#[tokio::test]
+async fn what_is_called_past_the_proxy_is_judged_by_its_address() {
+    let (provider, _) = provider().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy =
+        url::Url::parse(&format!("http://localhost:{}", listener.local_addr().unwrap().port())).unwrap();
+    let settings = ProviderSettings {
+        proxy: Some(EgressProxy { url: proxy, login: None }),
+        timeout: Some(Duration::from_secs(2)),
+        ..ProviderSettings::default()
+    };
+    let local = url::Url::parse(&format!("http://localhost:{}/exact", provider.port().unwrap())).unwrap();
+    let strict = Fetch::past_proxy(&settings, None, "localhost").unwrap();
+    let refused = strict.get_json(&local).await.unwrap_err();
+    assert!(matches!(refused, FetchError::Reach(ReachError::Refused { .. })), "{refused}");
+    let lenient =
+        Fetch::past_proxy(&ProviderSettings { allow_private: true, ..settings.clone() }, None, "localhost");
+    assert_eq!(lenient.unwrap().get_json(&local).await.unwrap().status, 200, "directly");
+    // The proxy itself may be anywhere.
+    let elsewhere = url::Url::parse("https://name.that.only.the.proxy.knows/").unwrap();
+    let (answer, asked) = tokio::join!(strict.get_json(&elsewhere), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 64];
+        let length = tokio::io::AsyncReadExt::read(&mut stream, &mut head).await.unwrap();
+        String::from_utf8_lossy(&head[..length]).into_owned()
+    });
+    assert!(answer.is_err());
+    assert!(asked.starts_with("CONNECT name.that.only.the.proxy.knows:443 "), "{asked}");
+}

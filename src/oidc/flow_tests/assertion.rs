@@ -142,8 +142,8 @@ async fn replicas_and_access_tokens_have_the_same_keys() {
     );
     let second = here.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({
-        "iss": here.provider.issuer, "aud": "https://api", "sub": "machine-1", "client_id": "machine", "iat": second,
-        "exp": second + 300,
+        "iss": here.provider.issuer, "aud": "https://api", "sub": "machine-1", "client_id": "machine", "jti": "1",
+        "iat": second, "exp": second + 300,
     });
     let token = here.provider.script().keys[0].sign(json!({"typ": "at+jwt"}), claims.as_object().unwrap());
     let value = format!("Bearer {token}");

@@ -118,6 +118,33 @@ async fn gates_are_those_of_sessions() {
     show(&world, &strong, &at_jwt(&world, |c| drop(c.insert("acr".into(), json!("gold"))))).await.identity();
 }
 
+/// Remembers whom an audit is told of, and why.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<Vec<(String, String)>>);
+
+impl crate::oidc::Events for Heard {
+    fn audit(&self, record: &crate::oidc::AuditRecord<'_>) {
+        assert_eq!((record.event, record.request_id), (crate::oidc::AuditEvent::Denied, Some("request-1")));
+        let (user, cause) = (record.user.unwrap().to_owned(), record.cause.unwrap().to_owned());
+        self.0.lock().unwrap().push((user, cause));
+    }
+}
+
+#[tokio::test]
+async fn every_denial_of_a_machine_is_audited() {
+    let mut world = World::new().await;
+    let heard = Arc::new(Heard::default());
+    world.deps.events = Arc::clone(&heard) as _;
+    let closed = ready(&world, &[("allowedRolesAndGroups", "[admin]")]).await;
+    let strong = ready(&world, &[("acrValues", "[gold]")]).await;
+    assert_eq!(show(&world, &closed, &at_jwt(&world, |_| {})).await.status(), 403);
+    assert_eq!(show(&world, &strong, &at_jwt(&world, |_| {})).await.status(), 401);
+    let heard = heard.0.lock().unwrap();
+    let causes: Vec<&str> = heard.iter().map(|(_, cause)| cause.as_str()).collect();
+    assert!(heard.iter().all(|(user, _)| user == "machine-1"));
+    assert_eq!(causes[1..], ["a stronger or more recent login is required"], "{causes:?}");
+}
+
 #[tokio::test]
 async fn age_and_names_are_bounded() {
     let world = World::new().await;

@@ -15,7 +15,7 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 impl World {
     /// Somebody who logs in at the provider, whose session is called `sid` there.
-    async fn user(&self, policy: &Policy, sub: &str, sid: &str) -> Browser {
+    pub(super) async fn user(&self, policy: &Policy, sub: &str, sid: &str) -> Browser {
         {
             let mut script = self.provider.script();
             script.claims.insert("sub".into(), json!(sub));
@@ -27,7 +27,7 @@ impl World {
     }
 
     /// A logout token as it should be, before `change`.
-    fn logout_token(&self, header: Value, change: impl FnOnce(&mut Map<String, Value>)) -> String {
+    pub(super) fn logout_token(&self, header: Value, change: impl FnOnce(&mut Map<String, Value>)) -> String {
         let script = self.provider.script();
         let now = unix_millis(self.clock.now()) / 1000;
         let mut claims = json!({"iss": script.issuer, "aud": "client", "iat": now, "exp": now + 120,
@@ -47,7 +47,7 @@ fn rand() -> u64 {
     u64::from_ne_bytes(crate::oidc::session::random_bytes().unwrap())
 }
 
-async fn post(world: &World, policy: &Policy, form: &str) -> Outcome {
+pub(super) async fn post(world: &World, policy: &Policy, form: &str) -> Outcome {
     let mut provider = Browser { body: Some(form.as_bytes().to_vec()), ..Browser::default() };
     provider.send(world, policy, "POST", "/bc", FORM).await
 }
@@ -56,7 +56,7 @@ pub(super) async fn back_channel(world: &World, policy: &Policy, token: &str) ->
     post(world, policy, &format!("x=1&logout_token={token}")).await.status()
 }
 
-async fn is_in(world: &World, policy: &Policy, browser: &mut Browser) -> bool {
+pub(super) async fn is_in(world: &World, policy: &Policy, browser: &mut Browser) -> bool {
     matches!(browser.send(world, policy, "GET", "/", API).await.decision, Decision::Forward(_))
 }
 

@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::oidc::session::testing::{Faulty, owes};
+use crate::oidc::session::{DEFAULT_OUTAGE_TOLERANCE, StoreError};
 
 async fn logged_in(world: &World, policy: &Policy) -> Browser {
     let mut browser = Browser::default();
@@ -38,13 +40,75 @@ async fn the_refresh_token_is_revoked() {
     let policy = world.policy(&[]);
     let mut browser = logged_in(&world, &policy).await;
     browser.send(&world, &policy, "POST", "/logout", API).await;
-    for _ in 0..200 {
+    assert!(revoked(&world).await.starts_with("refresh-"));
+}
+
+/// What has been revoked first, within five seconds.
+async fn revoked(world: &World) -> String {
+    for _ in 0..1_000 {
         if world.provider.count("revoke") > 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(world.provider.script().revoked[0].starts_with("refresh-"));
+    world.provider.script().revoked[0].clone()
+}
+
+fn away() -> Option<StoreError> {
+    Some(StoreError::Failed("no route".to_owned()))
+}
+
+/// Memory has the refresh token of a session, and knows whose it was; the ID token is the store's alone.
+#[tokio::test]
+async fn while_the_store_is_away_memory_has_enough_for_a_logout() {
+    let store = Faulty::new(None);
+    let clock = Arc::new(ManualClock::new(SystemTime::now()));
+    let world = World::process(FakeProvider::start().await, Arc::clone(&store) as _, clock);
+    let policy = world.policy(&[]);
+    let mut browser = logged_in(&world, &policy).await;
+    let mut old = browser.clone();
+    store.fails(away());
+    let outcome = browser.get(&world, &policy, "/logout").await;
+    let parameters = parameters(&outcome.location());
+    assert!(outcome.location().starts_with(&format!("{}/end?", world.provider.issuer)));
+    assert_eq!(parameters["client_id"], "client");
+    assert!(!parameters.contains_key("id_token_hint"));
+    assert!(revoked(&world).await.starts_with("refresh-"));
+    assert_eq!(old.send(&world, &policy, "GET", "/", API).await.status(), 401, "dead at once");
+    store.fails(None);
+    policy.sessions.save_unsaved().await;
+    assert_eq!(policy.sessions.count().await.unwrap(), 0);
+}
+
+/// After some time without news of the store memory is not believed any more, and of a session that was never here there
+/// is nothing to believe: a logout counts all the same.
+#[tokio::test]
+async fn a_logout_counts_although_the_store_cannot_tell_whose_it_is() {
+    let store = Faulty::new(Some(DEFAULT_OUTAGE_TOLERANCE));
+    let clock = Arc::new(ManualClock::new(SystemTime::now()));
+    let world = World::process(FakeProvider::start().await, Arc::clone(&store) as _, Arc::clone(&clock));
+    let other = World::process(world.provider.clone(), Arc::clone(&store) as _, clock);
+    let (here, there) = (world.policy(&[]), other.policy(&[]));
+    let (mut known, mut unknown) = (logged_in(&world, &here).await, logged_in(&other, &there).await);
+    assert_eq!(here.sessions.count().await.unwrap(), 2);
+    here.sessions.poll_changes().await;
+    store.fails(away());
+    here.sessions.poll_changes().await;
+    world.clock.advance(DEFAULT_OUTAGE_TOLERANCE);
+    assert_eq!(known.clone().send(&world, &here, "GET", "/", API).await.status(), 503);
+    let mut old = unknown.clone();
+    for browser in [&mut known, &mut unknown] {
+        assert_eq!(browser.get(&world, &here, "/logout").await.status(), 302);
+        assert!(!browser.cookies.contains_key(&session_cookie(&here)));
+    }
+    assert!(revoked(&world).await.starts_with("refresh-"), "of the one that memory has");
+    here.sessions.save_unsaved().await;
+    assert!(owes(&here.sessions));
+    store.fails(None);
+    here.sessions.save_unsaved().await;
+    here.sessions.poll_changes().await;
+    assert_eq!(here.sessions.count().await.unwrap(), 0);
+    assert_eq!(old.send(&world, &here, "GET", "/", API).await.status(), 401);
 }
 
 #[tokio::test]

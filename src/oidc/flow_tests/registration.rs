@@ -41,7 +41,7 @@ impl Shared {
     }
 
     fn process(&self) -> World {
-        World::process(self.provider.clone(), Arc::clone(&self.store), Arc::clone(&self.clock))
+        World::process(self.provider.clone(), Arc::clone(&self.store) as _, Arc::clone(&self.clock))
     }
 
     /// What is registered from now on has a secret that ends after `seconds`.

@@ -269,7 +269,7 @@ async fn keys_that_cannot_be_had_cost_no_session() {
     let outcome = browser.send(&world, &policy, "GET", "/", API).await;
     assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@example.com");
     assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 502, "a login needs them");
-    // With keys at hand an unknown one is a wrong one.
+    // One that the provider does not know, asked for it now, is a wrong one.
     let world = World::new().await;
     let policy = world.policy(&[]);
     let mut browser = Browser::default();
@@ -277,6 +277,43 @@ async fn keys_that_cannot_be_had_cost_no_session() {
     world.provider.script().header = json!({"kid": "unknown"});
     world.clock.advance(SECOND * 301);
     assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
+}
+
+/// What userinfo said stays while it says nothing: the user and their groups are the same, whatever the failure.
+#[tokio::test]
+async fn userinfo_that_fails_at_a_refresh_changes_nobody() {
+    for wanted in ["auto", "always"] {
+        let world = World::new().await;
+        world.provider.script().claims = json!({"sub": "alice"}).as_object().unwrap().clone();
+        let good = |group: &str| (200, json!({"sub": "alice", "email": "alice@info", "groups": [group]}));
+        world.provider.script().userinfo = good("g");
+        let policy = world.policy(&[("userInfo", wanted), ("allowedRolesAndGroups", "[g, h]")]);
+        let mut browser = Browser::default();
+        assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
+        let nobody = json!({"error": "none"});
+        for (status, body) in [
+            (401, json!({})),
+            (403, json!({})),
+            (404, json!({})),
+            (500, json!({})),
+            (200, json!("<html>")),
+            (200, nobody),
+        ] {
+            world.provider.script().userinfo = (status, body);
+            world.clock.advance(SECOND * 301);
+            let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+            assert_eq!(outcome.header("x-forwarded-user").unwrap(), "alice@info", "{wanted} {status}");
+            assert_eq!(outcome.header("x-user-groups").unwrap(), "g", "{wanted} {status}");
+        }
+        world.provider.script().userinfo = good("h");
+        world.clock.advance(SECOND * 301);
+        let outcome = browser.send(&world, &policy, "GET", "/", API).await;
+        assert_eq!(outcome.header("x-user-groups").unwrap(), "h");
+        // A good answer about somebody else is no failure.
+        world.provider.script().userinfo = (200, json!({"sub": "mallory", "email": "alice@info"}));
+        world.clock.advance(SECOND * 301);
+        assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
+    }
 }
 
 #[tokio::test]

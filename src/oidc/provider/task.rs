@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use super::{Inner, ProviderError, State};
 use crate::oidc::jwks::KeySet;
@@ -25,8 +26,8 @@ const MAX_ATTEMPTS: usize = 3;
 
 pub(super) async fn keep_fresh(provider: Arc<Inner>) {
     loop {
-        let (metadata, keys) = fetch_until_it_works(&provider).await;
-        provider.keys.store(Some(Arc::new(keys)));
+        let (metadata, keys, asked) = fetch_until_it_works(&provider).await;
+        provider.publish(keys, asked);
         provider.metadata.store(Some(Arc::new(metadata)));
         if provider.state.send_replace(State::Ready) != State::Ready {
             tracing::info!(issuer = provider.issuer, "OpenID provider is ready");
@@ -36,7 +37,7 @@ pub(super) async fn keep_fresh(provider: Arc<Inner>) {
     }
 }
 
-async fn fetch_until_it_works(provider: &Inner) -> (Metadata, KeySet) {
+async fn fetch_until_it_works(provider: &Inner) -> (Metadata, KeySet, Instant) {
     let mut attempts = FuturesUnordered::new();
     attempts.push(provider.fetch_all());
     let mut pause = FIRST_PAUSE;
@@ -46,10 +47,10 @@ async fn fetch_until_it_works(provider: &Inner) -> (Metadata, KeySet) {
     loop {
         tokio::select! {
             Some(result) = attempts.next(), if !attempts.is_empty() => match result {
-                Ok(both) => return both,
+                Ok(all) => return all,
                 Err(error) => {
                     report(provider, error, &mut last_fault);
-                    next.get_or_insert_with(|| tokio::time::Instant::now() + jittered(pause));
+                    next.get_or_insert_with(|| Instant::now() + jittered(pause));
                 }
             },
             () = wait_until(next), if next.is_some() => {
@@ -57,13 +58,13 @@ async fn fetch_until_it_works(provider: &Inner) -> (Metadata, KeySet) {
                     attempts.push(provider.fetch_all());
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                next = Some(tokio::time::Instant::now() + jittered(pause));
+                next = Some(Instant::now() + jittered(pause));
             }
         }
     }
 }
 
-async fn wait_until(at: Option<tokio::time::Instant>) {
+async fn wait_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

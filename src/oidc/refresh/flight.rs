@@ -34,6 +34,9 @@ const LEASE_POLL: Duration = Duration::from_millis(100);
 /// How long a lease outlives the grant that it is for. The grant is cut off in time, so a lease need not be renewed.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
+/// The longest pause between two attempts to which no answer comes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// The longest that a provider's `Retry-After` is honoured.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -121,6 +124,9 @@ struct Held<'a> {
 impl Flight {
     async fn fly(self) {
         let (outcome, detail) = self.run().await;
+        if matches!(outcome, FlightOutcome::Renewed | FlightOutcome::Found) {
+            self.seat.entry.refresh.answered();
+        }
         self.grant.landed(&Landing {
             session: &self.seat.entry,
             outcome: &outcome,
@@ -153,6 +159,7 @@ impl Flight {
                 }
                 Step::End(reason) => break self.end(reason).await,
                 Step::Fail(reason, retry_after) => break self.fail(reason, retry_after),
+                Step::Unanswered => break self.unanswered(),
                 Step::Later(reason) => break self.later(reason),
                 Step::Land(outcome) => break outcome,
             };
@@ -237,6 +244,18 @@ impl Flight {
         let pause = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER).max(self.settings.interval);
         self.seat.entry.refresh.pause_until(unix_millis(self.now()).saturating_add(millis(pause)));
         FlightOutcome::Failed(reason)
+    }
+
+    /// A token that may be used up is not blindly sent again: a provider that has taken it may end the session for it. While
+    /// the tokens are good nothing is gained by it. Afterwards it is the only way on.
+    fn unanswered(&self) -> FlightOutcome {
+        let entry = &self.seat.entry;
+        let doublings = u32::from(entry.refresh.count_unanswered());
+        let pause = self.settings.interval.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+        let outcome = self.fail("no answer", Some(pause.min(LONGEST_PAUSE)));
+        let end = expiry(&entry.profile().timing);
+        entry.refresh.pause_until(entry.refresh.not_before().max(end));
+        outcome
     }
 
     fn later(&self, reason: &'static str) -> FlightOutcome {

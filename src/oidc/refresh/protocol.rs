@@ -30,6 +30,9 @@ pub(super) enum Step {
     End(&'static str),
     /// No new tokens; the next attempt comes after a pause, or when the provider says.
     Fail(&'static str, Option<Duration>),
+    /// No answer, and the provider may have used up the refresh token: it is sent again only when the tokens have ended, and
+    /// after ever longer pauses.
+    Unanswered,
     /// No new tokens, and the provider was not asked; the next attempt comes when the tokens end, or after a pause.
     Later(&'static str),
     /// Tell those who wait.
@@ -106,7 +109,7 @@ pub(super) fn next(event: Event, now: Facts) -> Step {
         Event::Granted(_, GrantResult::Transient { reason, retry_after, .. }) => {
             Step::Fail(reason, retry_after)
         }
-        Event::Granted(_, GrantResult::Unknown { .. }) => Step::Fail("no answer", None),
+        Event::Granted(_, GrantResult::Unknown { .. }) => Step::Unanswered,
         Event::Committed(Committed::Saved | Committed::Unsaved, _) => Step::Land(FlightOutcome::Renewed),
         Event::Committed(Committed::Overtaken, _) => Step::Land(FlightOutcome::Found),
         Event::Committed(Committed::Gone, tokens) => Step::Discard(tokens),

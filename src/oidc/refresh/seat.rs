@@ -1,11 +1,13 @@
 //! A session's place for one flight: `Idle → Refreshing → Idle`. Every interleaving of it is tried in `loom/`.
 
-use crate::oidc::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
+use crate::oidc::sync::{AtomicBool, AtomicU8, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Who flies, and for how long nobody may. `L` is where a flight's outcome is waited for.
 pub struct Seat<L> {
     /// Says what `flight` says, without the lock.
     busy: AtomicBool,
+    /// How often in a row no answer has come to the present tokens' refresh.
+    unanswered: AtomicU8,
     /// No attempt before this time (milliseconds since 1970), after a failed one.
     not_before: AtomicU64,
     /// Those who wait join here; held for the copy of a pointer.
@@ -24,7 +26,8 @@ pub enum Taken<L, S> {
 
 impl<L> Default for Seat<L> {
     fn default() -> Self {
-        Self { busy: AtomicBool::new(false), not_before: AtomicU64::new(0), flight: Mutex::new(None) }
+        let (busy, unanswered) = (AtomicBool::new(false), AtomicU8::new(0));
+        Self { busy, unanswered, not_before: AtomicU64::new(0), flight: Mutex::new(None) }
     }
 }
 
@@ -42,6 +45,18 @@ impl<L: Clone> Seat<L> {
     /// After a failure; for whoever has the seat.
     pub fn pause_until(&self, time: u64) {
         self.not_before.store(time, Ordering::Release);
+    }
+
+    /// Counts an attempt without an answer; how many there were before. For whoever has the seat.
+    pub fn count_unanswered(&self) -> u8 {
+        let before = self.unanswered.load(Ordering::Relaxed);
+        self.unanswered.store(before.saturating_add(1), Ordering::Relaxed);
+        before
+    }
+
+    /// There are new tokens; for whoever has the seat.
+    pub fn answered(&self) {
+        self.unanswered.store(0, Ordering::Relaxed);
     }
 
     /// Takes the seat, or joins the flight that has it. Whether it rests is decided under the lock: otherwise a request

@@ -136,6 +136,18 @@ impl Sessions {
         Ok(())
     }
 
+    /// What can be done to end a session while the store cannot be asked for it: it is what memory has of it, to be ended
+    /// as any other; if that is nothing, the store is told once it works again.
+    pub(in crate::oidc) fn end_unheard(&self, id: &SessionId, scope: &ScopeId) -> Option<Arc<SessionEntry>> {
+        if let Some(entry) = self.inner.cache.get(id) {
+            return (self.may_open(&entry, scope) && !entry.is_ended()).then_some(entry);
+        }
+        for ring in self.keys.iter().filter(|ring| ring.made(scope, id)) {
+            self.inner.owe_end(ring.session_key(scope, id));
+        }
+        None
+    }
+
     /// Ends the sessions with the provider's session id `sid`; how many.
     ///
     /// # Errors

@@ -27,7 +27,22 @@ pub struct SessionView {
     pub known: Option<Arc<SessionEntry>>,
 }
 
+/// How far ending all sessions of a store has come.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// So many have ended durably.
+    pub ended: usize,
+    /// Why it went no further; others have not ended.
+    pub failure: Option<StoreError>,
+}
+
 impl Sessions {
+    /// What this process knows of the session of that name.
+    #[must_use]
+    pub fn known(&self, key: &SessionKey) -> Option<Arc<SessionEntry>> {
+        self.inner.cache.get_by_key(key)
+    }
+
     /// Sessions of the store after `after`, by their names, at most `limit`.
     ///
     /// # Errors
@@ -81,18 +96,24 @@ impl Sessions {
         self.end_all(vec![*key]).await.map(|ended| ended > 0)
     }
 
-    /// Ends every session of the store; how many.
-    ///
-    /// # Errors
-    /// [`StoreError`]: not all are ended durably.
-    pub async fn revoke_all(&self) -> Result<usize, StoreError> {
+    /// Ends every session of the store, as far as that works.
+    pub async fn revoke_all(&self) -> Swept {
+        let mut ended = 0;
+        let failure = self.sweep(&mut ended).await.err();
+        Swept { ended, failure }
+    }
+
+    async fn sweep(&self, ended: &mut usize) -> Result<(), StoreError> {
         self.end_unlisted();
-        let (mut ended, mut after) = (self.end_cached(|_| true).await?, None);
+        *ended += self.end_cached(|_| true).await?;
+        let mut after = None;
         loop {
             let page = self.list(after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(ended) };
+            let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key);
-            ended += self.end_all(page.iter().map(|view| view.key).collect()).await?;
+            for view in page {
+                *ended += self.end_all(vec![view.key]).await?;
+            }
         }
     }
 }
@@ -147,7 +168,8 @@ mod tests {
         }
         assert_eq!(seen.len(), 7);
         assert!(seen.is_sorted());
-        assert_eq!(sessions.revoke_all().await.unwrap(), 7);
+        let swept = sessions.revoke_all().await;
+        assert_eq!((swept.ended, swept.failure), (7, None));
         assert!(sessions.mark(Mark::Subject, &scope(), "alice").await.unwrap().is_some());
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn process(store: Arc<dyn SessionStore>) -> (Sessions, Arc<ManualCloc
 
 /// Whether the store has yet to be told something.
 pub(crate) fn owes(sessions: &Sessions) -> bool {
-    !sessions.inner.owing().is_empty()
+    !sessions.inner.owing().is_empty() || !sessions.inner.owed_ends().is_empty()
 }
 
 /// Lets other tasks and the store's thread go on.

@@ -88,6 +88,13 @@ impl Sessions {
 
     /// Tells the store what it could not take before: new tokens, ends. What it refuses again stays owed.
     pub async fn save_unsaved(&self) {
+        let ends = std::mem::take(&mut *self.inner.owed_ends());
+        for (at, key) in ends.iter().enumerate() {
+            if self.end_all(vec![*key]).await.is_err() {
+                self.inner.owed_ends().extend(ends.iter().skip(at));
+                break;
+            }
+        }
         let owing = std::mem::take(&mut *self.inner.owing());
         for (at, entry) in owing.iter().enumerate() {
             let paid = if entry.is_ended() { self.end(entry).await } else { self.save(entry).await };

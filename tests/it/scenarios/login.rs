@@ -1,9 +1,10 @@
 //! Many logins at once.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use portcullis::demo::provider::Forgery;
+use serde_json::json;
 use url::Url;
 
 use super::{Scale, Verdict, sessions};
@@ -12,31 +13,53 @@ use crate::harness::http1::Connection;
 use crate::harness::idp::World;
 use crate::harness::{load, soon};
 
-/// P12: a new key is fetched once for all logins that need it; ids of keys that do not exist cause hardly any fetch.
+/// P12: a new key is fetched once for all logins that need it; ids of keys that do not exist cause hardly any fetch, least
+/// of all where strangers make them up.
 pub async fn p12_key_rotation(scale: Scale) -> Verdict {
     let count = scale.pick(50, 1_000);
-    let world = scale.plan().start().await;
+    let plan = scale.plan().plugin("enableBearerAuth: true").plugin(&format!("audience: {AUDIENCE}"));
+    let world = plan.plugin("bearerFailureThreshold: 0").start().await;
     let fetches = || world.idp.counters().get("GET /jwks");
     let before = fetches();
     world.idp.rotate_keys(true).unwrap();
     let logins = sessions(&world, "alice", count).await.len();
     let for_new = fetches() - before;
+    let (strangers, before, start) = (strangers(&world, count), fetches(), Instant::now());
+    let answers = load::burst(world.proxy.web(), &strangers).await;
+    let (noise, most) = (fetches() - before, 1 + start.elapsed().as_secs() / 10);
+    let refused = answers.iter().all(|answer| matches!(answer.status, 401 | 503));
     world.idp.forge(Some(Forgery::UnknownKey));
-    let start = Instant::now();
-    let (url, browser) = (world.at("/"), Browser::new());
-    let refused = join_all((0..count.min(200)).map(|_| async {
+    let (url, browser, before, start) = (world.at("/"), Browser::new(), fetches(), Instant::now());
+    let pages = join_all((0..count.min(200)).map(|_| async {
         let browser = browser.stranger();
         browser.log_in(&url, "bob").await
     }))
     .await;
-    let noise = fetches() - before - for_new;
-    let most = 1 + start.elapsed().as_secs() / 10;
-    let none_in = refused.iter().all(|page| !World::is_from_service(page));
+    let (of_logins, a_second) = (fetches() - before, 2 + start.elapsed().as_secs());
+    let none_in = pages.iter().all(|page| !World::is_from_service(page));
     Verdict::of("P12")
         .that(format!("{count} logins with a new key"), logins, logins == count)
         .exactly("fetches", 1, for_new)
-        .that("unknown keys log nobody in", none_in, none_in)
+        .that(format!("{count} tokens of strangers: 401 or 503"), load::statuses(&answers), refused)
         .that(format!("≤ {most} fetches"), noise, noise <= most)
+        .that("unknown keys log nobody in", none_in, none_in)
+        .that(format!("≤ {a_second} fetches"), of_logins, of_logins <= a_second)
+}
+
+/// Requests with access tokens that lack nothing but a key.
+fn strangers(world: &World, count: usize) -> Vec<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let claims = json!({
+        "iss": world.idp.issuer(), "aud": AUDIENCE, "sub": "worker", "client_id": "machine", "jti": "1",
+        "iat": now, "exp": now + 300, "scope": "read",
+    });
+    let request = || {
+        let token = world.idp.sign("at+jwt", claims.as_object().unwrap(), Some(Forgery::UnknownKey)).unwrap();
+        format!(
+            "GET /x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        )
+    };
+    (0..count).map(|_| request()).collect()
 }
 
 /// P13: twenty tabs of one browser, and many strangers, none of whom costs memory. A browser has eight logins under way
@@ -68,6 +91,8 @@ pub async fn p13_login_storm(scale: Scale) -> Verdict {
 }
 
 const TABS: u64 = 20;
+
+const AUDIENCE: &str = "https://api.example.test";
 
 fn counted(pages: impl Iterator<Item = bool>) -> u64 {
     pages.map(u64::from).sum()

@@ -47,6 +47,37 @@ async fn a_provider_that_hangs_is_left_after_ten_seconds() {
     assert_eq!(t.provider.asked(), 1, "it may have been taken: not repeated");
 }
 
+/// The token may be used up: it is not sent again before that is the only way on, and then ever less often.
+#[tokio::test]
+async fn a_token_that_may_be_used_up_is_not_sent_blindly_again() {
+    let t = Setting::new().await;
+    t.provider.is(Mood::Silent);
+    t.clock.set(at(250));
+    assert_eq!(t.ask().await, Freshness::ValidRefreshing);
+    t.landed().await;
+    for second in [255, 280, 299] {
+        t.clock.set(at(second));
+        assert_eq!(t.ask().await, Freshness::Valid);
+    }
+    assert_eq!(t.provider.asked(), 1, "the tokens are still good");
+    let mut now = 300;
+    for (times, pause) in [(2, 10), (3, 20), (4, 30), (5, 30)] {
+        t.clock.set(at(now));
+        assert_eq!(t.ask().await, retry(pause));
+        assert_eq!(t.provider.asked(), times);
+        now += pause;
+        t.clock.set(at(now - 1));
+        assert_eq!(t.ask().await, retry(1));
+        assert_eq!(t.provider.asked(), times);
+    }
+    t.provider.is(Mood::Strict);
+    t.clock.set(at(now));
+    assert_eq!(t.ask().await, Freshness::Renewed, "it was not used up");
+    t.provider.is(Mood::Silent);
+    t.clock.set(at(now + 301));
+    assert_eq!(t.ask().await, retry(5), "from the start");
+}
+
 #[tokio::test]
 async fn nobody_waits_longer_than_twenty_seconds() {
     let t = Setting::new().await;

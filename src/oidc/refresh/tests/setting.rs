@@ -18,6 +18,8 @@ pub(super) enum Mood {
     Strict,
     Down,
     Hangs,
+    /// Takes the request and drops the connection.
+    Silent,
     OtherSubject,
 }
 
@@ -97,6 +99,7 @@ impl RefreshGrant for Provider {
                 result
             }
             Mood::Down => GrantResult::Transient { reason: "down", detail: None, retry_after: None },
+            Mood::Silent => GrantResult::Unknown { detail: None },
             Mood::Hangs => std::future::pending().await,
             Mood::OtherSubject => GrantResult::Ended { reason: "another sub", detail: None },
         }
