@@ -10,6 +10,7 @@ use pingora::utils::tls::{CertKey, WrappedX509};
 use thiserror::Error;
 
 use super::pem::{self, PemError};
+use super::presented::Presented;
 use super::severable::Severable;
 use crate::config::dynamic::ServersTransport;
 
@@ -129,6 +130,12 @@ impl Transport {
             certificate.key().hash(&mut hasher);
         }
         hasher.finish()
+    }
+
+    /// The listed certificates that a server called `name` may present as its own.
+    pub(super) fn presented(&self, name: &str) -> Option<Presented> {
+        let authorities = self.authorities.as_deref().filter(|_| !self.insecure)?;
+        Presented::new(authorities.iter().map(|authority| authority.borrow_raw_cert().as_slice()), name)
     }
 
     /// Options of every peer that is reached this way.

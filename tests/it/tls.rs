@@ -4,7 +4,7 @@ use std::path::Path;
 
 use http::Request;
 
-use crate::harness::certificates::{Authority, Knock, common_name};
+use crate::harness::certificates::{Authority, Knock, Pair, common_name};
 use crate::harness::client::{Http2, get};
 use crate::harness::eventually;
 use crate::harness::origin::Origin;
@@ -163,6 +163,23 @@ async fn a_client_certificate_can_be_demanded() {
     assert_eq!(secure.status(&Knock::on("exact.sub.example.test")).await, Some(200));
     let subject = "\"TLSClientSubject\":\"CN=client\"";
     eventually("the log names the client", || async { secure.proxy.log().contains(subject) }).await;
+}
+
+/// A certificate that is listed itself, as home-made ones are.
+#[tokio::test]
+async fn a_client_may_be_its_own_authority() {
+    let listed = MUTUAL.replace("ca.pem", "client.pem");
+    let secure = Secure::start(&mutual_routers(), &format!("{DEFAULT}{listed}")).await;
+    let (known, stranger) = (Pair::own_authority("client"), Pair::own_authority("client"));
+    let status = async |pair: &Pair| {
+        secure.status(&Knock { certificate: Some(pair), ..Knock::on("inner.example.test") }).await
+    };
+    assert_eq!(status(&known).await, None, "its file is not there");
+    known.write(secure.proxy.folder(), "client");
+    eventually("it is let in", || async { status(&known).await == Some(200) }).await;
+    assert_eq!(status(&stranger).await, None);
+    assert_eq!(status(&secure.authority.issue(&["client"])).await, None);
+    assert_eq!(secure.status(&Knock::on("inner.example.test")).await, None);
 }
 
 /// Shaking hands under one name and asking for another must not walk around the other's options.
