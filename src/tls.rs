@@ -11,14 +11,15 @@ mod error;
 mod listed;
 mod names;
 mod options;
+mod pairs;
 mod snapshot;
 mod store;
 mod subject;
 
 pub use certificate::{CertificateError, Expiry};
 pub use error::TlsError;
-pub use names::{cipher_name, version_name};
 pub use listed::{Validity, fits_server, may_sign, server_verifier};
+pub use names::{cipher_name, version_name};
 pub use options::{Keep, OptionsError, SelfSignedError};
 pub use snapshot::{Decision, HostOptions, Inputs, Refusal, TlsSnapshot, build};
 pub use subject::subject;

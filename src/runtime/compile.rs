@@ -64,7 +64,7 @@ pub fn compile(
             errors.push(error);
         }
     }
-    let tls = build_tls(dynamic, provider, &table, kept, &mut errors);
+    let tls = build_tls(dynamic, provider, &table, kept, &mut errors, &mut warnings);
     let options = options_by_entry_point(&table);
     let own = Arc::new(middlewares.own());
     let built = entry_points.iter().map(|(name, config)| {
@@ -133,6 +133,7 @@ fn build_tls(
     table: &Table,
     kept: &Kept,
     errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigError>,
 ) -> TlsSnapshot {
     let section = &dynamic.tls;
     let named = |name: &String| if name == "default" { name.clone() } else { qualify(name, provider) };
@@ -146,7 +147,10 @@ fn build_tls(
         hosts: table.hosts.clone(),
     };
     let (snapshot, faults) = tls::build(&inputs, &kept.tls);
-    errors.extend(faults.into_iter().map(|fault| ConfigError::new("tls", fault.to_string())));
+    for fault in faults {
+        let list = if fault.is_bridged() { &mut *warnings } else { &mut *errors };
+        list.push(ConfigError::new("tls", fault.to_string()));
+    }
     for name in section.stores.keys().filter(|name| *name != "default") {
         errors.push(ConfigError::new(format!("tls.stores.{name}"), "only the store `default` is used"));
     }

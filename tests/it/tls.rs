@@ -227,6 +227,39 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     assert_eq!(connection.response().await.status(), 200);
 }
 
+/// Whoever renews a certificate writes two files, one after the other, or takes the old ones away first.
+#[tokio::test]
+async fn a_certificate_stays_until_there_is_another_that_works() {
+    let secure = Secure::start(ANY, DEFAULT).await;
+    let shown = async |name: &'static str| {
+        let stream = Knock::on(name).connect(secure.proxy.address("secure")).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap().first().unwrap().to_vec()
+    };
+    let said = async |text: &str, times: usize| {
+        eventually("a warning", || async {
+            let log = secure.proxy.log();
+            log.lines().filter(|line| line.contains("WRN") && line.contains(text)).count() >= times
+        })
+        .await;
+    };
+    for (file, name) in [("inner", "inner.example.test"), ("default.example.test", "unknown.test")] {
+        let at = |ending: &str| secure.proxy.folder().join(format!("{file}.{ending}"));
+        let old = shown(name).await;
+        let new = secure.authority.issue(&["inner.example.test"]);
+        let stays = format!("{file}.pem: ");
+        std::fs::write(at("pem"), &new.certificate).unwrap();
+        said(&format!("{stays}the key in"), 1).await;
+        assert_eq!(shown(name).await, old, "{name}: the key is missing yet");
+        std::fs::remove_file(at("pem")).unwrap();
+        said(&format!("{stays}cannot read"), 1).await;
+        assert_eq!(shown(name).await, old, "{name}: the certificate is gone");
+        std::fs::write(at("key"), &new.key).unwrap();
+        std::fs::write(at("pem"), &new.certificate).unwrap();
+        eventually("the new certificate is shown", || async { shown(name).await != old }).await;
+    }
+    assert_eq!(secure.status(&Knock::on("exact.sub.example.test")).await, Some(200));
+}
+
 #[tokio::test]
 async fn noise_on_a_tls_port_ends_that_connection_only() {
     let secure = Secure::start(ANY, DEFAULT).await;
