@@ -134,8 +134,9 @@ schema! {
         "entryPoint" => entry_point: String = "traefik".to_owned(),
         /// No automatic router.
         "manualRouting" => manual_routing: bool = false,
+        /// Labels of the counters of requests, and the request headers that have their values.
+        "headerLabels" => header_labels: BTreeMap<String, String>,
     }
-    not supported yet: ["headerLabels"],
 }
 
 schema! {
