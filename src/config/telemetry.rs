@@ -17,8 +17,16 @@ schema! {
         "noColor" => no_color: bool = false,
         /// A file instead of standard output.
         "filePath" => file_path: Option<String>,
+        /// Megabytes of the file before it is set aside and a new one begun; 0 = 100.
+        "maxSize" => max_size: u64,
+        /// Days that files set aside are kept; 0 = for ever.
+        "maxAge" => max_age: u64,
+        /// Files set aside that are kept; 0 = all.
+        "maxBackups" => max_backups: usize,
+        /// Whether they are compressed (gzip).
+        "compress" => compress: bool = false,
     }
-    not supported yet: ["maxSize", "maxAge", "maxBackups", "compress", "otlp"],
+    not supported yet: ["otlp"],
 }
 
 schema! {

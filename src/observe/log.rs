@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use super::sink::{Sink, Target};
+use super::sink::{Rotation, Sink, Target};
 use crate::config::telemetry;
 use format::{Common, Json};
 
@@ -166,7 +166,8 @@ impl Log {
             "json" => true,
             other => return Err(LogError::Format(other.to_owned())),
         };
-        let target = Target::from_config(config.file_path.as_deref());
+        let rotation = Rotation::new(config.max_size, config.max_age, config.max_backups, config.compress);
+        let target = Target::from_config(config.file_path.as_deref()).rotated(rotation);
         let colour = !config.no_color && matches!(target, Target::Stdout) && io::stdout().is_terminal();
         let sink = Sink::open("log", target, 0, dropped)
             .map_err(|error| LogError::Open { path: config.file_path.clone().unwrap_or_default(), error })?;
