@@ -166,13 +166,11 @@ schema! {
         "basePath" => base_path: String = "/".to_owned(),
         /// Serves it on the entry point `traefik` without a router of the operator's.
         "insecure" => insecure: bool = false,
-        /// Accepted: there is no dashboard yet.
-        "dashboard" => dashboard: bool = true,
-        /// Accepted: there are no debug endpoints yet.
-        "debug" => debug: bool = false,
-        /// Accepted for compatibility.
-        "disableDashboardAd" => disable_dashboard_ad: bool = false,
-        /// Accepted: there is no dashboard yet.
-        "dashboardName" => dashboard_name: Option<String>,
     }
+    without effect: {
+        "dashboard" => "there is no dashboard yet",
+        "debug" => "there are no debug endpoints yet",
+        "disableDashboardAd" => "there is no dashboard yet",
+        "dashboardName" => "there is no dashboard yet",
+    },
 }

@@ -84,7 +84,7 @@ impl Transport {
             group_key: 0,
             authorities,
             // A negative number means that nothing is kept.
-            idle: match config.max_idle_conns_per_host {
+            idle: match config.max_idle_conns_per_host.0 {
                 ..0 => Some(Duration::ZERO),
                 _ => nonzero(timeouts.idle_conn_timeout),
             },
@@ -176,6 +176,7 @@ fn nonzero(duration: Duration) -> Option<Duration> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::config::dynamic::IdleConnections;
 
     #[test]
     fn defaults_are_traefiks() {
@@ -202,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_negative_number_of_idle_connections_keeps_none() {
-        let config = ServersTransport { max_idle_conns_per_host: -1, ..ServersTransport::default() };
+        let config =
+            ServersTransport { max_idle_conns_per_host: IdleConnections(-1), ..ServersTransport::default() };
         let options = Transport::compile(&config).unwrap().options(false, ALPN::H1);
         assert_eq!(options.idle_timeout, Some(Duration::ZERO));
     }
