@@ -3,6 +3,7 @@
 //! Requests only read. A task of its own fetches both at start and again every hour, tries on
 //! until it succeeds, and keeps the old ones while the provider is away.
 
+mod in_use;
 mod registry;
 mod task;
 
@@ -24,6 +25,7 @@ use super::settings::ProviderSettings;
 use super::throttle::Throttle;
 use super::turns::take_turn;
 
+use in_use::InUse;
 pub use registry::{ProviderKey, Providers};
 
 /// An unknown key id causes at most one fetch in this time.
@@ -60,6 +62,8 @@ struct Inner {
     keys_asked: Mutex<Option<(Instant, bool)>>,
     events: Arc<dyn Events>,
     runtime: tokio::runtime::Handle,
+    /// Until the background task has ended too.
+    _in_use: InUse,
 }
 
 /// Whether a provider can be used.
@@ -95,10 +99,11 @@ pub enum ProviderError {
 
 impl Provider {
     /// Starts to fetch on `runtime` and returns at once.
-    pub fn spawn(
+    fn spawn(
         issuer: &str,
         settings: &ProviderSettings,
         fetch: Fetch,
+        in_use: InUse,
         events: Arc<dyn Events>,
         runtime: &tokio::runtime::Handle,
     ) -> Arc<Self> {
@@ -112,6 +117,7 @@ impl Provider {
             keys_asked: Mutex::new(None),
             events,
             runtime: runtime.clone(),
+            _in_use: in_use,
         });
         let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
         let (grants, pushes) = (Arc::new(Semaphore::new(MOST_GRANTS)), Semaphore::new(MOST_PUSHES));
