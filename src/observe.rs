@@ -11,7 +11,7 @@ mod record;
 mod sink;
 mod tls_names;
 
-pub use access_log::AccessLog;
+pub use access_log::{AccessLog, holds_credentials};
 pub use audit::AuditLog;
 pub use log::Log;
 pub use metrics::{LevelMetrics, Metrics};

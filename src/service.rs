@@ -10,6 +10,7 @@ pub mod dns;
 mod endpoint;
 mod gate;
 mod pem;
+mod presented;
 mod registry;
 mod schedule;
 mod severable;

@@ -156,7 +156,7 @@ fn routers_are_implied_as_in_traefik() {
 
     config.ping = Presence(Some(Ping { manual_routing: true, ..Ping::default() }));
     config.metrics = None;
-    config.api = Presence(Some(Api { insecure: true, base_path: "/base/".into(), ..Api::default() }));
+    config.api = Presence(Some(Api { insecure: true, base_path: "/base/".into() }));
     assert_eq!(shown(&config), [on("traefik", "PathPrefix(`/base/api`)", i64::MAX - 1)]);
     let based = admin(&config);
     let api = based.service("api@internal", &config).unwrap();

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Located;
-use super::decode::Presence;
+use super::decode::{Decode, Decoder, Presence};
 use super::middleware::Middleware;
 use super::telemetry::Observability;
 use super::tls::{CertificatePair, Tls};
+use super::value::Node;
 use crate::schema;
 
 schema! {
@@ -138,8 +139,8 @@ schema! {
         "rootCAs" => root_cas: Vec<String>,
         /// Client certificates.
         "certificates" => certificates: Vec<CertificatePair>,
-        /// Idle connections kept per server; 0 = 2.
-        "maxIdleConnsPerHost" => max_idle_conns_per_host: i64,
+        /// Idle connections kept per server; only "none" counts.
+        "maxIdleConnsPerHost" => max_idle_conns_per_host: IdleConnections,
         /// Deadlines towards the server.
         "forwardingTimeouts" => forwarding_timeouts: ForwardingTimeouts,
         /// HTTP/1.1 only.
@@ -152,6 +153,21 @@ schema! {
         "peerCertURI" => "cannot be honoured: the HTTP engine cannot check URI names of server certificates",
         "spiffe" => "cannot be honoured: the HTTP engine has no way to set SPIFFE identities per server",
     },
+}
+
+/// How many idle connections are kept per server: none if negative, else as many as there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IdleConnections(pub i64);
+
+impl Decode for IdleConnections {
+    fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
+        let number = i64::decode(node, decoder)?;
+        if number > 0 {
+            let reason = "the HTTP engine keeps every idle connection until `idleConnTimeout`; -1 keeps none";
+            decoder.warn(&node.at, format!("has no effect: {reason}"));
+        }
+        Some(Self(number))
+    }
 }
 
 schema! {

@@ -114,8 +114,8 @@ schema! {
         "insecureSkipVerify" => insecure_skip_verify: bool = false,
         /// CA certificates, as paths or inline PEM; they replace the system's.
         "rootCAs" => root_cas: Vec<String>,
-        /// Idle connections kept per server.
-        "maxIdleConnsPerHost" => max_idle_conns_per_host: i64 = 200,
+        /// Idle connections kept per server; only "none" counts.
+        "maxIdleConnsPerHost" => max_idle_conns_per_host: super::dynamic::IdleConnections,
         /// Deadlines towards the server.
         "forwardingTimeouts" => forwarding_timeouts: super::dynamic::ForwardingTimeouts,
     }

@@ -17,8 +17,16 @@ schema! {
         "noColor" => no_color: bool = false,
         /// A file instead of standard output.
         "filePath" => file_path: Option<String>,
+        /// Megabytes of the file before it is set aside and a new one begun; 0 = 100.
+        "maxSize" => max_size: u64,
+        /// Days that files set aside are kept; 0 = for ever.
+        "maxAge" => max_age: u64,
+        /// Files set aside that are kept; 0 = all.
+        "maxBackups" => max_backups: usize,
+        /// Whether they are compressed (gzip).
+        "compress" => compress: bool = false,
     }
-    not supported yet: ["maxSize", "maxAge", "maxBackups", "compress", "otlp"],
+    not supported yet: ["otlp"],
 }
 
 schema! {
@@ -186,8 +194,9 @@ schema! {
         "entryPoint" => entry_point: String = "traefik".to_owned(),
         /// No automatic router.
         "manualRouting" => manual_routing: bool = false,
+        /// Labels of the counters of requests, and the request headers that have their values.
+        "headerLabels" => header_labels: BTreeMap<String, String>,
     }
-    not supported yet: ["headerLabels"],
 }
 
 schema! {
@@ -209,13 +218,11 @@ schema! {
         "basePath" => base_path: String = "/".to_owned(),
         /// Serves it on the entry point `traefik` without a router of the operator's.
         "insecure" => insecure: bool = false,
-        /// Accepted: there is no dashboard yet.
-        "dashboard" => dashboard: bool = true,
-        /// Accepted: there are no debug endpoints yet.
-        "debug" => debug: bool = false,
-        /// Accepted for compatibility.
-        "disableDashboardAd" => disable_dashboard_ad: bool = false,
-        /// Accepted: there is no dashboard yet.
-        "dashboardName" => dashboard_name: Option<String>,
     }
+    without effect: {
+        "dashboard" => "there is no dashboard yet",
+        "debug" => "there are no debug endpoints yet",
+        "disableDashboardAd" => "there is no dashboard yet",
+        "dashboardName" => "there is no dashboard yet",
+    },
 }

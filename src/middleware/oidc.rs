@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, VARY};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, HeaderName, HeaderValue, LOCATION, SET_COOKIE, VARY,
+};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{Exchange, Facts, Flow, ResponseFacts, State, set_header};
@@ -36,6 +38,11 @@ impl Oidc {
         }
         match self.0.decide(&parts, SystemTime::now()).await {
             Decision::Respond(mut response) => {
+                if let Some(location) = response.headers.get_mut(LOCATION) {
+                    // Its query holds the state of a login, or an ID token.
+                    location.set_sensitive(true);
+                }
+                hide_bearer(exchange, &self.0);
                 if let Some(headers) = self.0.security_headers() {
                     headers.complete(&mut response, &exchange.request.headers, exchange.facts.scheme);
                 }
@@ -43,6 +50,7 @@ impl Oidc {
             }
             Decision::Forward(identity) => {
                 forward(exchange, identity);
+                hide_bearer(exchange, &self.0);
                 Flow::Continue
             }
         }
@@ -81,6 +89,15 @@ fn parts<'a>(request: &'a RequestHeader, facts: &'a Facts, body: Option<&'a [u8]
         client: facts.client.ip(),
         peer_trusted: facts.peer_trusted,
         request_id: &facts.request_id,
+    }
+}
+
+/// Where a bearer token is a login, it is as secret as our cookies.
+fn hide_bearer(exchange: &mut Exchange<'_>, policy: &Policy) {
+    let token = exchange.request.headers.get(AUTHORIZATION).filter(|_| policy.takes_bearer_tokens());
+    if let Some(mut token) = token.cloned() {
+        token.set_sensitive(true);
+        set_header!(exchange.request, insert_header, "Authorization", token);
     }
 }
 

@@ -5,19 +5,23 @@ mod json;
 mod policy;
 mod text;
 mod time;
+mod values;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::COOKIE;
 use prometheus::IntCounter;
 
 use super::record::RequestRecord;
 use super::sink::{Sink, Target};
 use crate::config::telemetry;
-use policy::Policy;
+use policy::{Mode, Policy};
 use time::Clock;
+
+pub use values::holds_credentials;
 
 /// Why the access log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +118,11 @@ impl AccessLog {
     /// Whether a line may hold headers of a service's answer, so that they must be kept until it is written.
     pub fn keeps_origin_headers(&self) -> bool {
         self.format == Format::Json && !self.policy.drops_all_headers()
+    }
+
+    /// Whether a line may hold the client's cookies, so that those of ours have to be taken out before.
+    pub fn keeps_cookies(&self) -> bool {
+        self.format == Format::Json && self.policy.header(&COOKIE) == Mode::Keep
     }
 
     /// Opens the file anew after it was renamed (SIGUSR1).

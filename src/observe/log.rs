@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use super::sink::{Sink, Target};
+use super::sink::{Rotation, Sink, Target};
 use crate::config::telemetry;
 use format::{Common, Json};
 
@@ -108,7 +108,8 @@ impl Level {
     }
 
     /// Our modules at this level; libraries at most INFO, for below it HTTP libraries print header values.
-    /// Pingora calls every client that hangs up an error: it speaks up only when somebody debugs.
+    /// Pingora calls every client that hangs up an error: it speaks up only when somebody debugs. The only error that
+    /// its connectors report is a pooled connection that ended while it was taken, for which a new one is made.
     fn targets(self) -> Targets {
         let debugging = self >= Self::Debug;
         let libraries = self.min(if debugging { Self::Info } else { Self::Warn });
@@ -116,6 +117,10 @@ impl Level {
         Targets::new()
             .with_default(libraries.filter())
             .with_target("pingora", pingora.filter())
+            .with_target(
+                "pingora_core::connectors",
+                if debugging { pingora.filter() } else { LevelFilter::OFF },
+            )
             .with_target("portcullis", self.filter())
     }
 }
@@ -166,7 +171,8 @@ impl Log {
             "json" => true,
             other => return Err(LogError::Format(other.to_owned())),
         };
-        let target = Target::from_config(config.file_path.as_deref());
+        let rotation = Rotation::new(config.max_size, config.max_age, config.max_backups, config.compress);
+        let target = Target::from_config(config.file_path.as_deref()).rotated(rotation);
         let colour = !config.no_color && matches!(target, Target::Stdout) && io::stdout().is_terminal();
         let sink = Sink::open("log", target, 0, dropped)
             .map_err(|error| LogError::Open { path: config.file_path.clone().unwrap_or_default(), error })?;
@@ -276,9 +282,12 @@ mod tests {
         assert!(text.contains("connected") && text.contains("matched"), "{text}");
         let text = logged(telemetry::Log { level: "INFO".into(), ..Default::default() }, |_| {
             tracing::warn!(target: "pingora_proxy", "client went away");
+            tracing::error!(target: "pingora_core::connectors", "client went away");
+            tracing::error!(target: "pingora_core::server", "cannot listen");
             tracing::warn!(target: "notify", "watch lost");
         });
         assert!(!text.contains("went away") && text.contains("watch lost"), "{text}");
+        assert!(text.contains("cannot listen"), "{text}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`LevelMetrics`] handles, so that a request costs a few atomic additions.
 
 mod exposition;
+mod header_labels;
 mod level;
 pub mod names;
 mod oidc;
@@ -23,6 +24,7 @@ pub use oidc::{LoginOutcome, OidcMetrics, RefreshOutcome};
 pub use state::CertificateExpiry;
 
 use crate::config::telemetry::Prometheus;
+use header_labels::HeaderLabels;
 use level::{Bounds, Level};
 use names::Family;
 use state::State;
@@ -36,6 +38,11 @@ pub enum MetricsError {
     /// `metrics.prometheus.buckets` cannot be used.
     #[error("metrics.prometheus.buckets: expected positive numbers in ascending order")]
     Buckets,
+    /// `metrics.prometheus.headerLabels` has a label that cannot be one, or names no header.
+    #[error(
+        "metrics.prometheus.headerLabels.{0}: expected a label of letters, digits and `_`, and a header name"
+    )]
+    HeaderLabel(String),
     /// The registry refused a metric; the table is inconsistent.
     #[error("a metric could not be registered: {0}")]
     Registry(#[from] prometheus::Error),
@@ -47,6 +54,7 @@ pub struct Metrics {
     state: Arc<State>,
     enabled: Enabled,
     bounds: Arc<Bounds>,
+    header_labels: Arc<HeaderLabels>,
     config_reloads: IntCounter,
     config_last_success: IntGauge,
     config_errors: IntGaugeVec,
@@ -85,6 +93,10 @@ impl Metrics {
                 services: config.is_some_and(|config| config.add_services_labels),
             },
             bounds: Arc::new(Bounds::new(bounds).ok_or(MetricsError::Buckets)?),
+            header_labels: Arc::new(match config {
+                Some(config) => HeaderLabels::new(&config.header_labels)?,
+                None => HeaderLabels::default(),
+            }),
             config_reloads: counter(&registry, &names::CONFIG_RELOADS)?,
             config_last_success: gauge(&registry, &names::CONFIG_LAST_RELOAD_SUCCESS)?,
             config_errors: gauge_vec(&registry, &names::CONFIG_ERRORS)?,
@@ -115,7 +127,7 @@ impl Metrics {
     }
 
     fn level(&self, level: Level) -> Arc<LevelMetrics> {
-        let make = || LevelMetrics::new(level.clone(), Arc::clone(&self.bounds));
+        let make = || LevelMetrics::new(level.clone(), Arc::clone(&self.bounds), &self.header_labels);
         self.state.levels.get(level.clone(), make)
     }
 

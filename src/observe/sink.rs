@@ -1,5 +1,7 @@
 //! A file or standard output that request tasks write lines to without ever waiting.
 
+mod rotation;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,7 +12,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus::IntCounter;
+
+pub(super) use rotation::Rotation;
 
 /// Lines queued when the configuration says nothing.
 const DEFAULT_CAPACITY: usize = 8192;
@@ -40,12 +45,22 @@ pub(super) enum Target {
     Stdout,
     /// Appended to; created with its folders, mode 0664 before the umask, as Traefik does.
     File(PathBuf),
+    /// The same, and begun anew when it is too large.
+    Rotated(PathBuf, Rotation),
 }
 
 impl Target {
     /// `filePath` of a configuration block.
     pub(super) fn from_config(path: Option<&str>) -> Self {
         path.filter(|path| !path.is_empty()).map_or(Self::Stdout, |path| Self::File(path.into()))
+    }
+
+    /// A file is rotated.
+    pub(super) fn rotated(self, rotation: Rotation) -> Self {
+        match self {
+            Self::File(path) => Self::Rotated(path, rotation),
+            other => other,
+        }
     }
 }
 
@@ -155,6 +170,7 @@ impl Writer {
         if self.reopen.swap(false, Ordering::AcqRel) {
             self.output.reopen();
         }
+        self.output.rotate(self.batch.len() as u64);
         if !self.batch.is_empty() && self.output.write_all(&self.batch).is_err() {
             self.dropped.inc_by(self.batched);
         }
@@ -169,6 +185,8 @@ enum Output {
     File {
         path: PathBuf,
         file: File,
+        size: u64,
+        rotation: Option<Rotation>,
     },
     #[cfg(test)]
     Test(Box<dyn Write + Send>),
@@ -176,24 +194,41 @@ enum Output {
 
 impl Output {
     fn open(target: Target) -> io::Result<Self> {
-        match target {
-            Target::Stdout => Ok(Self::Stdout),
-            Target::File(path) => {
-                if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder)?;
-                }
-                let file = append_to(&path)?;
-                Ok(Self::File { path, file })
-            }
+        let (path, rotation) = match target {
+            Target::Stdout => return Ok(Self::Stdout),
+            Target::File(path) => (path, None),
+            Target::Rotated(path, rotation) => (path, Some(rotation)),
+        };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
         }
+        let (file, size) = append_to(&path)?;
+        // A device or a pipe is not given another name.
+        let rotation = rotation.filter(|_| path.is_file());
+        if let Some(rotation) = &rotation {
+            rotation.tidy_up_beside(&path);
+        }
+        Ok(Self::File { path, file, size, rotation })
     }
 
     /// Keeps the old file when the new one cannot be opened: lines in a renamed file beat no lines.
     fn reopen(&mut self) {
-        if let Self::File { path, file } = self
+        if let Self::File { path, file, size, .. } = self
             && let Ok(new) = append_to(path)
         {
-            *file = new;
+            (*file, *size) = new;
+        }
+    }
+
+    /// Begins a new file if these bytes would make it too large. What cannot be rotated goes on.
+    fn rotate(&mut self, more: u64) {
+        let Self::File { path, size, rotation: Some(rotation), .. } = self else { return };
+        if *size == 0 || size.saturating_add(more) <= rotation.largest {
+            return;
+        }
+        if Rotation::set_aside(path, Timestamp::now()).is_ok() {
+            rotation.tidy_up_beside(path);
+            self.reopen();
         }
     }
 
@@ -204,15 +239,21 @@ impl Output {
                 stdout.write_all(bytes)?;
                 stdout.flush()
             }
-            Self::File { file, .. } => file.write_all(bytes),
+            Self::File { file, size, .. } => {
+                *size = size.saturating_add(bytes.len() as u64);
+                file.write_all(bytes)
+            }
             #[cfg(test)]
             Self::Test(output) => output.write_all(bytes),
         }
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o664).open(path)
+/// The file and its size.
+fn append_to(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o664).open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
 }
 
 #[cfg(test)]
@@ -242,6 +283,33 @@ mod tests {
         assert!(sink.flush(LONG));
         assert_eq!(fs::read_to_string(rotated).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(path).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edge.log");
+        let target = Target::File(path.clone()).rotated(Rotation::new(1, 0, 0, false));
+        let sink = Sink::open("test", target, 0, dropped()).unwrap();
+        let line = [vec![b'x'; 400 * 1024 - 1], b"\n".to_vec()].concat();
+        for _ in 0..5 {
+            sink.write(&line);
+            assert!(sink.flush(LONG));
+        }
+        let mut sizes: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len() / 1024)
+            .collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [400, 800, 800], "no line is cut or lost, and no file is larger than a megabyte");
+        assert_eq!(fs::metadata(path).unwrap().len(), 400 * 1024);
+    }
+
+    #[test]
+    fn a_device_is_not_rotated() {
+        let rotation = Rotation::new(1, 0, 0, false);
+        let device = Output::open(Target::Rotated("/dev/null".into(), rotation)).unwrap();
+        assert!(matches!(device, Output::File { rotation: None, .. }));
     }
 
     /// Writes only once the test lets it.

@@ -273,6 +273,11 @@ impl Policy {
         self.bearer.as_ref().is_some_and(|bearer| bearer.settings.challenge)
     }
 
+    /// Whether a bearer token can be a login.
+    pub fn takes_bearer_tokens(&self) -> bool {
+        self.bearer.is_some()
+    }
+
     /// Whether a token wins over a session.
     pub(super) fn token_first(&self) -> bool {
         self.bearer.as_ref().is_some_and(|bearer| bearer.settings.overrides_cookie)

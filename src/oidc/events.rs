@@ -52,6 +52,9 @@ pub trait Events: Send + Sync {
     /// The provider can be used, or cannot.
     fn provider_up(&self, _provider: &str, _up: bool) {}
 
+    /// No policy uses the provider any more.
+    fn provider_unused(&self, _provider: &str) {}
+
     /// Keys were fetched because a token named an unknown one.
     fn keys_fetched(&self, _provider: &str) {}
 }

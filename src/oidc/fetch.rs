@@ -1,14 +1,19 @@
 //! HTTP towards one OpenID provider: bounded in size and time, no redirects, its own trust.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use reqwest::{Certificate, Client, Identity, NoProxy, Proxy, Request};
+use reqwest::{Client, ClientBuilder, Identity, NoProxy, Proxy, Request};
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 
 use super::reach::{Reach, ReachError};
 use super::settings::{EgressProxy, ProviderSettings};
+use crate::tls;
 
 /// Longest answer of a provider, in bytes.
 pub const MAX_ANSWER: usize = 1024 * 1024;
@@ -17,6 +22,9 @@ pub const MAX_ANSWER: usize = 1024 * 1024;
 pub const MAX_TIME: Duration = Duration::from_secs(10);
 
 const CONNECT_TIME: Duration = Duration::from_secs(2);
+
+/// The key of what proves us to the provider.
+const CLIENT_CERTIFICATE: &str = "clientConfig.tls.cert";
 
 /// A client of one provider.
 #[derive(Debug, Clone)]
@@ -126,16 +134,11 @@ impl Fetch {
         if let Some(proxy) = &settings.proxy {
             builder = builder.proxy(egress(proxy, direct)?);
         }
-        if let Some(pem) = &settings.client_certificate {
-            let identity = Identity::from_pem(pem.expose_secret().as_bytes());
-            builder = builder.identity(identity.map_err(|_| TrustError::Unusable("clientConfig.tls.cert"))?);
-        }
         let authorities = authorities(settings, ca_file)?;
-        if settings.insecure_skip_verify {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        } else if !authorities.is_empty() {
-            builder = builder.tls_certs_only(authorities);
-        }
+        builder = match authorities.is_empty() || settings.insecure_skip_verify {
+            false => builder.tls_backend_preconfigured(own_trust(settings, authorities)?),
+            true => usual_trust(settings, builder)?,
+        };
         let client = builder.build().map_err(|error| TrustError::Tls(chain(&error)))?;
         Ok(Self { client, reach })
     }
@@ -234,12 +237,56 @@ pub fn read_authorities(settings: &ProviderSettings) -> Result<Option<Vec<u8>>, 
     std::fs::read(path).map(Some).map_err(unreadable)
 }
 
-fn authorities(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Vec<Certificate>, TrustError> {
-    let mut certificates = Vec::new();
+/// TLS that trusts what the system trusts, or everything.
+fn usual_trust(settings: &ProviderSettings, mut builder: ClientBuilder) -> Result<ClientBuilder, TrustError> {
+    if let Some(pem) = &settings.client_certificate {
+        let identity = Identity::from_pem(pem.expose_secret().as_bytes());
+        builder = builder.identity(identity.map_err(|_| TrustError::Unusable(CLIENT_CERTIFICATE))?);
+    }
+    Ok(builder.tls_danger_accept_invalid_certs(settings.insecure_skip_verify))
+}
+
+/// TLS that trusts these authorities and nobody else; servers may present one of them as their own.
+fn own_trust(
+    settings: &ProviderSettings,
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<ClientConfig, TrustError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let failed = |error: &dyn std::error::Error| TrustError::Tls(chain(error));
+    let verifier = tls::server_verifier(authorities, &provider).map_err(|error| failed(&error))?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &settings.client_certificate {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let pem = pem.expose_secret().as_bytes();
+            let unusable = |_| TrustError::Unusable(CLIENT_CERTIFICATE);
+            let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(unusable)?;
+            let key = PrivateKeyDer::from_pem_slice(pem).map_err(unusable)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| failed(&error))?
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn authorities(
+    settings: &ProviderSettings,
+    ca_file: Option<&[u8]>,
+) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let mut certificates: Vec<CertificateDer<'static>> = Vec::new();
     let mut add = |name: &'static str, pem: &[u8]| {
-        let bundle = Certificate::from_pem_bundle(pem).map_err(|_| TrustError::Unusable(name))?;
+        let unusable = || TrustError::Unusable(name);
+        let bundle: Vec<_> =
+            CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| unusable())?;
         if bundle.is_empty() {
-            return Err(TrustError::Unusable(name));
+            return Err(unusable());
+        }
+        for certificate in &bundle {
+            rustls::RootCertStore::empty().add(certificate.clone()).map_err(|_| unusable())?;
         }
         certificates.extend(bundle);
         Ok(())

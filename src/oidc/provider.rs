@@ -3,6 +3,7 @@
 //! Requests only read. A task of its own fetches both at start and again every hour, tries on
 //! until it succeeds, and keeps the old ones while the provider is away.
 
+mod in_use;
 mod keys;
 mod registry;
 mod task;
@@ -26,6 +27,7 @@ use super::settings::ProviderSettings;
 use super::throttle::Throttle;
 use super::turns::take_turn;
 
+use in_use::InUse;
 use keys::Lookups;
 pub use keys::{NoKeys, Published, Source};
 pub use registry::{ProviderKey, Providers};
@@ -59,6 +61,8 @@ struct Inner {
     lookups: Lookups,
     events: Arc<dyn Events>,
     runtime: tokio::runtime::Handle,
+    /// Until the background task has ended too.
+    _in_use: InUse,
 }
 
 /// Whether a provider can be used.
@@ -94,10 +98,11 @@ pub enum ProviderError {
 
 impl Provider {
     /// Starts to fetch on `runtime` and returns at once.
-    pub fn spawn(
+    fn spawn(
         issuer: &str,
         settings: &ProviderSettings,
         fetch: Fetch,
+        in_use: InUse,
         events: Arc<dyn Events>,
         runtime: &tokio::runtime::Handle,
     ) -> Arc<Self> {
@@ -111,6 +116,7 @@ impl Provider {
             lookups: Lookups::default(),
             events,
             runtime: runtime.clone(),
+            _in_use: in_use,
         });
         let task = runtime.spawn(task::keep_fresh(Arc::clone(&inner))).abort_handle();
         let (grants, pushes) = (Arc::new(Semaphore::new(MOST_GRANTS)), Semaphore::new(MOST_PUSHES));

@@ -1,5 +1,6 @@
 //! The file provider: one file or a folder, YAML or TOML, watched.
 
+mod interest;
 mod load;
 mod references;
 mod template;
@@ -86,7 +87,7 @@ impl FileProvider {
         loop {
             let loaded = self.read().await;
             if let Some(watcher) = &mut watcher {
-                watcher.follow(&loaded.folders);
+                watcher.follow(&loaded.interest);
             }
             if force || last != Some(loaded.fingerprint) {
                 last = Some(loaded.fingerprint);
@@ -111,9 +112,9 @@ impl FileProvider {
             return None;
         }
         let path = self.source.path.clone();
-        let folders = tokio::task::spawn_blocking(move || load::folders(&path)).await.unwrap_or_default();
+        let interest = tokio::task::spawn_blocking(move || load::interest(&path)).await.unwrap_or_default();
         let mut watcher = watch::Watcher::new();
-        watcher.follow(&folders);
+        watcher.follow(&interest);
         watcher.settle();
         Some(watcher)
     }

@@ -99,21 +99,26 @@ impl ProxyHttp for Edge {
         upstream::peer(ctx)
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, ctx: &mut Ctx, error: Box<Error>) -> Box<Error> {
-        failure::connecting(ctx, error)
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut Ctx,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        failure::connecting(ctx, peer, error)
     }
 
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
         _: bool,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         _: RawFd,
         digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        upstream::connected(session, ctx, digest);
-        Ok(())
+        upstream::connected(session, ctx, peer, digest)
     }
 
     async fn upstream_request_filter(

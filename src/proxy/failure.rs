@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use pingora::proxy::{FailToProxy, Session};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::context::Ctx;
@@ -22,7 +23,7 @@ pub(super) const TOO_LATE: u16 = 504;
 
 /// A connection could not be made: nothing was sent, so the next address of the same server may be
 /// tried whatever the request is.
-pub(super) fn connecting(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
+pub(super) fn connecting(ctx: &mut Ctx, peer: &HttpPeer, mut error: Box<Error>) -> Box<Error> {
     let origin = &mut ctx.origin;
     let waited = origin.started.map_or(Duration::ZERO, |started| started.elapsed());
     let addresses = origin.endpoint.as_ref().map_or(0, |endpoint| endpoint.address_count());
@@ -34,7 +35,10 @@ pub(super) fn connecting(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
         }
         origin.address = origin.address.wrapping_add(1);
     }
-    error.set_retry(retry);
+    let other_proof = error.etype == ErrorType::TLSHandshakeFailure
+        && origin.attempts == 1
+        && origin.endpoint.as_ref().is_some_and(|endpoint| endpoint.may_present(peer));
+    error.set_retry(retry || other_proof);
     error
 }
 
@@ -73,12 +77,15 @@ pub(super) fn proxying(session: &mut Session, ctx: &Ctx, mut error: Box<Error>, 
 /// The engine marks what came before the server can have acted: a reused connection that died, an
 /// HTTP/2 stream that was refused or hit by a graceful GOAWAY (RFC 9113, section 8.7). Only the last
 /// two are certain, so only they allow it for methods that must not be repeated; an HTTP/2 protocol
-/// error is marked too but is not certain (pingora#979).
+/// error is marked too but is not certain (pingora#979). We mark a certificate that is not the one that
+/// was expected, for which another proof is tried before anything is sent.
 fn may_retry(error: &ErrorType, marked: RetryType, method: &Method, reused: bool) -> bool {
     let idempotent = method.is_idempotent();
     match marked {
         RetryType::ReusedOnly => reused && idempotent,
-        RetryType::Decided(true) => idempotent || *error == ErrorType::H2Error,
+        RetryType::Decided(true) => {
+            idempotent || matches!(error, ErrorType::H2Error | ErrorType::InvalidCert)
+        }
         RetryType::Decided(false) => false,
     }
 }

@@ -11,11 +11,12 @@ use pingora::{Error, ErrorSource};
 use super::context::{Ctx, Seen};
 use super::edge::Shared;
 use super::failure::{CLIENT_CLOSED_REQUEST, TOO_LATE};
+use super::sanity;
 use super::snapshot::{EntryPoint, Route};
 use crate::net::ConnInfo;
 use crate::net::cut;
 use crate::net::forwarded::X_FORWARDED_FOR;
-use crate::observe::{OriginRecord, Protocol, RequestRecord, TlsRecord};
+use crate::observe::{OriginRecord, Protocol, RequestRecord, TlsRecord, holds_credentials};
 
 /// Bytes of a request line that is no HTTP that are recorded.
 const LONGEST_LINE: usize = 2048;
@@ -36,6 +37,7 @@ pub(super) fn finished(session: &mut Session, error: Option<&Error>, ctx: &mut C
     if let Some(error) = error {
         report(error, ctx);
     }
+    hide_own_cookies(session, ctx);
     let written = session.response_written();
     let end = End {
         status: ctx
@@ -49,6 +51,15 @@ pub(super) fn finished(session: &mut Session, error: Option<&Error>, ctx: &mut C
         origin_bytes: session.upstream_body_bytes_received() as u64,
     };
     emit(ctx, &end);
+}
+
+/// A request that goes to a service has lost our cookies; one that is answered before still has them.
+fn hide_own_cookies(session: &mut Session, ctx: &Ctx) {
+    if let Some(entry) = &ctx.entry
+        && ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_cookies())
+    {
+        sanity::own_cookies(session.req_header_mut(), entry);
+    }
 }
 
 /// The request was dropped before it was over: a panic, or a connection cut from under it.
@@ -133,7 +144,7 @@ impl Unparsed {
             authority: "",
             path,
             query,
-            hide_query: query.is_some_and(holds_credentials),
+            hide_query: query.is_some_and(|query| holds_credentials(query.as_bytes())),
             version,
             protocol: Protocol::Http,
             tls: tls(conn),
@@ -179,7 +190,8 @@ fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -
         path: seen.uri.path(),
         query: seen.uri.query(),
         hide_query: ctx.state.hide_query
-            || ctx.origin.endpoint.is_none() && seen.uri.query().is_some_and(holds_credentials),
+            || ctx.origin.endpoint.is_none()
+                && seen.uri.query().is_some_and(|query| holds_credentials(query.as_bytes())),
         version: if seen.version == Version::HTTP_09 { Version::HTTP_10 } else { seen.version },
         protocol: seen.protocol,
         tls: tls(conn),
@@ -197,12 +209,6 @@ fn record<'a>(ctx: &'a Ctx, seen: &'a Seen, conn: &'a ConnInfo, end: &End<'a>) -
     }
 }
 
-/// Whether a query has a parameter by which an OpenID provider hands over credentials.
-fn holds_credentials(query: &str) -> bool {
-    const NAMES: [&str; 5] = ["code", "id_token", "access_token", "id_token_hint", "response"];
-    query.split('&').any(|pair| NAMES.contains(&pair.split('=').next().unwrap_or(pair)))
-}
-
 fn origin<'a>(ctx: &'a Ctx, end: &End<'a>) -> Option<OriginRecord<'a>> {
     let endpoint = ctx.origin.endpoint.as_ref()?;
     let elapsed = || ctx.origin.started.map_or(Duration::ZERO, |started| started.elapsed());
@@ -214,19 +220,4 @@ fn origin<'a>(ctx: &'a Ctx, end: &End<'a>) -> Option<OriginRecord<'a>> {
         headers: ctx.origin.headers.as_deref(),
         bytes: end.origin_bytes,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_of_a_login_are_recognised() {
-        for query in ["code=x&state=y", "state=y&code=x", "id_token_hint=z"] {
-            assert!(holds_credentials(query), "{query}");
-        }
-        for query in ["", "state=y", "barcode=1", "q=code"] {
-            assert!(!holds_credentials(query), "{query}");
-        }
-    }
 }

@@ -37,7 +37,19 @@ pub(super) fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
 }
 
 /// A connection is there, new or pooled.
-pub(super) fn connected(session: &mut Session, ctx: &mut Ctx, digest: Option<&Digest>) {
+pub(super) fn connected(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    peer: &HttpPeer,
+    digest: Option<&Digest>,
+) -> Result<()> {
+    if !ctx.origin.endpoint.as_ref().is_some_and(|endpoint| endpoint.admits(peer, digest)) {
+        let text = "the server's certificate is none of those that rootCAs lists, or not valid now";
+        let mut error = Error::explain(ErrorType::InvalidCert, text).into_up();
+        // It may be one that an authority has signed. Nothing was sent.
+        error.set_retry(ctx.origin.attempts == 1);
+        return Err(error);
+    }
     let limit = ctx.origin.endpoint.as_ref().and_then(|endpoint| endpoint.response_header_timeout());
     let cut = digest.and_then(Cut::of);
     // A client may wait for an interim answer before it sends a body, so that would come too late.
@@ -52,6 +64,7 @@ pub(super) fn connected(session: &mut Session, ctx: &mut Ctx, digest: Option<&Di
         (Some(limit), Some(cut)) => Some(Box::new(HeaderDeadline::new(limit, cut))),
         _ => None,
     };
+    Ok(())
 }
 
 /// Edits the header that goes to the server: a fresh copy of the client's, as the chain left it,

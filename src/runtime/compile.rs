@@ -72,7 +72,7 @@ pub fn compile(
             errors.push(error);
         }
     }
-    let tls = tls::build(dynamic, provider, &table, kept, &mut errors);
+    let tls = tls::build(dynamic, provider, &table, kept, &mut errors, &mut warnings);
     let options = tls::by_entry_point(&table);
     let own = Arc::new(middlewares.own());
     let built = entry_points.iter().map(|(name, config)| {

@@ -75,4 +75,8 @@ impl Events for Told {
     fn provider_up(&self, issuer: &str, up: bool) {
         self.metrics.oidc().provider_up(issuer, up);
     }
+
+    fn provider_unused(&self, issuer: &str) {
+        self.metrics.oidc().provider_unused(issuer);
+    }
 }

@@ -19,13 +19,15 @@ fn named(name: &str, provider: &str) -> String {
     if name == "default" { name.to_owned() } else { qualify(name, provider) }
 }
 
-/// What handshakes are decided by. What does not work is reported in `errors`, and refused.
+/// What handshakes are decided by. What does not work is reported in `errors`, and refused; what is served all the same, in
+/// `warnings`.
 pub fn build(
     dynamic: &DynamicConfig,
     provider: &str,
     table: &Table,
     kept: &Kept,
     errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigError>,
 ) -> TlsSnapshot {
     let section = &dynamic.tls;
     let inputs = Inputs {
@@ -42,11 +44,10 @@ pub fn build(
         hosts: table.asked.iter().map(|asked| asked.options.clone()).collect(),
     };
     let (snapshot, faults) = build_snapshot(&inputs, &kept.tls);
-    for fault in faults.iter().filter_map(|fault| place(fault, dynamic, provider, table)) {
+    for fault in &faults {
+        let list = if fault.is_bridged() { &mut *warnings } else { &mut *errors };
         // Several routers of one host may be told the same.
-        if !errors.contains(&fault) {
-            errors.push(fault);
-        }
+        list.extend(place(fault, dynamic, provider, table).filter(|told| !list.contains(told)));
     }
     for (name, store) in section.stores.iter().filter(|(name, _)| *name != "default") {
         errors.push(store.fault(&format!("tls.stores.{name}"), "", "only the store `default` is used"));
@@ -64,14 +65,8 @@ fn place(fault: &TlsError, dynamic: &DynamicConfig, provider: &str, table: &Tabl
             let is_new = !options.faulty;
             is_new.then(|| options.fault(&format!("tls.options.{written}"), "", reason.to_string()))
         }
-        TlsError::Certificate { index: Some(index), reason, .. } => {
-            let certificate = section.certificates.get(*index).filter(|certificate| !certificate.faulty)?;
-            Some(certificate.fault(&format!("tls.certificates[{index}]"), "", reason.to_string()))
-        }
-        TlsError::Certificate { index: None, reason, .. } => {
-            let store = section.stores.get("default").filter(|store| !store.faulty)?;
-            Some(store.fault("tls.stores.default", "defaultCertificate", reason.to_string()))
-        }
+        TlsError::Certificate { index, reason, .. } => of_certificate(*index, dynamic, reason.to_string()),
+        TlsError::Outdated { index, .. } => of_certificate(*index, dynamic, fault.to_string()),
         // The router or the entry point that names them has told it.
         TlsError::MissingOptions { .. } => None,
         TlsError::Conflict { entry_point, host, other, .. } => {
@@ -85,6 +80,17 @@ fn place(fault: &TlsError, dynamic: &DynamicConfig, provider: &str, table: &Tabl
         }
         TlsError::SelfSigned(error) => Some(ConfigError::new("tls", error.to_string())),
     }
+}
+
+/// A fault of the certificate with this number, or of the default one.
+fn of_certificate(index: Option<usize>, dynamic: &DynamicConfig, message: String) -> Option<ConfigError> {
+    let section = &dynamic.tls;
+    if let Some(index) = index {
+        let certificate = section.certificates.get(index).filter(|certificate| !certificate.faulty)?;
+        return Some(certificate.fault(&format!("tls.certificates[{index}]"), "", message));
+    }
+    let store = section.stores.get("default").filter(|store| !store.faulty)?;
+    Some(store.fault("tls.stores.default", "defaultCertificate", message))
 }
 
 /// Hosts with TLS options other than the default ones, by entry point.

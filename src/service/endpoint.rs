@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use pingora::connectors::L4Connect;
+use pingora::protocols::Digest;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddress;
 use pingora::upstreams::peer::{ALPN, H1UpgradePolicy, HttpPeer, Scheme};
 use thiserror::Error;
@@ -14,6 +15,7 @@ use url::{Host, Url};
 
 use super::Transport;
 use super::dns::{Name, Names};
+use super::presented::Presented;
 use super::severable::Gated;
 use crate::config::dynamic::Server;
 
@@ -70,6 +72,8 @@ pub struct Endpoint {
     template: HttpPeer,
     /// Makes the connections for upgrades.
     gated: Arc<Gated>,
+    /// Certificates that the engine cannot verify.
+    presented: Option<Presented>,
 }
 
 impl Endpoint {
@@ -102,6 +106,7 @@ impl Endpoint {
         };
         let authority =
             HeaderValue::try_from(authority).map_err(|_| ServerUrlError::NoHost(config.url.clone()))?;
+        let template = template(transport, parsed.tls, parsed.h2c, sni);
         Ok(Self {
             url: config.url.as_str().into(),
             host_and_port: format!("{host}:{}", parsed.port).into(),
@@ -111,7 +116,8 @@ impl Endpoint {
             port: parsed.port,
             preferred: AtomicUsize::new(0),
             response_header_timeout: transport.response_header,
-            template: template(transport, parsed.tls, parsed.h2c, sni),
+            presented: parsed.tls.then(|| transport.presented(&template.sni)).flatten(),
+            template,
             gated: Arc::new(Gated { dial: transport.dial }),
         })
     }
@@ -161,6 +167,17 @@ impl Endpoint {
         let _ = self.preferred.compare_exchange(position, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Whether the server at the other end of a connection that was made for `peer` has proven who it is.
+    pub fn admits(&self, peer: &HttpPeer, connection: Option<&Digest>) -> bool {
+        self.presented.as_ref().is_none_or(|presented| presented.admits(peer, connection))
+    }
+
+    /// Whether a handshake that failed with `peer` may succeed with another, since the server may present a certificate
+    /// that is listed itself.
+    pub fn may_present(&self, peer: &HttpPeer) -> bool {
+        self.presented.as_ref().is_some_and(|presented| presented.expect(peer))
+    }
+
     /// A peer for the address at `position` (modulo their number); none if the name is not resolved.
     pub fn peer(&self, position: usize, wanted: Use) -> Option<Box<HttpPeer>> {
         let address = match &self.location {
@@ -172,6 +189,9 @@ impl Endpoint {
         };
         let mut peer = Box::new(self.template.clone());
         peer._address = PingoraAddress::Inet(SocketAddr::new(address, self.port));
+        if let Some(presented) = &self.presented {
+            presented.prepare(&mut peer);
+        }
         if wanted != Use::Request {
             // An upgrade exists in HTTP/1.1 only, and a tunnel may be silent for as long as it likes.
             peer.options.alpn = ALPN::H1;

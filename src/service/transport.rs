@@ -10,6 +10,7 @@ use pingora::utils::tls::{CertKey, WrappedX509};
 use thiserror::Error;
 
 use super::pem::{self, PemError};
+use super::presented::Presented;
 use super::severable::{Severable, Timed};
 use crate::config::dynamic::ServersTransport;
 
@@ -83,7 +84,7 @@ impl Transport {
             group_key: 0,
             authorities,
             // A negative number means that nothing is kept.
-            idle: match config.max_idle_conns_per_host {
+            idle: match config.max_idle_conns_per_host.0 {
                 ..0 => Some(Duration::ZERO),
                 _ => nonzero(timeouts.idle_conn_timeout),
             },
@@ -131,6 +132,12 @@ impl Transport {
         hasher.finish()
     }
 
+    /// The listed certificates that a server called `name` may present as its own.
+    pub(super) fn presented(&self, name: &str) -> Option<Presented> {
+        let authorities = self.authorities.as_deref().filter(|_| !self.insecure)?;
+        Presented::new(authorities.iter().map(|authority| authority.borrow_raw_cert().as_slice()), name)
+    }
+
     /// Options of every peer that is reached this way.
     pub(super) fn options(&self, tls: bool, alpn: ALPN) -> PeerOptions {
         let mut options = PeerOptions::new();
@@ -174,6 +181,7 @@ fn nonzero(duration: Duration) -> Option<Duration> {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::config::dynamic::IdleConnections;
 
     #[test]
     fn defaults_are_traefiks() {
@@ -203,7 +211,8 @@ mod tests {
 
     #[test]
     fn a_negative_number_of_idle_connections_keeps_none() {
-        let config = ServersTransport { max_idle_conns_per_host: -1, ..ServersTransport::default() };
+        let config =
+            ServersTransport { max_idle_conns_per_host: IdleConnections(-1), ..ServersTransport::default() };
         let options = Transport::compile(&config).unwrap().options(false, ALPN::H1);
         assert_eq!(options.idle_timeout, Some(Duration::ZERO));
     }

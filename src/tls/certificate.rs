@@ -73,7 +73,7 @@ pub(super) fn display(source: &str) -> &str {
     if is_inline(source) { "the inline PEM" } else { source }
 }
 
-fn is_inline(source: &str) -> bool {
+pub(super) fn is_inline(source: &str) -> bool {
     source.contains("-----BEGIN")
 }
 
@@ -121,8 +121,15 @@ pub(super) fn certified_key(
 }
 
 /// Names and validity of the first certificate of a chain.
-pub(super) fn facts(chain: &[CertificateDer<'static>]) -> Option<Facts> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+///
+/// # Errors
+/// It cannot be parsed; [`certificates`] gives none like that.
+pub(super) fn facts(source: &str, chain: &[CertificateDer<'static>]) -> Result<Facts, CertificateError> {
+    let first = chain.first().map(|first| x509_parser::parse_x509_certificate(first));
+    let Some(Ok((_, parsed))) = first else {
+        let (name, reason) = (display(source).to_owned(), "it cannot be parsed".to_owned());
+        return Err(CertificateError::Certificate { name, reason });
+    };
     let (mut names, addresses) = alternative_names(&parsed);
     let common_name = parsed
         .subject()
@@ -145,7 +152,7 @@ pub(super) fn facts(chain: &[CertificateDer<'static>]) -> Option<Facts> {
         sans: sans.join(","),
         not_after: parsed.validity().not_after.timestamp(),
     };
-    Some(Facts { names, addresses, expiry })
+    Ok(Facts { names, addresses, expiry })
 }
 
 fn alternative_names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<IpAddr>) {

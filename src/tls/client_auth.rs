@@ -11,8 +11,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 
-use super::OptionsError;
 use super::certificate::certificates;
+use super::{OptionsError, listed};
 use crate::config::tls::ClientAuth;
 
 /// What is asked of clients.
@@ -75,6 +75,10 @@ impl Verification {
             roots.add(authority.clone()).map_err(|e| OptionsError::Ca(e.to_string()))?;
         }
         let verifier = verifier(demand, roots, provider)?;
+        let verifier = match demand.verifies() {
+            true => verifier.map(|inner| listed::client_verifier(inner, authorities.clone())),
+            false => verifier,
+        };
         Ok(Self { demand, verifier, authorities })
     }
 }

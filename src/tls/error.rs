@@ -51,7 +51,24 @@ pub enum TlsError {
         /// What is wrong.
         reason: CertificateError,
     },
+    /// The files of a certificate do not hold a usable pair any more; the last one stays in service.
+    #[error("certificate {certificate}: {reason}; the last one that worked stays in service")]
+    Outdated {
+        /// As above.
+        index: Option<usize>,
+        /// Its file.
+        certificate: String,
+        /// What is wrong.
+        reason: CertificateError,
+    },
     /// No default certificate.
     #[error(transparent)]
     SelfSigned(#[from] SelfSignedError),
+}
+
+impl TlsError {
+    /// Whether everything is served all the same, for now.
+    pub fn is_bridged(&self) -> bool {
+        matches!(self, Self::Outdated { .. })
+    }
 }

@@ -18,6 +18,7 @@ use tracing::warn;
 use super::certificate::CertificateError;
 use super::client_auth::{Demand, Verification};
 use super::names::{self, Named};
+use super::pairs::Pairs;
 use crate::config::tls::TlsOptions;
 
 /// Resumable TLS 1.2 sessions kept for each set of options.
@@ -62,7 +63,7 @@ pub enum OptionsError {
 }
 
 /// What outlives a reload: ticket keys and resumable sessions, so that clients can resume, and the
-/// self-signed certificate.
+/// self-signed certificate; and the last usable certificates, until their files hold others.
 ///
 /// Sessions are kept apart by options name and client authentication: a session that was made
 /// without a client certificate, or under other CAs, must not be resumed where one is required.
@@ -70,6 +71,7 @@ pub enum OptionsError {
 pub struct Keep {
     sessions: Mutex<HashMap<SessionScope, Sessions>>,
     self_signed: Mutex<Option<Arc<CertifiedKey>>>,
+    pub(super) pairs: Pairs,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

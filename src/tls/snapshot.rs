@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use super::certificate::{self, Expiry, Facts};
 use super::error::TlsError;
 use super::options::{self, Built, Keep};
+use super::pairs::Pair;
 use super::store::{BySni, CertStore, Fixed, Found, canonical};
 use crate::config::tls::{Certificate, CertificatePair, TlsOptions};
 use crate::net::TlsInfo;
@@ -29,6 +30,14 @@ pub struct Inputs<'a> {
     pub options: BTreeMap<String, &'a TlsOptions>,
     /// Which options the hosts of HTTPS routers ask for.
     pub hosts: Vec<HostOptions>,
+}
+
+impl Inputs<'_> {
+    /// Certificate and key of every pair that is named.
+    fn pairs(&self) -> Vec<(&str, &str)> {
+        let default = self.default_certificate.iter().map(|pair| (&*pair.cert_file, &*pair.key_file));
+        default.chain(self.certificates.iter().map(|pair| (&*pair.cert_file, &*pair.key_file))).collect()
+    }
 }
 
 /// A host of an HTTPS router's rule and the options that the router names.
@@ -164,6 +173,7 @@ impl TlsSnapshot {
 pub fn build(inputs: &Inputs<'_>, keep: &Keep) -> (TlsSnapshot, Vec<TlsError>) {
     let mut builder = Builder { errors: Vec::new(), expiries: Vec::new() };
     let store = builder.store(inputs, keep).map(Arc::new);
+    keep.pairs.retain(&inputs.pairs());
     let implied = TlsOptions::default();
     let mut all: BTreeMap<&str, &TlsOptions> =
         inputs.options.iter().map(|(name, options)| (name.as_str(), *options)).collect();
@@ -197,11 +207,11 @@ impl Builder {
     fn store(&mut self, inputs: &Inputs<'_>, keep: &Keep) -> Option<CertStore> {
         let default = inputs
             .default_certificate
-            .and_then(|pair| self.load(None, &pair.cert_file, &pair.key_file)?.1)
+            .and_then(|pair| self.load(None, &pair.cert_file, &pair.key_file, keep)?.1)
             .map_or_else(|| keep.self_signed(), Ok);
         let mut store = CertStore::new(self.keep_error(default, TlsError::from)?);
         for (index, certificate) in inputs.certificates.iter().enumerate() {
-            let loaded = self.load(Some(index), &certificate.cert_file, &certificate.key_file);
+            let loaded = self.load(Some(index), &certificate.cert_file, &certificate.key_file, keep);
             if let Some((facts, key)) = loaded {
                 store.add(&facts, key.as_ref());
             }
@@ -209,25 +219,32 @@ impl Builder {
         Some(store)
     }
 
-    /// What a certificate is good for, and its key unless that is unusable.
+    /// What a certificate is good for, and its key unless that is unusable. A pair that worked before stays until there
+    /// is another that does.
     fn load(
         &mut self,
         index: Option<usize>,
         cert: &str,
         key: &str,
+        keep: &Keep,
     ) -> Option<(Facts, Option<Arc<CertifiedKey>>)> {
-        let failed = |reason| {
-            let certificate = certificate::display(cert).to_owned();
-            TlsError::Certificate { index, certificate, reason }
+        let certificate = certificate::display(cert).to_owned();
+        let pair = match (Pair::load(cert, key), keep.pairs.last(cert, key)) {
+            (Ok(pair), _) => {
+                keep.pairs.remember(cert, key, &pair);
+                pair
+            }
+            (Err(fault), Some(last)) => {
+                self.errors.push(TlsError::Outdated { index, certificate, reason: fault.reason });
+                last
+            }
+            (Err(fault), None) => {
+                self.errors.push(TlsError::Certificate { index, certificate, reason: fault.reason });
+                return fault.facts.map(|facts| (facts, None));
+            }
         };
-        let chain = self.keep_error(certificate::certificates(cert), failed)?;
-        let facts = certificate::facts(&chain)?;
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let key = self.keep_error(certificate::certified_key(chain, key, &provider), failed);
-        if key.is_some() {
-            self.expiries.push(facts.expiry.clone());
-        }
-        Some((facts, key))
+        self.expiries.push(pair.facts.expiry.clone());
+        Some((pair.facts, Some(pair.key)))
     }
 
     fn hosts(

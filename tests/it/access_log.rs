@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::harness::client::get;
+use crate::harness::client::{Browser, get};
+use crate::harness::idp::{LOGOUT, Plan};
 use crate::harness::origin::Origin;
 use crate::harness::proxy::{Proxy, Setup, route};
 use crate::harness::{eventually, soon};
@@ -88,4 +89,34 @@ async fn internal_services_are_recorded_when_asked_for() {
         let web = ["entrypoint=\"web\""];
         assert_eq!(proxy.metric("traefik_entrypoint_requests_total", &web).await, 1.0);
     }
+}
+
+/// Whoever reads a log must not be able to take a login over with it.
+#[tokio::test]
+async fn no_login_can_be_taken_from_a_log_that_keeps_every_header() {
+    let names =
+        "{Cookie: keep, Set-Cookie: keep, Authorization: keep, X-Token: keep, X-Auth-Request-Token: keep}";
+    let fixed =
+        format!("accessLog: {{format: json, fields: {{headers: {{defaultMode: keep, names: {names}}}}}}}\n");
+    let template = "headers: [{name: X-Token, value: '{{`{{.AccessToken}}`}}'}]";
+    let world = Plan::new().fixed(&fixed).plugin(template).start().await;
+    let browser = Browser::new();
+    browser.log_in(&world.at("/page?x=1"), "alice").await;
+    assert_eq!(browser.fetch(&world.at("/again")).await.status, 200);
+    let secrets: Vec<String> = browser.cookies("localhost").into_values().collect();
+    assert!(!secrets.is_empty());
+    let left = browser.step(&world.at(LOGOUT).parse().unwrap()).await;
+    let hint = left.location();
+    let (_, token) = hint.query_pairs().find(|(name, _)| name == "id_token_hint").expect("a hint");
+    browser.follow(left).await;
+    let line = line(&world.proxy, LOGOUT).await;
+    let end = hint.as_str().split('?').next().unwrap();
+    assert_eq!(line["downstream_Location"], format!("{end}?REDACTED"));
+    let log = world.proxy.log();
+    for secret in
+        secrets.iter().map(String::as_str).chain([&*token, "eyJ", "nonce=", "code=", "id_token_hint="])
+    {
+        assert!(!log.contains(secret), "{secret} in\n{log}");
+    }
+    assert!(log.contains("\"request_X-Token\":\"REDACTED\"") && log.contains("authorize?REDACTED"), "{log}");
 }

@@ -200,6 +200,8 @@ fn the_engine_stays_in_its_modules() {
             continue;
         }
         for (number, line) in &source.lines {
+            // In quotes it is the target of log lines.
+            let line = line.replace("\"pingora_", "");
             if line.contains("pingora::") || line.contains("pingora_") || line.contains("use pingora") {
                 wrong.push(format!("{}:{number}: {}", source.path.display(), line.trim()));
             }

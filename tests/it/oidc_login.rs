@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::harness::client::{Browser, NAVIGATION, Page};
 use crate::harness::idp::{CALLBACK, LOGOUT, Plan, SECRET, World};
-use crate::harness::soon;
+use crate::harness::proxy::route;
+use crate::harness::{eventually, soon};
 
 fn query(url: &Url) -> BTreeMap<String, String> {
     url.query_pairs().into_owned().collect()
@@ -433,4 +434,14 @@ async fn nothing_secret_is_in_the_log() {
         let line = log.lines().find(|line| line.contains(&secret));
         assert_eq!(line, None, "a secret is in the log");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_a_provider_that_no_route_uses() {
+    let world = World::start().await;
+    let shown =
+        async || world.proxy.admin("/metrics").await.unwrap().1.contains("portcullis_oidc_provider_up{");
+    assert!(shown().await);
+    world.proxy.change(&route("PathPrefix(`/`)", world.origin.address));
+    eventually("the series ends", || async { !shown().await }).await;
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use http::Request;
 
-use crate::harness::certificates::{Authority, Knock, common_name};
+use crate::harness::certificates::{Authority, Knock, Pair, common_name};
 use crate::harness::client::{Http2, get};
 use crate::harness::eventually;
 use crate::harness::origin::Origin;
@@ -165,6 +165,23 @@ async fn a_client_certificate_can_be_demanded() {
     eventually("the log names the client", || async { secure.proxy.log().contains(subject) }).await;
 }
 
+/// A certificate that is listed itself, as home-made ones are.
+#[tokio::test]
+async fn a_client_may_be_its_own_authority() {
+    let listed = MUTUAL.replace("ca.pem", "client.pem");
+    let secure = Secure::start(&mutual_routers(), &format!("{DEFAULT}{listed}")).await;
+    let (known, stranger) = (Pair::own_authority("client"), Pair::own_authority("client"));
+    let status = async |pair: &Pair| {
+        secure.status(&Knock { certificate: Some(pair), ..Knock::on("inner.example.test") }).await
+    };
+    assert_eq!(status(&known).await, None, "its file is not there");
+    known.write(secure.proxy.folder(), "client");
+    eventually("it is let in", || async { status(&known).await == Some(200) }).await;
+    assert_eq!(status(&stranger).await, None);
+    assert_eq!(status(&secure.authority.issue(&["client"])).await, None);
+    assert_eq!(secure.status(&Knock::on("inner.example.test")).await, None);
+}
+
 /// Shaking hands under one name and asking for another must not walk around the other's options.
 #[tokio::test]
 async fn the_host_cannot_differ_from_the_server_name_where_options_differ() {
@@ -208,6 +225,39 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     let mut connection = crate::harness::http1::Connection::new(stream);
     connection.send("GET / HTTP/1.1\r\nHost: inner.example.test\r\n\r\n").await;
     assert_eq!(connection.response().await.status(), 200);
+}
+
+/// Whoever renews a certificate writes two files, one after the other, or takes the old ones away first.
+#[tokio::test]
+async fn a_certificate_stays_until_there_is_another_that_works() {
+    let secure = Secure::start(ANY, DEFAULT).await;
+    let shown = async |name: &'static str| {
+        let stream = Knock::on(name).connect(secure.proxy.address("secure")).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap().first().unwrap().to_vec()
+    };
+    let said = async |text: &str, times: usize| {
+        eventually("a warning", || async {
+            let log = secure.proxy.log();
+            log.lines().filter(|line| line.contains("WRN") && line.contains(text)).count() >= times
+        })
+        .await;
+    };
+    for (file, name) in [("inner", "inner.example.test"), ("default.example.test", "unknown.test")] {
+        let at = |ending: &str| secure.proxy.folder().join(format!("{file}.{ending}"));
+        let old = shown(name).await;
+        let new = secure.authority.issue(&["inner.example.test"]);
+        let stays = format!("{file}.pem: ");
+        std::fs::write(at("pem"), &new.certificate).unwrap();
+        said(&format!("{stays}the key in"), 1).await;
+        assert_eq!(shown(name).await, old, "{name}: the key is missing yet");
+        std::fs::remove_file(at("pem")).unwrap();
+        said(&format!("{stays}cannot read"), 1).await;
+        assert_eq!(shown(name).await, old, "{name}: the certificate is gone");
+        std::fs::write(at("key"), &new.key).unwrap();
+        std::fs::write(at("pem"), &new.certificate).unwrap();
+        eventually("the new certificate is shown", || async { shown(name).await != old }).await;
+    }
+    assert_eq!(secure.status(&Knock::on("exact.sub.example.test")).await, Some(200));
 }
 
 #[tokio::test]

@@ -6,9 +6,8 @@ use http::header::{REFERER, USER_AGENT};
 use super::policy::{Field, Mode, Policy};
 use super::text;
 use super::time::{self, Clock};
+use super::values::{self, REDACTED};
 use crate::observe::record::RequestRecord;
-
-const REDACTED: &[u8] = b"REDACTED";
 
 /// Traefik's `common` format, without the line feed:
 /// `host - user [time] "method path protocol" status size "referer" "agent" count "router" "server" 12ms`
@@ -96,7 +95,9 @@ fn request_header(record: &RequestRecord<'_>, policy: &Policy, name: &HeaderName
                 if index > 0 {
                     out.push(b',');
                 }
-                text::clf(value.as_bytes(), out);
+                let (visible, cut) = values::visible(name, value);
+                text::clf(visible, out);
+                out.extend_from_slice(if cut { REDACTED } else { b"" });
             }
             out.push(b'"');
         }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::policy::{Field, Mode, Policy};
 use super::text::{self, canonical};
 use super::time::{self, Clock};
+use super::values::{self, REDACTED};
 use crate::observe::record::RequestRecord;
 use crate::observe::tls_names;
 
@@ -141,14 +142,16 @@ impl Object<'_> {
             });
             in_quotes(self.out, |out| {
                 if redacted {
-                    out.extend_from_slice(b"REDACTED");
+                    out.extend_from_slice(REDACTED);
                     return;
                 }
                 for (index, value) in headers.get_all(name).iter().enumerate() {
                     if index > 0 {
                         out.push(b',');
                     }
-                    text::json_part(value.as_bytes(), out);
+                    let (visible, cut) = values::visible(name, value);
+                    text::json_part(visible, out);
+                    out.extend_from_slice(if cut { REDACTED } else { b"" });
                 }
             });
         }

@@ -73,7 +73,8 @@ fields! {
 }
 
 /// Headers that carry credentials. A default of `keep` redacts them; only their own name keeps them.
-const CREDENTIALS: [HeaderName; 4] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE];
+const CREDENTIALS: [HeaderName; 5] =
+    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, HeaderName::from_static("x-auth-request-token")];
 
 /// The `filters` and `fields` of the configuration, ready to be asked for every request.
 #[derive(Debug)]

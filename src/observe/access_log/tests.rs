@@ -185,6 +185,36 @@ fn json_tells_the_service_and_tls() {
 }
 
 #[test]
+fn what_hands_over_a_login_is_not_written_even_when_kept_by_name() {
+    let secret = |text: &'static str| {
+        let mut value = HeaderValue::from_static(text);
+        value.set_sensitive(true);
+        value
+    };
+    let mut request = headers(&[("referer", "https://app.test/cb?code=secret&state=s"), ("x-mail", "a@b")]);
+    request.append("x-id-token", secret("eyJ.secret"));
+    request.append("x-auth-request-token", HeaderValue::from_static("eyJ.secret"));
+    let mut response = headers(&[("set-cookie", "theme=dark")]);
+    response.append("set-cookie", secret("session=secret"));
+    response.append("location", secret("https://op.test/session/end?id_token_hint=eyJ.secret"));
+    let kept = [("Set-Cookie", "keep"), ("Location", "keep"), ("X-Id-Token", "keep"), ("Referer", "keep")];
+    let json = line(&with_headers("json", "keep", &kept), &proxied(&request, &response));
+    for part in [
+        r#""downstream_Location":"https://op.test/session/end?REDACTED""#,
+        r#""downstream_Set-Cookie":"theme=dark,REDACTED""#,
+        r#""origin_Location":"https://op.test/session/end?REDACTED""#,
+        r#""request_Referer":"https://app.test/cb?REDACTED""#,
+        r#""request_X-Auth-Request-Token":"REDACTED""#,
+        r#""request_X-Id-Token":"REDACTED","request_X-Mail":"a@b""#,
+    ] {
+        assert!(json.contains(part), "missing {part}\nin {json}");
+    }
+    let common = line(&with_headers("common", "keep", &kept), &proxied(&request, &response));
+    assert!(common.contains(r#""https://app.test/cb?REDACTED""#), "{common}");
+    assert!(!json.contains("secret") && !common.contains("secret"), "{json}\n{common}");
+}
+
+#[test]
 fn fields_are_dropped_kept_and_redacted_by_name_in_any_case() {
     let none = HeaderMap::new();
     let fields = AccessLogFields {

@@ -7,13 +7,22 @@ use super::names::Family;
 /// The labels of `family` with `values`, in the table's order.
 pub(super) fn labels(family: &Family, values: &[&str]) -> Vec<LabelPair> {
     debug_assert_eq!(family.labels.len(), values.len(), "{}", family.name);
-    let pair = |(name, value): (&&str, &&str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    family.labels.iter().zip(values).map(pair).collect()
+    family.labels.iter().zip(values).map(|(name, value)| pair(name, value)).collect()
+}
+
+/// The same with `more` labels, all of them sorted.
+pub(super) fn labels_and(family: &Family, values: &[&str], more: &[(&str, &str)]) -> Vec<LabelPair> {
+    let mut all = labels(family, values);
+    all.extend(more.iter().map(|(name, value)| pair(name, value)));
+    all.sort_by(|a, b| a.name().cmp(b.name()));
+    all
+}
+
+fn pair(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
 }
 
 /// A counter's sample.

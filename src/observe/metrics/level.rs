@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus::proto::Metric;
 
 use super::exposition;
+use super::header_labels::{ByHeaders, HeaderLabels};
 use super::names::{self, Family};
 use super::slots::Slots;
 use crate::observe::record::{Protocol, RequestRecord};
@@ -83,6 +84,8 @@ pub struct LevelMetrics {
     slots: Slots<Slot>,
     tls: Slots<AtomicU64>,
     retries: AtomicU64,
+    /// Only with `headerLabels`.
+    by_headers: Option<ByHeaders>,
 }
 
 /// The counters of one (method, protocol, code). The number of requests is the sum of the buckets.
@@ -95,8 +98,15 @@ struct Slot {
 }
 
 impl LevelMetrics {
-    pub(super) fn new(level: Level, bounds: Arc<Bounds>) -> Self {
-        Self { level, bounds, slots: Slots::new(), tls: Slots::new(), retries: AtomicU64::new(0) }
+    pub(super) fn new(level: Level, bounds: Arc<Bounds>, labels: &Arc<HeaderLabels>) -> Self {
+        Self {
+            level,
+            bounds,
+            slots: Slots::new(),
+            tls: Slots::new(),
+            retries: AtomicU64::new(0),
+            by_headers: (!labels.is_empty()).then(|| ByHeaders::new(Arc::clone(labels))),
+        }
     }
 
     /// Counts a finished request. A service counts only what reached it.
@@ -109,6 +119,9 @@ impl LevelMetrics {
         let key = pack(record.method, record.protocol, code(record, status));
         let make = || Slot::new(&self.bounds);
         self.slots.with(key, make, |slot| slot.add(&self.bounds, duration, record.request_bytes, bytes_out));
+        if let Some(by_headers) = &self.by_headers {
+            by_headers.count(key, record.request_headers);
+        }
         if let Some(tls) = &record.tls {
             let key = tls_names::pack(tls.version, tls.cipher);
             self.tls.with(key, AtomicU64::default, |n| n.fetch_add(1, Ordering::Relaxed));
@@ -128,8 +141,19 @@ impl LevelMetrics {
 
     /// Appends this level's samples.
     pub(super) fn collect(&self, out: &mut LevelSamples) {
+        let before = out.requests.len();
         for (key, slot) in self.slots.all().iter() {
             slot.collect(&self.bounds, &self.request_labels(*key), self.families(), out);
+        }
+        if let Some(by_headers) = &self.by_headers {
+            // The same requests, with more labels.
+            out.requests.truncate(before);
+            by_headers.each(|key, more, count| {
+                let values = self.request_labels(key);
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
+                let labels = exposition::labels_and(&self.families().requests, &values, more);
+                out.requests.push(exposition::counter(labels, count));
+            });
         }
         for (key, count) in self.tls.all().iter() {
             let (version, cipher) = tls_names::unpack(*key);

@@ -105,6 +105,12 @@ impl OidcMetrics {
         }
     }
 
+    /// Nobody asks about this issuer any more. (What was counted of it stays.)
+    pub fn provider_unused(&self, issuer: &str) {
+        // It fails when there is nothing to remove.
+        let _ = self.provider_up.remove_label_values(&[issuer]);
+    }
+
     /// Counts a callback without a session. `reason` is one of a fixed set of words, such as `state_mismatch`.
     pub fn callback_failed(&self, reason: &'static str) {
         self.callback_errors.with_label_values(&[reason]).inc();

@@ -83,6 +83,28 @@ fn a_request_counts_on_each_level_under_traefiks_names() {
 }
 
 #[test]
+fn headers_become_labels_of_the_counters_of_requests() {
+    let labels = [("agent".to_owned(), "User-Agent".to_owned())].into();
+    let config = Prometheus { header_labels: labels, ..Prometheus::default() };
+    let metrics = Metrics::new(Some(&config)).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("user-agent", http::HeaderValue::from_static("curl/8 \"x\""));
+    let service = metrics.service("app@file").unwrap();
+    service.record(&record(&headers));
+    service.record(&record(&HeaderMap::new()));
+    let text = metrics.encode().unwrap();
+    let counter = "traefik_service_requests_total{agent=";
+    for line in [
+        format!(r#"{counter}"curl/8 \"x\"",code="200",method="GET",protocol="http",service="app@file"}} 1"#),
+        format!(r#"{counter}"",code="200",method="GET",protocol="http",service="app@file"}} 1"#),
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "missing {line}\nin\n{text}");
+    }
+    let bytes = r#"traefik_service_requests_bytes_total{code="200",method="GET",protocol="http",service="app@file"} 20"#;
+    assert!(text.contains(bytes), "only the counters of requests have them\n{text}");
+}
+
+#[test]
 fn levels_follow_the_configuration() {
     let metrics = Metrics::new(Some(&Prometheus::default())).unwrap();
     assert!(metrics.entry_point("web").is_some());

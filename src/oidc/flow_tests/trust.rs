@@ -28,7 +28,6 @@ impl TlsProvider {
         clients: Option<rustls_pki_types::CertificateDer<'static>>,
         change: impl FnOnce(&mut rcgen::CertificateParams),
     ) -> Self {
-        use std::io::{Read, Write};
         let authority_key = rcgen::KeyPair::generate().unwrap();
         let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -38,7 +37,16 @@ impl TlsProvider {
         let mut certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         change(&mut certificate);
         let certificate = certificate.signed_by(&key, &issuer).unwrap();
+        Self { authority: pem, ..Self::of(clients, vec![certificate.der().clone()], key) }
+    }
 
+    /// One that shows `chain`.
+    fn of(
+        clients: Option<rustls_pki_types::CertificateDer<'static>>,
+        chain: Vec<rustls_pki_types::CertificateDer<'static>>,
+        key: rcgen::KeyPair,
+    ) -> Self {
+        use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let document = json!({"issuer": url, "authorization_endpoint": format!("{url}/auth"), "token_endpoint": format!("{url}/token"),
@@ -59,10 +67,7 @@ impl TlsProvider {
             }
         };
         let config = builder
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            )
+            .with_single_cert(chain, rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap())
             .unwrap();
         let config = Arc::new(config);
         let (requests, handshakes) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
@@ -83,7 +88,7 @@ impl TlsProvider {
                 }
             }
         });
-        Self { url, authority: pem, requests, handshakes }
+        Self { url, authority: String::new(), requests, handshakes }
     }
 }
 
@@ -133,6 +138,45 @@ async fn trust_belongs_to_one_policy() {
     assert_eq!(status(&[("caCertPath", &path)]).await, 503);
     std::fs::write(&path, &pem).unwrap();
     assert_eq!(status(&[("caCertPath", &path)]).await, 302, "a reload reads the file again");
+}
+
+/// What `openssl req -x509` makes: a certificate that is its own authority.
+struct OwnAuthority {
+    pem: String,
+    key: rcgen::KeyPair,
+    certificate: rustls_pki_types::CertificateDer<'static>,
+}
+
+impl OwnAuthority {
+    fn new(change: impl FnOnce(&mut rcgen::CertificateParams)) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        change(&mut params);
+        let made = params.self_signed(&key).unwrap();
+        Self { pem: made.pem(), certificate: made.der().clone(), key }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_may_be_its_own_authority() {
+    let world = World::new().await;
+    let (_, other) = tls_provider(None);
+    let status = async |provider: &TlsProvider, authorities: &str| {
+        let settings = settings(&provider.url, &[("caCertPEM", authorities)]);
+        let policy = Policy::new("auth", settings, &world.deps).unwrap();
+        Browser::default().get(&world, &policy, "/").await.status()
+    };
+    let good = OwnAuthority::new(|_| {});
+    let provider = TlsProvider::of(None, vec![good.certificate], good.key);
+    assert_eq!(status(&provider, &good.pem).await, 302);
+    assert_eq!(status(&provider, &format!("{other}{}", good.pem)).await, 302, "one of several");
+    assert_eq!(status(&provider, &OwnAuthority::new(|_| {}).pem).await, 503, "another one alike");
+    for (what, bad) in [("name", OwnAuthority::new(misnamed)), ("time", OwnAuthority::new(expired))] {
+        let provider = TlsProvider::of(None, vec![bad.certificate], bad.key);
+        assert_eq!(status(&provider, &bad.pem).await, 503, "{what}");
+        assert_eq!(provider.requests.load(Ordering::SeqCst), 0, "{what}: a request was sent");
+    }
 }
 
 fn expired(certificate: &mut rcgen::CertificateParams) {

@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use secrecy::ExposeSecret;
 
 use super::Provider;
+use super::in_use::{InUse, Issuers};
 use crate::oidc::events::Events;
 use crate::oidc::fetch::{Fetch, TrustError, read_authorities};
 use crate::oidc::settings::ProviderSettings;
@@ -66,6 +67,7 @@ fn fingerprint(settings: &ProviderSettings) -> [u8; 32] {
 /// All providers in use. A reload that names one again finds it ready.
 pub struct Providers {
     by_key: DashMap<ProviderKey, Weak<Provider>>,
+    issuers: Arc<Issuers>,
     events: Arc<dyn Events>,
     runtime: tokio::runtime::Handle,
 }
@@ -73,7 +75,7 @@ pub struct Providers {
 impl Providers {
     /// None yet; their tasks will run on `runtime`.
     pub fn new(events: Arc<dyn Events>, runtime: tokio::runtime::Handle) -> Self {
-        Self { by_key: DashMap::new(), events, runtime }
+        Self { by_key: DashMap::new(), issuers: Arc::default(), events, runtime }
     }
 
     /// The provider of that identity, started if it is not in use yet.
@@ -89,7 +91,9 @@ impl Providers {
         if let Some(provider) = self.by_key.get(&key).and_then(|weak| weak.upgrade()) {
             return Ok(provider);
         }
-        let provider = Provider::spawn(issuer, settings, fetch, Arc::clone(&self.events), &self.runtime);
+        let in_use = InUse::new(issuer, &self.issuers, &self.events);
+        let events = Arc::clone(&self.events);
+        let provider = Provider::spawn(issuer, settings, fetch, in_use, events, &self.runtime);
         self.by_key.insert(key, Arc::downgrade(&provider));
         Ok(provider)
     }

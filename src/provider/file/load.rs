@@ -1,12 +1,13 @@
 //! One reading of the provider's files.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{NAME, Source, references, template, watch};
+use super::interest::{Interest, is_configuration, is_shown};
+use super::{NAME, Source, references, template};
 use crate::config::dynamic::DynamicConfig;
 use crate::config::source::{self, LARGEST_FILE};
 use crate::config::value::Position;
@@ -24,8 +25,8 @@ pub struct Loaded {
     pub decoded: Decoded,
     /// Whether nothing at all could be made of a file. Names that it defines are not known then.
     pub has_unread_file: bool,
-    /// The folders in which a change can change the outcome.
-    pub folders: BTreeSet<PathBuf>,
+    /// Where a change can change the outcome.
+    pub interest: Interest,
     /// Tells one content from another.
     pub fingerprint: u64,
     /// Whether one of the files held nothing at all.
@@ -40,7 +41,7 @@ impl Loaded {
             fingerprint: hash(&message),
             decoded: Decoded { errors: vec![ConfigError::new(source.key, message)], ..Decoded::default() },
             has_unread_file: true,
-            folders: folders(&source.path),
+            interest: interest(&source.path),
             has_empty_file: false,
         }
     }
@@ -72,14 +73,14 @@ pub fn load(source: &Source) -> Loaded {
     reading.finish(found)
 }
 
-/// The folders that matter before anything was read. Blocks on files.
-pub fn folders(path: &Path) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
-    watch::trail(path, &mut folders);
+/// What matters before anything was read. Blocks on files.
+pub fn interest(path: &Path) -> Interest {
+    let mut interest = Interest::default();
+    interest.add(path);
     if let Ok(found) = list(path) {
-        found.add_folders(&mut folders);
+        found.add_to(&mut interest);
     }
-    folders
+    interest
 }
 
 #[derive(Default)]
@@ -149,15 +150,15 @@ impl Reading {
 
     fn finish(mut self, found: Found) -> Loaded {
         let referenced = references::files(&self.decoded.config);
-        let mut folders = BTreeSet::new();
-        found.add_folders(&mut folders);
+        let mut interest = Interest::default();
+        found.add_to(&mut interest);
         for path in &referenced {
             // A file that cannot be read is the business of whoever needs it; here it only must count as a change.
             bytes(path).ok().hash(&mut self.hasher);
-            watch::trail(path, &mut folders);
+            interest.add(path);
         }
         let Self { decoded, has_empty_file, has_unread_file, hasher, .. } = self;
-        Loaded { decoded, has_unread_file, folders, fingerprint: hasher.finish(), has_empty_file }
+        Loaded { decoded, has_unread_file, interest, fingerprint: hasher.finish(), has_empty_file }
     }
 }
 
@@ -195,11 +196,9 @@ struct Found {
 }
 
 impl Found {
-    fn add_folders(&self, folders: &mut BTreeSet<PathBuf>) {
-        folders.extend(self.folders.iter().cloned());
-        for path in self.files.iter().chain(&self.folders) {
-            watch::trail(path, folders);
-        }
+    fn add_to(&self, interest: &mut Interest) {
+        self.files.iter().for_each(|file| interest.add(file));
+        self.folders.iter().for_each(|folder| interest.add_folder(folder));
     }
 }
 
@@ -222,10 +221,8 @@ fn walk(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
     found.folders.push(folder.to_owned());
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        // Kubernetes mounts a ConfigMap as links into `..data`, itself a link: the links beside it are what counts.
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."));
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
-        if hidden {
+        if !is_shown(&path) {
             continue;
         }
         if metadata.is_dir() {
@@ -238,10 +235,6 @@ fn walk(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_configuration(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ["toml", "yaml", "yml"].iter().any(|known| ending == *known))
 }
 
 fn hash(value: &impl Hash) -> u64 {

@@ -77,6 +77,27 @@ async fn saves_of_every_kind_are_seen() {
     }
 }
 
+/// An access log beside the file would put each change off for as long as it may be.
+#[tokio::test]
+async fn what_is_written_beside_a_file_is_no_change() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("dynamic.yml"), router("Path(`/0`)")).unwrap();
+    for path in [at("dynamic.yml"), folder.path().to_owned()] {
+        let mut watcher = watch::Watcher::new();
+        watcher.follow(&load::interest(&path));
+        watcher.settle();
+        for line in 0..50 {
+            fs::write(at("access.log"), format!("{line}")).unwrap();
+            fs::write(at("portcullis.db-wal"), format!("{line}")).unwrap();
+        }
+        fs::rename(at("access.log"), at("access.log.1")).unwrap();
+        assert!(tokio::time::timeout(SETTLE, watcher.changed()).await.is_err(), "{}", path.display());
+        fs::write(at("dynamic.yml"), router("Path(`/1`)")).unwrap();
+        tokio::time::timeout(PATIENCE, watcher.changed()).await.expect("a change");
+    }
+}
+
 #[tokio::test]
 async fn a_truncated_file_is_not_believed_at_once() {
     let folder = TempDir::new().unwrap();

@@ -51,6 +51,16 @@ impl Authority {
 }
 
 impl Pair {
+    /// What `openssl req -x509` makes: a certificate that is its own authority.
+    pub fn own_authority(name: &str) -> Self {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { certificate, key: key.serialize_pem() }
+    }
+
     /// Writes `NAME.pem` and `NAME.key` into a folder.
     pub fn write(&self, folder: &Path, name: &str) {
         std::fs::write(folder.join(format!("{name}.key")), &self.key).unwrap();
