@@ -273,7 +273,7 @@ mod tests {
     fn what_the_running_process_would_warn_of_is_told() {
         let dynamic = "http:\n  middlewares:\n    users: {basicAuth: {users: ['al:letmein', 'bo:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=']}}\n    \
                        login:\n      oidc: {issuer: 'https://op.example', clientId: c, clientSecret: s, sessionEncryptionKey: \
-                       '0123456789abcdef0123456789abcdef', redirectUrl: /cb, pkce: false}\n";
+                       '4f1c0be7a95d28e36b70d1f2c8a93e54', redirectUrl: /cb, pkce: false}\n";
         let said = told(FIXED, dynamic).unwrap();
         assert!(said.contains("http.middlewares.users: basicAuth: the hash of user \"al\""), "{said}");
         assert!(!said.contains("\"bo\"") && !said.contains("letmein"), "{said}");
@@ -297,7 +297,7 @@ mod tests {
           scopes: [email]
           providerURL: https://op.example
           enablePKCE: false
-          sessionEncryptionKey: 0123456789abcdef0123456789abcdef
+          sessionEncryptionKey: 4f1c0be7a95d28e36b70d1f2c8a93e54
           clientID: c
           clientSecret: s
           redis:
@@ -308,7 +308,7 @@ mod tests {
     app:
       plugin:
         oidc:
-          sessionEncryptionKey: 0123456789abcdef0123456789abcdef
+          sessionEncryptionKey: 4f1c0be7a95d28e36b70d1f2c8a93e54
           providerURL: https://op.example
           insecureSkipVerify: true
           forceHTTPS: false
@@ -351,7 +351,10 @@ mod tests {
         let dynamic = "http: {middlewares: {login: {oidc: {issuer: 'https://op.example', clientId: c, clientSecret: s, \
                        sessionEncryptionKey: potato-secret-is-at-least-32-bytes-long, redirectUrl: /cb}}}}";
         let said = told(FIXED, dynamic).unwrap_err();
-        assert!(said.contains("http.middlewares.login.oidc.sessionEncryptionKey: is an example"), "{said}");
+        assert!(
+            said.contains("http.middlewares.login.oidc.sessionEncryptionKey: is one that everybody knows"),
+            "{said}"
+        );
         assert!(said.ends_with("\n1 error\n"), "{said}");
     }
 

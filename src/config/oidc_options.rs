@@ -89,7 +89,7 @@ pub const OPTIONS: &[PluginOption] = &[
     honoured("clientSecret"),
     changed(
         "sessionEncryptionKey",
-        "seals sessions, which stay on the server unless the store is `cookie`; those of the plugin are not read, so everybody logs in once",
+        "seals sessions, which stay on the server unless the store is `cookie`; those of the plugin are not read, so everybody logs in once; a key that was published, or repeats a few characters, is refused",
     ),
     noted("callbackURL", "a path; a whole URL, at which the plugin looped, is refused"),
     changed("logoutURL", "POST or same-site; a cross-site navigation is asked to confirm"),

@@ -86,21 +86,31 @@ pub(super) fn resource(text: &str) -> Result<(), String> {
     }
 }
 
-/// A key that is long enough and not one that was published.
+/// The key in the examples of this project's documentation.
+pub(super) const EXAMPLE_KEY: &str = "at-least-32-bytes-of-your-own-randomness";
+
+/// A key that is long enough and not one that was published, or that repeats a few characters.
 pub(super) fn key(text: &str) -> Result<(), String> {
-    const PUBLISHED: &[&str] =
-        &["potato-secret-is-at-least-32-bytes-long", "your-secure-encryption-key-min-32-chars"];
+    /// Beginnings of keys in the plugin's documentation; the last is what the plugin itself takes for none.
+    const PUBLISHED: &[&str] = &[
+        "potato-secret-is-at-least-32-bytes-long",
+        "your-secure-encryption-key-min-32-chars",
+        "0123456789abcdef0123456789abcdef",
+    ];
     if text.len() < 32 {
         return Err(format!("must have at least 32 bytes, has {}", text.len()));
     }
-    if PUBLISHED.iter().any(|published| text.starts_with(published))
-        || text.bytes().all(|b| Some(b) == text.bytes().next())
-    {
-        return Err(
-            "is an example that everybody knows; make your own, as with `openssl rand -hex 32`".to_owned()
-        );
+    if PUBLISHED.iter().any(|published| text.starts_with(published)) || repeats_few_bytes(text) {
+        return Err("is one that everybody knows or guesses; make your own, as with `openssl rand -hex 32`"
+            .to_owned());
     }
     Ok(())
+}
+
+/// Whether `text` is a few characters, at most 16 bytes, again and again.
+fn repeats_few_bytes(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=16).any(|unit| bytes.iter().zip(bytes.iter().skip(unit)).all(|(byte, later)| byte == later))
 }
 
 #[cfg(test)]
@@ -143,10 +153,30 @@ mod tests {
         assert!(seconds(0, None).is_err() && seconds(-1, None).is_err() && seconds(i64::MAX, None).is_err());
     }
 
+    /// The constant that the plugin uses where no key is written (its `main.go`).
+    #[test]
+    fn n62_a_key_that_everybody_knows_is_refused() {
+        let unit = "0123456789abcdef";
+        for known in [
+            unit.repeat(4),
+            unit.repeat(2),
+            unit.repeat(3),
+            unit.to_uppercase().repeat(4),
+            format!("{}x", unit.repeat(4)),
+            unit.repeat(4).chars().take(37).collect(),
+            "secret".repeat(6),
+            "change-me-".repeat(4),
+            "potato-secret-is-at-least-32-bytes-long".to_owned(),
+        ] {
+            assert!(key(&known).is_err(), "{known}");
+        }
+        assert!(key(EXAMPLE_KEY).is_ok());
+    }
+
     #[test]
     fn names_and_keys() {
         assert!(key("short").is_err() && key(&"x".repeat(40)).is_err());
-        assert!(key("0123456789abcdef0123456789abcdef").is_ok());
+        assert!(key("4f1c0be7a95d28e36b70d1f2c8a93e54").is_ok());
         assert!(audience("https://api").is_ok() && audience("a*").is_err() && resource("urn:x:y").is_ok());
         assert!(resource("api").is_err() && resource("https://a#b").is_err());
     }

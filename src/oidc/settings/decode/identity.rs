@@ -41,6 +41,9 @@ impl Builder<'_> {
             return None;
         };
         self.checked("sessionEncryptionKey", check::key(key.expose_secret()))?;
+        if key.expose_secret() == check::EXAMPLE_KEY {
+            self.warn("sessionEncryptionKey", "is the example of the documentation, which everybody knows");
+        }
         Some(key.clone())
     }
 
