@@ -1,0 +1,32 @@
+//! What loads but could not work, or would be taken for something else, is refused at its key.
+
+use super::tests::plugin;
+/// The keys at which these options are refused.
+fn faults(lines: &[(&str, &str)]) -> Vec<String> {
+    plugin(lines).map_or_else(|faults| faults.into_iter().map(|(key, _)| key).collect(), |_| Vec::new())
+}
+
+#[test]
+fn a_reference_to_a_secret_of_kubernetes_is_refused_wherever_it_stands() {
+    const REFERENCE: &str = "urn:k8s:secret:login:value";
+    for key in [
+        "sessionEncryptionKey",
+        "clientSecret",
+        "clientID",
+        "providerURL",
+        "clientAssertionPrivateKey",
+        "caCertPEM",
+        "redis.password",
+        "extraAuthParams.key",
+        "session.store.redis.password",
+        "clientConfig.tls.key",
+        "clientConfig.proxy",
+    ] {
+        let found = plugin(&[(key, REFERENCE)]).unwrap_err();
+        assert!(found.iter().any(|(path, why)| path == key && why.contains("env \"NAME\"")), "{key}: {found:?}");
+        assert!(!format!("{found:?}").contains("login:value"), "{key}");
+    }
+    let listed = plugin(&[("previousSessionEncryptionKeys", "[URN:K8S:secret:a:b]")]).unwrap_err();
+    assert_eq!(listed[0].0, "previousSessionEncryptionKeys[0]");
+    assert!(plugin(&[("resource", "urn:k8s:service:a")]).is_ok(), "another name of that kind");
+}
