@@ -30,3 +30,11 @@ fn a_reference_to_a_secret_of_kubernetes_is_refused_wherever_it_stands() {
     assert_eq!(listed[0].0, "previousSessionEncryptionKeys[0]");
     assert!(plugin(&[("resource", "urn:k8s:service:a")]).is_ok(), "another name of that kind");
 }
+
+#[test]
+fn a_blank_expression_does_not_open_the_route() {
+    for blank in ["", "   ", "\t\n"] {
+        assert_eq!(faults(&[("claims", blank)]), ["claims"], "{blank:?}");
+    }
+    assert!(plugin(&[]).unwrap().0.gate.claims.is_none());
+}
