@@ -38,3 +38,16 @@ fn a_blank_expression_does_not_open_the_route() {
     }
     assert!(plugin(&[]).unwrap().0.gate.claims.is_none());
 }
+
+#[test]
+fn http_is_for_loopback_and_the_issuers_own_host() {
+    for key in ["revocationURL", "introspectionURL", "oidcEndSessionURL", "postLogoutRedirectURI"] {
+        assert_eq!(faults(&[(key, "http://id.example/x")]), [key]);
+        assert_eq!(faults(&[(key, "http://localhost:9400/x")]), Vec::<String>::new(), "{key}");
+    }
+    let beside = [("providerURL", "http://op.test:9400"), ("revocationURL", "http://op.test:9400/revoke")];
+    assert!(plugin(&beside).is_ok());
+    for key in ["audience", "resource"] {
+        assert_eq!(faults(&[(key, "http://api.example.com")]), [key]);
+    }
+}

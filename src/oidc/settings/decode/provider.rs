@@ -106,7 +106,7 @@ impl Builder<'_> {
 
     fn override_url(&mut self, key: &str, text: Option<&str>) -> Option<Url> {
         let text = text.filter(|text| !text.is_empty())?;
-        self.checked(key, check::provider_url(text))
+        self.checked(key, check::endpoint_url(text, self.issuer_text()))
     }
 
     /// Certificate and key in one text, as the HTTP client wants them.
