@@ -40,8 +40,9 @@ pub(super) fn endpoint_url(text: &str, issuer: Option<&str>) -> Result<Url, Stri
 
 /// Where a browser lands: https, or http on this machine.
 pub(super) fn landing_url(text: &str) -> Result<Url, String> {
-    endpoint_url(text, None)
-        .map_err(|_| "must be a plain path or an https URL; http is accepted only for a loopback host".to_owned())
+    endpoint_url(text, None).map_err(|_| {
+        "must be a plain path or an https URL; http is accepted only for a loopback host".to_owned()
+    })
 }
 
 /// Loopback by what is written: an address, or a name that is reserved for it (RFC 6761, section 6.3).
@@ -55,6 +56,12 @@ fn is_loopback(url: &Url) -> bool {
         }
         None => false,
     }
+}
+
+/// Whether a browser sends cookies of this path to `place` (RFC 6265, section 5.1.4).
+pub(super) fn is_within(path: &str, place: &str) -> bool {
+    let rest = place.strip_prefix(path);
+    rest.is_some_and(|rest| rest.is_empty() || path.ends_with('/') || rest.starts_with('/'))
 }
 
 /// A path of ours: where the middleware answers by itself.
@@ -199,12 +206,18 @@ mod tests {
         assert!(key("4f1c0be7a95d28e36b70d1f2c8a93e54").is_ok());
         assert!(audience("https://api").is_ok() && audience("a*").is_err() && resource("urn:x:y").is_ok());
         assert!(resource("api").is_err() && resource("https://a#b").is_err());
-        for loopback in ["http://localhost:3000", "http://api.localhost/x", "http://127.0.0.2", "http://[::1]/"] {
+        for loopback in
+            ["http://localhost:3000", "http://api.localhost/x", "http://127.0.0.2", "http://[::1]/"]
+        {
             assert!(audience(loopback).is_ok() && resource(loopback).is_ok(), "{loopback}");
         }
-        for elsewhere in
-            ["http://api.example.com", "HTTP://api/", "http://localhost.example", "http://10.0.0.1", "http://a.b."]
-        {
+        for elsewhere in [
+            "http://api.example.com",
+            "HTTP://api/",
+            "http://localhost.example",
+            "http://10.0.0.1",
+            "http://a.b.",
+        ] {
             assert!(audience(elsewhere).is_err() && resource(elsewhere).is_err(), "{elsewhere}");
         }
     }
@@ -219,7 +232,19 @@ mod tests {
             assert!(endpoint_url(bad, issuer).is_err(), "{bad}");
         }
         assert!(endpoint_url("http://id.example/r", Some("https://id.example")).is_err());
-        assert!(landing_url("https://app.example.com/bye").is_ok() && landing_url("http://localhost/").is_ok());
+        assert!(
+            landing_url("https://app.example.com/bye").is_ok() && landing_url("http://localhost/").is_ok()
+        );
         assert!(landing_url("http://app.example.com/bye").is_err());
+    }
+
+    #[test]
+    fn cookies_go_to_their_path_and_what_is_below() {
+        for (path, place) in [("/", "/cb"), ("/app", "/app"), ("/app", "/app/cb"), ("/app/", "/app/cb")] {
+            assert!(is_within(path, place), "{path} {place}");
+        }
+        for (path, place) in [("/app", "/cb"), ("/app", "/apple/cb"), ("/app/", "/app")] {
+            assert!(!is_within(path, place), "{path} {place}");
+        }
     }
 }

@@ -101,6 +101,7 @@ impl Builder<'_> {
         let places = self.places(party.as_ref().map(|party| &party.credentials));
         let (party, request, access, told, keeping, places) =
             (party?, request?, access?, told?, keeping?, places?);
+        self.refuse_places_without_cookies(&keeping.cookies.path, &places);
         Some(Settings {
             issuer: party.issuer,
             credentials: party.credentials,

@@ -51,3 +51,16 @@ fn http_is_for_loopback_and_the_issuers_own_host() {
         assert_eq!(faults(&[(key, "http://api.example.com")]), [key]);
     }
 }
+
+#[test]
+fn no_path_of_ours_is_where_our_cookies_do_not_come() {
+    assert_eq!(faults(&[("cookiePath", "/app")]), ["callbackURL"]);
+    let below = [("cookiePath", "/app"), ("callbackURL", "/app/cb")];
+    assert!(plugin(&below).is_ok());
+    for (key, place) in
+        [("logoutURL", "/logout"), ("sessionEndpoints", "/apple"), ("frontchannelLogoutURL", "/front")]
+    {
+        let lines = [&below[..], &[("enableFrontchannelLogout", "true"), (key, place)]].concat();
+        assert_eq!(faults(&lines), [key]);
+    }
+}

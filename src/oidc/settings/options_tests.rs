@@ -69,6 +69,7 @@ const CONTEXTS: &[(&[&str], Lines)] = &[
             ("securityHeaders.corsAllowedOrigins", "[https://app.example.com]"),
         ],
     ),
+    (&["cookiePath"], &[("callbackURL", "/app/cb")]),
     (&["redis."], &[("redis.enabled", "true"), ("redis.address", "redis.example:6379")]),
     (
         &["dynamicClientRegistration."],
