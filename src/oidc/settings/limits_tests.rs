@@ -1,5 +1,7 @@
 //! What loads but could not work, or would be taken for something else, is refused at its key.
 
+use std::time::Duration;
+
 use super::tests::plugin;
 /// The keys at which these options are refused.
 fn faults(lines: &[(&str, &str)]) -> Vec<String> {
@@ -63,4 +65,13 @@ fn no_path_of_ours_is_where_our_cookies_do_not_come() {
         let lines = [&below[..], &[("enableFrontchannelLogout", "true"), (key, place)]].concat();
         assert_eq!(faults(&lines), [key]);
     }
+}
+
+#[test]
+fn a_time_for_calls_beyond_the_limit_is_told_as_what_it_is() {
+    let (settings, warnings) = plugin(&[("clientConfig.timeoutSeconds", "60")]).unwrap();
+    assert_eq!((settings.provider.timeout, warnings.len()), (Some(Duration::from_secs(10)), 1));
+    assert_eq!(warnings, ["clientConfig.timeoutSeconds"]);
+    assert!(plugin(&[("clientConfig.timeoutSeconds", "10")]).unwrap().1.is_empty());
+    assert_eq!(faults(&[("clientConfig.timeoutSeconds", "0")]), ["clientConfig.timeoutSeconds"]);
 }
