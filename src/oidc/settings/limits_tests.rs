@@ -75,3 +75,17 @@ fn a_time_for_calls_beyond_the_limit_is_told_as_what_it_is() {
     assert!(plugin(&[("clientConfig.timeoutSeconds", "10")]).unwrap().1.is_empty());
     assert_eq!(faults(&[("clientConfig.timeoutSeconds", "0")]), ["clientConfig.timeoutSeconds"]);
 }
+
+#[test]
+fn what_the_plugin_refuses_is_refused_although_it_does_nothing() {
+    for (key, value) in [("logLevel", "warn"), ("rateLimit", "9")] {
+        assert_eq!(faults(&[(key, value)]), [key]);
+    }
+    assert!(plugin(&[("logLevel", "ERROR"), ("rateLimit", "10")]).is_ok() && plugin(&[("logLevel", "")]).is_ok());
+    let redis = [("redis.enabled", "true"), ("redis.address", "redis:6379")];
+    for (key, value) in
+        [("redis.cacheMode", "foo"), ("redis.healthCheckInterval", "-1"), ("redis.hybridL1Size", "-5")]
+    {
+        assert_eq!(faults(&[&redis[..], &[(key, value)]].concat()), [key]);
+    }
+}

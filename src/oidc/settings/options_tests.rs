@@ -40,6 +40,7 @@ const SAMPLES: Lines = &[
     ("frontchannelLogoutURL", "/front"),
     ("redis.address", "redis.example:6379"),
     ("redis.connectTimeout", "7"),
+    ("redis.cacheMode", "hybrid"),
     ("redis.readTimeout", "7"),
     ("redis.writeTimeout", "7"),
     ("securityHeaders.enabled", "false"),
