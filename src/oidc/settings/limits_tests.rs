@@ -1,8 +1,12 @@
 //! What loads but could not work, or would be taken for something else, is refused at its key.
 
-use std::time::Duration;
-
 use super::tests::plugin;
+use crate::config::Decoder;
+use crate::config::value::{Entry, Node, Value};
+use crate::oidc::flow_tests::block;
+
+use super::*;
+
 /// The keys at which these options are refused.
 fn faults(lines: &[(&str, &str)]) -> Vec<String> {
     plugin(lines).map_or_else(|faults| faults.into_iter().map(|(key, _)| key).collect(), |_| Vec::new())
@@ -25,7 +29,10 @@ fn a_reference_to_a_secret_of_kubernetes_is_refused_wherever_it_stands() {
         "clientConfig.proxy",
     ] {
         let found = plugin(&[(key, REFERENCE)]).unwrap_err();
-        assert!(found.iter().any(|(path, why)| path == key && why.contains("env \"NAME\"")), "{key}: {found:?}");
+        assert!(
+            found.iter().any(|(path, why)| path == key && why.contains("env \"NAME\"")),
+            "{key}: {found:?}"
+        );
         assert!(!format!("{found:?}").contains("login:value"), "{key}");
     }
     let listed = plugin(&[("previousSessionEncryptionKeys", "[URN:K8S:secret:a:b]")]).unwrap_err();
@@ -81,11 +88,28 @@ fn what_the_plugin_refuses_is_refused_although_it_does_nothing() {
     for (key, value) in [("logLevel", "warn"), ("rateLimit", "9")] {
         assert_eq!(faults(&[(key, value)]), [key]);
     }
-    assert!(plugin(&[("logLevel", "ERROR"), ("rateLimit", "10")]).is_ok() && plugin(&[("logLevel", "")]).is_ok());
+    assert!(
+        plugin(&[("logLevel", "ERROR"), ("rateLimit", "10")]).is_ok() && plugin(&[("logLevel", "")]).is_ok()
+    );
     let redis = [("redis.enabled", "true"), ("redis.address", "redis:6379")];
     for (key, value) in
         [("redis.cacheMode", "foo"), ("redis.healthCheckInterval", "-1"), ("redis.hybridL1Size", "-5")]
     {
         assert_eq!(faults(&[&redis[..], &[(key, value)]].concat()), [key]);
     }
+}
+
+#[test]
+fn a_header_is_set_once() {
+    let twice = [("forwardHeaders.X-Mail", "email"), ("forwardHeaders.x_mail", "upn")];
+    assert_eq!(faults(&twice), ["forwardHeaders"]);
+    let mut node = block(super::tests::PLUGIN);
+    let Value::Map(entries) = &mut node.value else { panic!() };
+    let headers = ["X-Mail", "X-MAIL"].map(|name| block(&[("name", name), ("value", "{{.Claims.email}}")]));
+    let list = Node { value: Value::List(headers.to_vec()), at: node.at.clone() };
+    entries.push(Entry { key: "headers".into(), at: node.at.clone(), node: list });
+    let mut decoder = Decoder::new();
+    assert!(decode(&node, Dialect::Plugin, &mut decoder).is_none());
+    let told = decoder.told().0;
+    assert_eq!((told.len(), told[0].message.as_str()), (1, "`X-MAIL` is set already, as `X-Mail`"));
 }
