@@ -28,7 +28,7 @@ use tokio::sync::watch;
 pub use compile::{Compiled, compile};
 pub use kept::Kept;
 pub use middlewares::{check_blocks, plugin_blocks};
-pub use sessions::file as session_file;
+pub use stores::{OpenStore, Sight};
 
 use crate::config::dynamic::DynamicConfig;
 use crate::config::{ConfigError, ConfigErrors, StaticConfig};
