@@ -17,7 +17,7 @@ use crate::provider::file::{self, Source};
 use crate::runtime::compile;
 use stores::Done;
 
-const USAGE: &str = "\
+pub(super) const USAGE: &str = "\
 Usage:
   portcullis sessions list [--user=SUBJECT] [--configFile=FILE ...]
   portcullis sessions revoke ID [--configFile=FILE ...]
@@ -235,7 +235,10 @@ mod tests {
         };
         let plain = |text: &str, problems: &str, code| (text.to_owned(), problems.to_owned(), code);
         assert_eq!(told(outcome(2, 3, &[]), &Order::RevokeAll), plain("3 sessions revoked", "", 0));
-        assert_eq!(told(outcome(1, 1, &["memory"]), &Order::RevokeAll), plain("1 session revoked", "memory", 2));
+        assert_eq!(
+            told(outcome(1, 1, &["memory"]), &Order::RevokeAll),
+            plain("1 session revoked", "memory", 2)
+        );
         assert_eq!(told(outcome(0, 0, &["down"]), &Order::RevokeAll), plain("", "down", 1));
         assert_eq!(told(outcome(1, 1, &["memory"]), &one), plain("1 session revoked", "", 0));
         assert_eq!(told(outcome(1, 0, &["memory"]), &one), plain("", "there is no such session\nmemory", 1));
