@@ -319,15 +319,17 @@ mod tests {
         let said = told(&format!("{FIXED}{PLUGIN}"), dynamic).unwrap();
         let (options, warnings) = said.split_once("\nwarning").unwrap();
         let told: Vec<_> = options.lines().skip_while(|line| !line.starts_with("traefikoidc")).collect();
+        let (defaults, told): (Vec<&str>, Vec<&str>) =
+            told.into_iter().partition(|line| line.starts_with("  by default") || line.starts_with("   "));
         let beginnings = [
-            "traefikoidc   staff (dynamic.yml:6:11): 3 changed, 3 without effect, 5 honoured",
+            "traefikoidc   staff (dynamic.yml:6:11): 3 changed, 3 without effect, 5 honoured, 10 by default",
             "  changed         providerURL (line 8): metadata and tokens",
             "  changed         enablePKCE (line 9): PKCE",
             "  changed         sessionEncryptionKey (line 10): seals",
             "  without effect  rateLimit (line 6): verifying",
             "  without effect  redis.cacheMode, redis.hybridL1Size (lines 15, 16): sessions are in Redis",
             "  honoured        scopes, clientID, clientSecret, redis.address, callbackURL",
-            "traefikoidc   app (dynamic.yml:21:11): 3 changed, 4 honoured",
+            "traefikoidc   app (dynamic.yml:21:11): 3 changed, 4 honoured, 11 by default",
             "  changed         forceHTTPS (line 24): ",
             "  changed         sessionEncryptionKey, providerURL (as above)",
             "  honoured        insecureSkipVerify, clientID, clientSecret, callbackURL",
@@ -336,6 +338,15 @@ mod tests {
         for (line, beginning) in told.iter().zip(beginnings) {
             assert!(line.starts_with(beginning), "{line}\n{said}");
         }
+        assert!(
+            defaults.iter().any(|line| line.contains("cookieDomain: cookies belong to the host")),
+            "{said}"
+        );
+        assert!(defaults.iter().any(|line| line.ends_with(" (as above)")), "{said}");
+        assert!(
+            !defaults.iter().any(|line| line.contains("enablePKCE: ") && line.contains("line 9")),
+            "{said}"
+        );
         let places = [
             "staff.plugin.oidc.enablePKCE: ",
             "staff.plugin.oidc.redis: ",

@@ -212,10 +212,7 @@ async fn a_store_that_cannot_be_asked_does_not_hold_up_the_others() {
     assert!(redis.starts_with("session store redis 127.0.0.1:1: "), "{redis}");
     assert!(sqlite.contains("absent.sqlite: there is no file ") && !absent.exists(), "{sqlite}");
     let id = listed.split(' ').next().unwrap();
-    assert_eq!(
-        run(&world, &beside, &["revoke", id]),
-        (0, "1 session revoked\n".to_owned(), String::new())
-    );
+    assert_eq!(run(&world, &beside, &["revoke", id]), (0, "1 session revoked\n".to_owned(), String::new()));
     eventually("the session is over", || async { status(&world, &alice).await == 401 }).await;
     let (code, text, problems) = run(&world, &beside, &["revoke", id]);
     assert_eq!((code, text.as_str()), (1, ""));
