@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod help;
 mod run;
 mod sessions;
 
@@ -24,7 +25,7 @@ Usage:
   portcullis demo [--help]           an OpenID provider, a service and the edge, to try in a browser
   portcullis version
 
-Static configuration comes from a file, else from flags, else from TRAEFIK_... variables, as in Traefik.
+Each command tells more of itself with --help. Static configuration comes from a file, else from flags, else from TRAEFIK_... variables, as in Traefik.
 ";
 
 /// Runs the command that `arguments` (without the program's name) ask for.
@@ -34,7 +35,12 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let rest = || arguments.get(1..).unwrap_or_default().to_vec();
-    match arguments.first().map(String::as_str).unwrap_or_default() {
+    let command = arguments.first().map(String::as_str).unwrap_or_default();
+    if let Some(usage) = help::asked(command, &rest()) {
+        print!("{usage}");
+        return ExitCode::SUCCESS;
+    }
+    match command {
         "version" | "--version" => {
             if let Some(unknown) = arguments.get(1) {
                 eprintln!("portcullis: `version` takes no arguments, found `{unknown}`");

@@ -29,7 +29,7 @@ use tokio::sync::{Mutex, watch};
 pub use compile::{Compiled, compile};
 pub use kept::Kept;
 pub use middlewares::{check_blocks, plugin_blocks};
-pub use sessions::file as session_file;
+pub use stores::{OpenStore, Sight};
 
 use crate::config::dynamic::DynamicConfig;
 use crate::config::entry_point::EntryPoint;

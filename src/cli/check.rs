@@ -273,7 +273,7 @@ mod tests {
     fn what_the_running_process_would_warn_of_is_told() {
         let dynamic = "http:\n  middlewares:\n    users: {basicAuth: {users: ['al:letmein', 'bo:{SHA}VBPuJHI7uixaa6LQGWx4s+5GKNE=']}}\n    \
                        login:\n      oidc: {issuer: 'https://op.example', clientId: c, clientSecret: s, sessionEncryptionKey: \
-                       '0123456789abcdef0123456789abcdef', redirectUrl: /cb, pkce: false}\n";
+                       '4f1c0be7a95d28e36b70d1f2c8a93e54', redirectUrl: /cb, pkce: false}\n";
         let said = told(FIXED, dynamic).unwrap();
         assert!(said.contains("http.middlewares.users: basicAuth: the hash of user \"al\""), "{said}");
         assert!(!said.contains("\"bo\"") && !said.contains("letmein"), "{said}");
@@ -297,7 +297,7 @@ mod tests {
           scopes: [email]
           providerURL: https://op.example
           enablePKCE: false
-          sessionEncryptionKey: 0123456789abcdef0123456789abcdef
+          sessionEncryptionKey: 4f1c0be7a95d28e36b70d1f2c8a93e54
           clientID: c
           clientSecret: s
           redis:
@@ -308,7 +308,7 @@ mod tests {
     app:
       plugin:
         oidc:
-          sessionEncryptionKey: 0123456789abcdef0123456789abcdef
+          sessionEncryptionKey: 4f1c0be7a95d28e36b70d1f2c8a93e54
           providerURL: https://op.example
           insecureSkipVerify: true
           forceHTTPS: false
@@ -319,15 +319,17 @@ mod tests {
         let said = told(&format!("{FIXED}{PLUGIN}"), dynamic).unwrap();
         let (options, warnings) = said.split_once("\nwarning").unwrap();
         let told: Vec<_> = options.lines().skip_while(|line| !line.starts_with("traefikoidc")).collect();
+        let (defaults, told): (Vec<&str>, Vec<&str>) =
+            told.into_iter().partition(|line| line.starts_with("  by default") || line.starts_with("   "));
         let beginnings = [
-            "traefikoidc   staff (dynamic.yml:6:11): 3 changed, 3 without effect, 5 honoured",
+            "traefikoidc   staff (dynamic.yml:6:11): 3 changed, 3 without effect, 5 honoured, 10 by default",
             "  changed         providerURL (line 8): metadata and tokens",
             "  changed         enablePKCE (line 9): PKCE",
             "  changed         sessionEncryptionKey (line 10): seals",
             "  without effect  rateLimit (line 6): verifying",
             "  without effect  redis.cacheMode, redis.hybridL1Size (lines 15, 16): sessions are in Redis",
             "  honoured        scopes, clientID, clientSecret, redis.address, callbackURL",
-            "traefikoidc   app (dynamic.yml:21:11): 3 changed, 4 honoured",
+            "traefikoidc   app (dynamic.yml:21:11): 3 changed, 4 honoured, 11 by default",
             "  changed         forceHTTPS (line 24): ",
             "  changed         sessionEncryptionKey, providerURL (as above)",
             "  honoured        insecureSkipVerify, clientID, clientSecret, callbackURL",
@@ -336,6 +338,15 @@ mod tests {
         for (line, beginning) in told.iter().zip(beginnings) {
             assert!(line.starts_with(beginning), "{line}\n{said}");
         }
+        assert!(
+            defaults.iter().any(|line| line.contains("cookieDomain: cookies belong to the host")),
+            "{said}"
+        );
+        assert!(defaults.iter().any(|line| line.ends_with(" (as above)")), "{said}");
+        assert!(
+            !defaults.iter().any(|line| line.contains("enablePKCE: ") && line.contains("line 9")),
+            "{said}"
+        );
         let places = [
             "staff.plugin.oidc.enablePKCE: ",
             "staff.plugin.oidc.redis: ",
@@ -351,7 +362,10 @@ mod tests {
         let dynamic = "http: {middlewares: {login: {oidc: {issuer: 'https://op.example', clientId: c, clientSecret: s, \
                        sessionEncryptionKey: potato-secret-is-at-least-32-bytes-long, redirectUrl: /cb}}}}";
         let said = told(FIXED, dynamic).unwrap_err();
-        assert!(said.contains("http.middlewares.login.oidc.sessionEncryptionKey: is an example"), "{said}");
+        assert!(
+            said.contains("http.middlewares.login.oidc.sessionEncryptionKey: is one that everybody knows"),
+            "{said}"
+        );
         assert!(said.ends_with("\n1 error\n"), "{said}");
     }
 

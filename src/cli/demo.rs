@@ -36,6 +36,8 @@ struct Arguments {
 /// Starts the demo and serves until it is interrupted.
 pub fn main(arguments: &[String]) -> ExitCode {
     let name = std::iter::once("portcullis demo".to_owned());
+    let asks = arguments.first().is_some_and(|first| first == "help");
+    let arguments = if asks { &["--help".to_owned()] } else { arguments };
     let arguments = match Arguments::try_parse_from(name.chain(arguments.iter().cloned())) {
         Ok(arguments) => arguments,
         Err(error) => {

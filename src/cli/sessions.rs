@@ -1,36 +1,35 @@
-//! `portcullis sessions`: lists and revokes sessions, by the file that the running process uses.
+//! `portcullis sessions`: lists and revokes sessions, in the files and servers that the running process uses.
 //!
 //! The process learns of a revocation within a quarter of a second. It need not run, and needs no API.
 
-use std::path::PathBuf;
+mod stores;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::check;
 use crate::config::Loaded;
 use crate::config::dynamic::DynamicConfig;
 use crate::observe::{AuditLog, Metrics};
-use crate::oidc::SessionDesk;
-use crate::oidc::session::{SessionKey, SessionView};
+use crate::oidc::session::SessionKey;
 use crate::provider::file::{self, Source};
-use crate::runtime::{compile, session_file};
+use crate::runtime::compile;
+use stores::Done;
 
-const USAGE: &str = "\
+pub(super) const USAGE: &str = "\
 Usage:
   portcullis sessions list [--user=SUBJECT] [--configFile=FILE ...]
   portcullis sessions revoke ID [--configFile=FILE ...]
   portcullis sessions revoke --user=SUBJECT [--configFile=FILE ...]
   portcullis sessions revoke --all [--configFile=FILE ...]
 
-Run it as the user of the service and with its STATE_DIRECTORY. A stored session tells nobody whose it is, so users
-are found by the subject (`sub`) that the OpenID provider gives them; the API also knows names.
-";
+Run it as the user of the service and with its STATE_DIRECTORY. Sessions in SQLite and in Redis are found; those in
+memory and in browsers only the running process knows, so ask its API. A stored session tells nobody whose it is, so
+users are found by the subject (`sub`) that the OpenID provider gives them; the API also knows names.
 
-/// Sessions that are read at once.
-const PAGE: usize = 500;
+Exit code: 0 done; 1 not done; 2 done, but not in every store: standard error says in which, and why.
+";
 
 /// How long the last lines of the audit log may take.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -46,14 +45,17 @@ enum Order {
 
 /// Carries out what `arguments` say; `load` reads the configuration from those that are not ours.
 pub fn main(arguments: &[String], load: impl FnOnce(&[String]) -> Result<Loaded, String>) -> ExitCode {
-    let done = match parse(arguments) {
-        Ok((order, rest)) => load(&rest).and_then(|loaded| carry_out(&loaded, order)),
-        Err(message) => Err(message),
-    };
+    let done = parse(arguments).and_then(|(order, rest)| {
+        let loaded = load(&rest)?;
+        carry_out(&loaded, &order).map(|outcome| outcome.told(&order))
+    });
     match done {
-        Ok(text) => {
+        Ok((text, problems, code)) => {
             print!("{text}");
-            ExitCode::SUCCESS
+            if !problems.is_empty() {
+                eprintln!("{problems}");
+            }
+            ExitCode::from(code)
         }
         Err(message) => {
             eprintln!("{}", message.trim_end());
@@ -94,42 +96,41 @@ fn no_id(argument: &str) -> String {
     )
 }
 
-fn carry_out(loaded: &Loaded, order: Order) -> Result<String, String> {
-    // Made anew by whoever runs this, the file would be closed to the service.
-    let missing = |file: &PathBuf| !file.exists();
-    if let Some(file) = session_file(&loaded.config)?.filter(missing) {
-        return Err(format!("there is no session store at {}", file.display()));
-    }
-    // Never driven: the metadata of OpenID providers is not fetched.
-    let idle = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let idle = idle.map_err(|error| error.to_string())?;
+/// Carries the order out in every store that another process can see.
+fn carry_out(loaded: &Loaded, order: &Order) -> Result<Outcome, String> {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // Never driven: the metadata of OpenID providers is not fetched. Stores connect on another one.
+    let idle = runtime().map_err(|error| error.to_string())?;
+    let connected = runtime().map_err(|error| error.to_string())?;
     let inside = idle.enter();
     let audit = audit(loaded)?;
-    let kept = check::kept(loaded, idle.handle())?.default_store(&loaded.config).with_audit(audit.clone());
+    let kept = check::kept(loaded, idle.handle())?.beside(connected.handle().clone());
+    let kept = kept.default_store(&loaded.config).with_audit(audit.clone());
     let dynamic = match loaded.config.providers.file.as_ref().and_then(Source::new) {
         Some(source) => file::load(&source).outcome().map_err(|errors| errors.to_string())?.config,
         None => Arc::new(DynamicConfig::default()),
     };
-    // The policies tell under which names the store keeps a user's sessions.
-    let _policies = compile(0, &loaded.config, &dynamic, file::NAME, &kept);
+    // The policies tell where sessions are, and under which names a store keeps a user's.
+    let policies = compile(0, &loaded.config, &dynamic, file::NAME, &kept);
     drop(inside);
-    let desk = kept.admin.desk().ok_or("no OIDC middleware is configured")?.clone();
-    if let Some(store) = kept.stores().all().iter().find(|store| !store.is_file) {
-        return Err(format!(
-            "{}: ask the API of the running process, /api/portcullis/sessions",
-            store.component()
-        ));
+    let broken = policies.errors.iter().filter(|error| error.path.starts_with("http.middlewares."));
+    let mut outcome = Outcome { problems: broken.map(ToString::to_string).collect(), ..Outcome::default() };
+    let Some(desk) = kept.admin.desk() else {
+        outcome.problems.push("no OIDC middleware is configured".to_owned());
+        return Err(outcome.problems.join("\n"));
+    };
+    let mut stores = kept.stores().all();
+    stores.sort_by(|one, other| one.name.cmp(&other.name));
+    for store in &stores {
+        match connected.block_on(stores::carry_out(order, desk, store)) {
+            Ok(done) => outcome.add(done),
+            Err(problem) => outcome.problems.push(format!("{}: {problem}", store.component())),
+        }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|error| error.to_string())?;
-    // The store answers from threads of its own.
-    let told = runtime.block_on(execute(&desk, order))?;
     if let Some(audit) = audit {
         audit.flush(FLUSH);
     }
-    Ok(told)
+    Ok(outcome)
 }
 
 /// The audit log of the configuration, if it is a file: standard output is ours here.
@@ -143,35 +144,50 @@ fn audit(loaded: &Loaded) -> Result<Option<Arc<AuditLog>>, String> {
         .map_err(|error| format!("oidc.audit: {error}"))
 }
 
-async fn execute(desk: &SessionDesk, order: Order) -> Result<String, String> {
-    let told = match order {
-        Order::List(Some(user)) => desk.directory.of_user(&user).await.map(|views| table(&views)),
-        Order::List(None) => list_all(desk).await,
-        Order::Revoke(key) => match desk.revoke(&key).await {
-            Ok(true) => Ok("1 session revoked\n".to_owned()),
-            Ok(false) => return Err("there is no such session".to_owned()),
-            Err(error) => Err(error),
-        },
-        Order::RevokeUser(user) => desk.revoke_user(&user).await.map(counted),
-        Order::RevokeAll => desk.revoke_all().await.map(counted),
-    };
-    told.map_err(|error| error.to_string())
+/// What came of an order.
+#[derive(Default)]
+struct Outcome {
+    /// In how many stores it was carried out.
+    stores: usize,
+    /// Sessions that were ended.
+    ended: usize,
+    /// Sessions that were listed, a line for each.
+    listed: String,
+    /// Stores in which it was not, and why.
+    problems: Vec<String>,
 }
 
-async fn list_all(desk: &SessionDesk) -> Result<String, crate::oidc::session::StoreError> {
-    let (mut text, mut after) = (String::new(), None);
-    loop {
-        let page = desk.list(after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(text) };
-        after = Some(last.key);
-        text.push_str(&table(&page));
+impl Outcome {
+    fn add(&mut self, done: Done) {
+        self.stores += 1;
+        match done {
+            Done::Listed(lines) => self.listed.push_str(&lines),
+            Done::Ended(count) => self.ended += count,
+        }
     }
-}
 
-/// One line for each: its id and its end.
-fn table(views: &[SessionView]) -> String {
-    let end = |view: &SessionView| Timestamp::try_from(view.expires).unwrap_or_default();
-    views.iter().map(|view| format!("{} {:.0}\n", view.key.to_text(), end(view))).collect()
+    /// What is told, and the code: 0 all done, 1 nothing done, 2 not in every store.
+    fn told(mut self, order: &Order) -> (String, String, u8) {
+        let is_one = matches!(order, Order::Revoke(_));
+        if is_one && self.ended > 0 {
+            // It is in no other store.
+            self.problems.clear();
+        } else if is_one && self.stores > 0 {
+            self.problems.insert(0, "there is no such session".to_owned());
+            self.stores = 0;
+        }
+        let code = match (self.stores, self.problems.is_empty()) {
+            (0, _) => 1,
+            (_, true) => 0,
+            (_, false) => 2,
+        };
+        let text = match order {
+            _ if code == 1 => String::new(),
+            Order::List(_) => self.listed,
+            Order::Revoke(_) | Order::RevokeUser(_) | Order::RevokeAll => counted(self.ended),
+        };
+        (text, self.problems.join("\n"), code)
+    }
 }
 
 fn counted(count: usize) -> String {
@@ -202,5 +218,29 @@ mod tests {
         for bad in ["", "revoke", "revoke --all --user=a", "list --all", "end --all"] {
             assert_eq!(parsed(bad), Err(USAGE.to_owned()), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_code_tells_whether_every_store_was_asked() {
+        let outcome = |stores, ended, problems: &[&str]| Outcome {
+            stores,
+            ended,
+            problems: problems.iter().map(|&problem| problem.to_owned()).collect(),
+            ..Outcome::default()
+        };
+        let one = Order::Revoke(SessionKey::parse(&"ab".repeat(32)).unwrap());
+        let told = |outcome: Outcome, order: &Order| {
+            let (text, problems, code) = outcome.told(order);
+            (text.trim_end().to_owned(), problems, code)
+        };
+        let plain = |text: &str, problems: &str, code| (text.to_owned(), problems.to_owned(), code);
+        assert_eq!(told(outcome(2, 3, &[]), &Order::RevokeAll), plain("3 sessions revoked", "", 0));
+        assert_eq!(
+            told(outcome(1, 1, &["memory"]), &Order::RevokeAll),
+            plain("1 session revoked", "memory", 2)
+        );
+        assert_eq!(told(outcome(0, 0, &["down"]), &Order::RevokeAll), plain("", "down", 1));
+        assert_eq!(told(outcome(1, 1, &["memory"]), &one), plain("1 session revoked", "", 0));
+        assert_eq!(told(outcome(1, 0, &["memory"]), &one), plain("", "there is no such session\nmemory", 1));
     }
 }

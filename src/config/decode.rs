@@ -129,9 +129,23 @@ pub trait Decode: Sized {
 
 fn scalar<'a>(node: &'a Node, decoder: &mut Decoder, expected: &str) -> Option<&'a str> {
     match &node.last().value {
+        Value::Scalar(text) if is_reference(text) => {
+            decoder.error(&node.at, UNRESOLVED);
+            None
+        }
         Value::Scalar(text) => Some(text),
         _ => decoder.expected(node, expected),
     }
+}
+
+const UNRESOLVED: &str = "`urn:k8s:secret:…` names a secret that only Traefik in Kubernetes looks up, and would be taken \
+    as it stands; write the value itself, or in a dynamic file `{{ env \"NAME\" }}` with the secret in the environment";
+
+/// Whether `text` is how Traefik's users write a secret of Kubernetes. Taken literally it would be a key that everybody
+/// can guess.
+fn is_reference(text: &str) -> bool {
+    const PREFIX: &str = "urn:k8s:secret:";
+    text.trim_start().get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 impl Decode for String {
@@ -143,6 +157,10 @@ impl Decode for String {
 impl Decode for SecretString {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match &node.last().value {
+            Value::Scalar(text) if is_reference(text) => {
+                decoder.error(&node.at, UNRESOLVED);
+                None
+            }
             Value::Scalar(text) => Some(SecretString::from(text.clone())),
             _ => {
                 decoder.error(&node.at, format!("expected text, found {}", node.kind()));

@@ -37,6 +37,24 @@ pub struct PluginOption {
     pub fate: Fate,
     /// Why it is not plainly honoured; empty, or a remark, where it is.
     pub why: &'static str,
+    /// What differs where it is not written; empty if nothing does.
+    pub unwritten: &'static str,
+}
+
+impl PluginOption {
+    const fn new(key: &'static str, fate: Fate, why: &'static str) -> Self {
+        Self { key, fate, why, unwritten: "" }
+    }
+
+    /// The same, and what differs where it is not written.
+    const fn unwritten(self, unwritten: &'static str) -> Self {
+        Self { unwritten, ..self }
+    }
+}
+
+/// The options that `block` has not and whose default differs from the plugin's, in the order of the table.
+pub fn unwritten(block: &Node) -> impl Iterator<Item = &'static PluginOption> {
+    OPTIONS.iter().filter(|option| !option.unwritten.is_empty() && place(block, option.key).is_none())
 }
 
 /// The options that `block` has, in the order of the table, and where each is written.
@@ -56,22 +74,25 @@ fn place<'a>(block: &'a Node, key: &str) -> Option<&'a Position> {
 }
 
 const fn honoured(key: &'static str) -> PluginOption {
-    PluginOption { key, fate: Fate::Honoured, why: "" }
+    PluginOption::new(key, Fate::Honoured, "")
 }
 
 /// Honoured, with a remark for readers of the whole table.
 const fn noted(key: &'static str, why: &'static str) -> PluginOption {
-    PluginOption { key, fate: Fate::Honoured, why }
+    PluginOption::new(key, Fate::Honoured, why)
 }
 
 const fn changed(key: &'static str, why: &'static str) -> PluginOption {
-    PluginOption { key, fate: Fate::Changed, why }
+    PluginOption::new(key, Fate::Changed, why)
 }
 
 const fn without_effect(key: &'static str, why: &'static str) -> PluginOption {
-    PluginOption { key, fate: Fate::WithoutEffect, why }
+    PluginOption::new(key, Fate::WithoutEffect, why)
 }
 
+const NO_COOKIES: &str = "our cookies never reach a service";
+const IDENTITY: &str = "`X-Auth-Request-Token` is never sent; in the others `%` and what is not ASCII is percent-encoded, and \
+    so is `,` within a group or role";
 const NEVER_SENT: &str = "is sent; the plugin never did";
 const AT_THE_SERVICE: &str = "removes the service's header, which the plugin did not reach";
 const ISSUER_AUDIENCE: &str =
@@ -89,39 +110,50 @@ pub const OPTIONS: &[PluginOption] = &[
     honoured("clientSecret"),
     changed(
         "sessionEncryptionKey",
-        "seals sessions, which stay on the server unless the store is `cookie`; those of the plugin are not read, so everybody logs in once",
+        "seals sessions, which stay on the server unless the store is `cookie`; those of the plugin are not read, so everybody logs in once; a key that was published, or repeats a few characters, is refused",
     ),
     noted("callbackURL", "a path; a whole URL, at which the plugin looped, is refused"),
-    changed("logoutURL", "POST or same-site; a cross-site navigation is asked to confirm"),
+    changed("logoutURL", "POST or same-site; a cross-site navigation is asked to confirm")
+        .unwritten("a logout is a POST or same-site; a cross-site navigation is asked to confirm"),
     noted("postLogoutRedirectURI", "`//host` is refused"),
     honoured("scopes"),
     changed("overrideScopes", "`openid` is sent in any case, and an empty list sends nothing else"),
     without_effect("logLevel", "the process has one level, `log.level`"),
     changed("forceHTTPS", "`false` believes X-Forwarded-Proto from trusted peers only"),
     without_effect("rateLimit", "verifying a token costs no call, so nothing is limited"),
-    changed("excludedURLs", "match whole path segments: `/public` does not open `/publicsecret`"),
+    changed(
+        "excludedURLs",
+        "match whole path segments: `/public` does not open `/publicsecret`; `/favicon` is not open unless it is listed",
+    )
+    .unwritten("`/favicon` is not open unless it is listed"),
     changed("allowedUserDomains", "compared without regard to case; `email_verified: false` is denied"),
     honoured("allowedUsers"),
     honoured("allowedRolesAndGroups"),
     changed("roleClaimName", NESTED),
     changed("groupClaimName", NESTED),
     honoured("userIdentifierClaim"),
-    changed("enablePKCE", "PKCE (S256) is always used; `true` refuses a provider that says it has none"),
+    changed("enablePKCE", "PKCE (S256) is always used; `true` refuses a provider that says it has none")
+        .unwritten("PKCE (S256) is used"),
     noted("refreshGracePeriodSeconds", "the refresh happens in the background"),
-    changed("sessionMaxAge", "counts from the login: a refresh does not start it again"),
-    noted("cookieDomain", "without it cookies belong to the host alone"),
+    changed("sessionMaxAge", "counts from the login: a refresh does not start it again")
+        .unwritten("24 hours count from the login: a refresh does not start them again"),
+    noted("cookieDomain", "names begin with `__Secure-` then")
+        .unwritten("cookies belong to the host alone; the plugin's go to its sub-domains, too"),
     changed("cookiePrefix", "follows `__Host-` or `__Secure-`, and a tag of provider and client follows it"),
     honoured("audience"),
     honoured("strictAudienceValidation"),
     changed("allowOpaqueTokens", "for bearer tokens; those of sessions are opaque to us in any case"),
-    honoured("requireTokenIntrospection"),
+    changed(
+        "requireTokenIntrospection",
+        "while the provider cannot be asked, a session does not count but is kept; the plugin ended it",
+    ),
     without_effect(
         "disableReplayDetection",
         "the ID token is accepted once, at login, and is not listed afterwards",
     ),
     changed("allowPrivateIPAddresses", "holds for every discovered endpoint, by name and by address"),
-    honoured("minimalHeaders"),
-    changed("stripAuthCookies", "our cookies never reach a service"),
+    changed("minimalHeaders", IDENTITY).unwritten(IDENTITY),
+    changed("stripAuthCookies", NO_COOKIES).unwritten(NO_COOKIES),
     changed("headers", "templates are read when the file is; the refresh token cannot be named"),
     honoured("headers[].name"),
     honoured("headers[].value"),
@@ -138,7 +170,7 @@ pub const OPTIONS: &[PluginOption] = &[
     honoured("caCertPEM"),
     noted("insecureSkipVerify", "warned about"),
     // Headers of every answer.
-    noted("securityHeaders.enabled", "`false` sets none; the plugin still set four"),
+    changed("securityHeaders.enabled", "`false` sets none; the plugin still set four"),
     without_effect("securityHeaders.profile", "each header has its own key"),
     honoured("securityHeaders.frameOptions"),
     honoured("securityHeaders.contentTypeOptions"),
@@ -152,10 +184,8 @@ pub const OPTIONS: &[PluginOption] = &[
     noted("securityHeaders.strictTransportSecurity", "only on https"),
     honoured("securityHeaders.strictTransportSecurityMaxAge"),
     honoured("securityHeaders.strictTransportSecuritySubdomains"),
-    noted(
-        "securityHeaders.strictTransportSecurityPreload",
-        "without the key it is not sent; the plugin sent it",
-    ),
+    honoured("securityHeaders.strictTransportSecurityPreload")
+        .unwritten("HSTS has no `preload`; the plugin sent it"),
     changed("securityHeaders.corsEnabled", "pre-flights are answered here, without a session"),
     changed(
         "securityHeaders.corsAllowedOrigins",
@@ -166,8 +196,10 @@ pub const OPTIONS: &[PluginOption] = &[
     noted("securityHeaders.corsAllowCredentials", "only for origins that are named"),
     honoured("securityHeaders.corsMaxAge"),
     noted("securityHeaders.customHeaders", "`Set-Cookie` is refused"),
-    changed("securityHeaders.disableServerHeader", AT_THE_SERVICE),
-    changed("securityHeaders.disablePoweredByHeader", AT_THE_SERVICE),
+    changed("securityHeaders.disableServerHeader", AT_THE_SERVICE)
+        .unwritten("the service's `Server` is removed, which the plugin did not reach"),
+    changed("securityHeaders.disablePoweredByHeader", AT_THE_SERVICE)
+        .unwritten("the service's `X-Powered-By` is removed, which the plugin did not reach"),
     // The session store.
     changed("redis.enabled", "the sessions are in it, not caches; while it cannot be reached logins get 503"),
     honoured("redis.address"),
@@ -228,7 +260,9 @@ pub const OPTIONS: &[PluginOption] = &[
     honoured("dynamicClientRegistration.clientMetadata.default_acr_values"),
     honoured("dynamicClientRegistration.clientMetadata.scope"),
     // Since version 0.8.27.
-    noted("clientAuthMethod", "not written: what the provider lists; more methods than the plugin has"),
+    noted("clientAuthMethod", "more methods than the plugin has").unwritten(
+        "`client_secret_post` where the provider lists it or nothing, else what it lists; the plugin always posted",
+    ),
     changed("clientAssertionPrivateKey", ISSUER_AUDIENCE),
     changed("clientAssertionKeyPath", ISSUER_AUDIENCE),
     honoured("clientAssertionKeyID"),

@@ -170,6 +170,19 @@ mod tests {
             }
         }
 
+        /// As the fuzz target `host`. (A last label that begins with a digit may be a number to a URL parser.)
+        #[test]
+        fn case_and_port_make_no_other_host(text in "\\PC{0,16}", name in "([a-zA-Z0-9-]{0,6}\\.){0,3}[a-zA-Z][a-zA-Z0-9-]{0,6}\\.?") {
+            let (capitals, with_port) = (text.to_ascii_uppercase(), format!("{name}:443"));
+            prop_assert_eq!(canonical_host(&capitals), canonical_host(&text));
+            let host = canonical_host(&name);
+            prop_assert_eq!(canonical_host(&with_port), host.as_ref());
+            if let Ok(url) = url::Url::parse(&format!("http://{name}/")) {
+                let found = url.host_str().unwrap_or_default();
+                prop_assert_eq!(host, found.strip_suffix('.').unwrap_or(found));
+            }
+        }
+
         #[test]
         fn any_text_is_read(authority in "[\\[\\]:.aA1 é]{0,16}") {
             let host = canonical_host(&authority);

@@ -57,6 +57,13 @@ impl Directory {
         self.stores().iter().find_map(|store| store.known(key))
     }
 
+    /// The policies whose sessions are in this store, alone.
+    #[must_use]
+    pub fn within(&self, store: &Sessions) -> Self {
+        let there = self.members().into_iter().filter(|member| member.sessions.is_same_store(store));
+        Self(Mutex::new(there.map(|member| Arc::downgrade(&member)).collect()))
+    }
+
     /// The sessions of `user` at every provider, each once.
     ///
     /// # Errors

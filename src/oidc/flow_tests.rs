@@ -41,7 +41,7 @@ use crate::config::Decoder;
 use crate::config::value::{Entry, Node, Position, Value};
 use crate::net::{LocalResponse, Scheme};
 
-pub(super) const KEY: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const KEY: &str = "4f1c0be7a95d28e36b70d1f2c8a93e54";
 pub(super) const NAVIGATE: &[(&str, &str)] = &[("sec-fetch-mode", "navigate"), ("accept", "text/html")];
 pub(super) const API: &[(&str, &str)] = &[("sec-fetch-mode", "cors"), ("accept", "application/json")];
 

@@ -112,6 +112,7 @@ fn looks_like_navigation(headers: &HeaderMap) -> bool {
     }
     !headers.contains_key(ACCEPT)
         || accepts(headers, "text/html")
+        || accepts(headers, "application/xhtml+xml")
         || accepts(headers, "*/*") && !prefers_resource(headers)
 }
 
@@ -186,6 +187,8 @@ mod tests {
             ("GET", &[("accept", "font/woff2")], Api),
             ("GET", &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")], Navigation),
             ("GET", &[("accept", "application/json, text/html")], Navigation),
+            ("GET", &[("accept", "application/xhtml+xml")], Navigation),
+            ("GET", &[("accept", "application/xhtml+xml, text/event-stream")], Api),
             ("GET", &[("accept", "*/*")], Navigation),
             ("GET", &[], Navigation),
             ("POST", &[("accept", "text/html")], Api),

@@ -243,6 +243,9 @@ mod assertion_tests;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod documentation_tests;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+mod limits_tests;
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod options_tests;
 #[cfg(test)]

@@ -85,6 +85,13 @@ impl Kept {
         self
     }
 
+    /// Looks at the sessions of another process, over connections that live on `runtime`; no file is made for them.
+    #[must_use]
+    pub fn beside(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.stores = self.stores.beside(runtime);
+        self
+    }
+
     /// Where sessions live whose middleware does not say it.
     #[must_use]
     pub fn default_store(mut self, config: &StaticConfig) -> Self {

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::StaticConfig;
 use crate::oidc::clock::SystemClock;
 use crate::oidc::session::{
     CookieStore, DEFAULT_CACHED, DEFAULT_CARRIED, MemoryStore, RedisStore, SessionKeys, SessionStore,
@@ -23,27 +22,17 @@ pub fn store(settings: &StoreSettings) -> Result<Arc<dyn SessionStore>, String> 
     Ok(match settings {
         StoreSettings::Memory => Arc::new(MemoryStore::new(DEFAULT_CACHED)),
         StoreSettings::Cookie => Arc::new(CookieStore::new(DEFAULT_CARRIED)),
-        StoreSettings::Sqlite(Some(path)) => Arc::new(SqliteStore::open(path).map_err(told)?),
-        StoreSettings::Sqlite(None) => Arc::new(file_in(&state_folder()?)?),
+        StoreSettings::Sqlite(named) => Arc::new(SqliteStore::open(path(named.as_deref())?).map_err(told)?),
         StoreSettings::Redis(redis) => Arc::new(RedisStore::open((**redis).clone()).map_err(told)?),
     })
 }
 
-/// The file of this machine: a second process shares the sessions by it.
-fn file_in(folder: &Path) -> Result<SqliteStore, String> {
-    SqliteStore::open(folder.join(FILE)).map_err(|error| error.to_string())
-}
-
-/// The file that sessions lie in unless their middleware says otherwise; none if that is no file.
+/// Where the file of an SQLite store is.
 ///
 /// # Errors
-/// The environment names no folder.
-pub fn file(config: &StaticConfig) -> Result<Option<PathBuf>, String> {
-    Ok(match config.oidc.session.store.as_ref().map(StoreSettings::of) {
-        None | Some(StoreSettings::Sqlite(None)) => Some(state_folder()?.join(FILE)),
-        Some(StoreSettings::Sqlite(path)) => path,
-        Some(StoreSettings::Memory | StoreSettings::Cookie | StoreSettings::Redis(_)) => None,
-    })
+/// None is named, and the environment names no folder.
+pub fn path(named: Option<&Path>) -> Result<PathBuf, String> {
+    named.map_or_else(|| Ok(state_folder()?.join(FILE)), |path| Ok(path.to_owned()))
 }
 
 /// The sessions of a store.
@@ -89,7 +78,8 @@ mod tests {
     async fn the_folder_is_closed_to_others() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("state/portcullis");
-        file_in(&folder).unwrap().count().await.unwrap();
+        let file = StoreSettings::Sqlite(Some(folder.join(FILE)));
+        store(&file).unwrap().count().await.unwrap();
         let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }

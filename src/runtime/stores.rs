@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,10 @@ pub struct OpenStore {
     pub name: String,
     /// Its sessions.
     pub sessions: Sessions,
-    /// Whether another process can open it beside this one without a network.
-    pub is_file: bool,
+    /// Who can see its sessions.
+    pub sight: Sight,
+    /// How long it may take until it is reached for the first time.
+    pub patience: Duration,
     unused_since: Option<Instant>,
 }
 
@@ -36,11 +39,24 @@ impl OpenStore {
     }
 }
 
+/// Who can see the sessions of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Every process that opens the file or asks the server.
+    Shared,
+    /// Nobody but the process that has them, in its memory or from its browsers.
+    Own,
+    /// There is no such file, and none is made.
+    Missing(PathBuf),
+}
+
 /// All of them.
 pub struct Stores {
     open: Mutex<HashMap<StoreId, OpenStore>>,
     default: StoreSettings,
     in_memory: bool,
+    /// Another process is at work, and its files are its own to make.
+    beside: bool,
     runtime: Handle,
     metrics: OidcMetrics,
 }
@@ -49,7 +65,7 @@ impl Stores {
     /// None is open; the default is the file of this machine. Their upkeep runs on `runtime`.
     pub(super) fn new(runtime: Handle, metrics: OidcMetrics) -> Self {
         let default = StoreSettings::Sqlite(None);
-        Self { open: Mutex::default(), default, in_memory: false, runtime, metrics }
+        Self { open: Mutex::default(), default, in_memory: false, beside: false, runtime, metrics }
     }
 
     /// Another default.
@@ -60,6 +76,11 @@ impl Stores {
     /// Nothing is written and nobody called.
     pub(super) fn in_memory(self) -> Self {
         Self { in_memory: true, ..self }
+    }
+
+    /// For a look at the sessions of another process: no file is made. Connections live on `runtime`.
+    pub(super) fn beside(self, runtime: Handle) -> Self {
+        Self { beside: true, runtime, ..self }
     }
 
     /// What a middleware has chosen: none is the default.
@@ -77,14 +98,28 @@ impl Stores {
             Entry::Occupied(open) => Ok(open.get().sessions.clone()),
             Entry::Vacant(free) => {
                 let _inside = self.runtime.enter();
-                let store = CountedStore::new(sessions::store(settings)?, self.metrics.clone());
+                let sight = self.sight(settings)?;
+                let opened =
+                    if matches!(sight, Sight::Missing(_)) { &StoreSettings::Memory } else { settings };
+                let store = CountedStore::new(sessions::store(opened)?, self.metrics.clone());
                 let sessions = sessions::over(Arc::new(store))?;
                 drop(sessions.spawn_upkeep());
-                let is_file = matches!(settings, StoreSettings::Sqlite(_));
-                let open = OpenStore { name: settings.name(), sessions, is_file, unused_since: None };
+                let (name, patience) = (settings.name(), settings.patience());
+                let open = OpenStore { name, sessions, sight, patience, unused_since: None };
                 Ok(free.insert(open).sessions.clone())
             }
         }
+    }
+
+    fn sight(&self, settings: &StoreSettings) -> Result<Sight, String> {
+        Ok(match settings {
+            StoreSettings::Memory | StoreSettings::Cookie => Sight::Own,
+            StoreSettings::Redis(_) => Sight::Shared,
+            StoreSettings::Sqlite(path) => match sessions::path(path.as_deref())? {
+                missing if self.beside && !missing.exists() => Sight::Missing(missing),
+                _ => Sight::Shared,
+            },
+        })
     }
 
     /// Those that are open.

@@ -10,6 +10,7 @@ mod harness;
 mod access_log;
 mod attacks;
 mod attacks_state;
+mod attacks_wire;
 mod conf;
 mod forwarding;
 mod h2spec;

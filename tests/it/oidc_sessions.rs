@@ -8,8 +8,9 @@ use url::Url;
 
 use crate::harness::client::{Browser, send};
 use crate::harness::eventually;
-use crate::harness::idp::{LOGOUT, Plan, World};
+use crate::harness::idp::{self, LOGOUT, Plan, World};
 use crate::harness::proxy::BINARY;
+use crate::harness::redis::{Servers, available};
 
 const API: &str = "    api:\n      rule: PathPrefix(`/api/`)\n      service: api@internal";
 const SESSIONS: &str = "/api/portcullis/sessions";
@@ -83,20 +84,25 @@ async fn the_api_lists_and_revokes() {
     assert_eq!(status(&world, &alice).await, 401);
 }
 
-/// Runs `portcullis sessions` beside the running process.
-fn command(world: &World, arguments: &[&str]) -> (bool, String) {
-    let folder = world.proxy.folder();
+/// Runs `portcullis sessions` with this configuration beside the running process: code, output and errors.
+fn run(world: &World, config: &Path, arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(BINARY)
         .arg("sessions")
         .args(arguments)
-        .arg(format!("--configFile={}", folder.join("static.yml").display()))
+        .arg(format!("--configFile={}", config.display()))
         .env_clear()
-        .env("STATE_DIRECTORY", folder.join("state"))
+        .env("STATE_DIRECTORY", world.proxy.folder().join("state"))
         .output()
         .unwrap();
-    let text =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    (output.status.success(), text)
+    let [text, problems] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.code().unwrap(), text, problems)
+}
+
+/// The same with its own configuration: whether all was done, and what was said.
+fn command(world: &World, arguments: &[&str]) -> (bool, String) {
+    let (code, text, problems) = run(world, &world.proxy.folder().join("static.yml"), arguments);
+    (code == 0, text + &problems)
 }
 
 #[tokio::test]
@@ -120,6 +126,101 @@ async fn the_command_line_lists_and_revokes_and_the_process_learns_of_it() {
     assert_eq!(command(world, &["revoke", "--user=alice"]), (true, "1 session revoked\n".to_owned()));
     eventually("both are out", || gone(2)).await;
     assert!(!command(world, &["revoke"]).0);
+}
+
+/// Two of alice's sessions are found and ended, one by one, by the command line.
+async fn two_sessions_end_from_outside(world: &World) {
+    let (one, two) = (world.browser_of("alice").await, world.browser_of("alice").await);
+    let (listed, text) = command(world, &["list"]);
+    assert!(listed, "{text}");
+    let ids: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(ids.len(), 2, "{text}");
+    assert_eq!(command(world, &["list", "--user=alice"]).1.lines().count(), 2);
+    assert_eq!(command(world, &["revoke", ids[0]]), (true, "1 session revoked\n".to_owned()));
+    let (one, two) = (&one, &two);
+    let gone = |count: usize| async move {
+        let codes = [status(world, one).await, status(world, two).await];
+        codes.iter().filter(|code| **code == 401).count() == count
+    };
+    eventually("one of two is out", || gone(1)).await;
+    assert_eq!(command(world, &["revoke", "--all"]), (true, "1 session revoked\n".to_owned()));
+    eventually("both are out", || gone(2)).await;
+    assert_eq!(command(world, &["list"]), (true, String::new()));
+}
+
+#[tokio::test]
+async fn the_command_line_works_on_redis() {
+    if !available("the_command_line_works_on_redis") {
+        return;
+    }
+    let redis = Servers::single(&[]).await;
+    let block = format!("redis:\n  enabled: true\n  address: 127.0.0.1:{}", redis.port(0));
+    let world = Plan::new().plugin(&block).start().await;
+    two_sessions_end_from_outside(&world).await;
+    assert!(!world.proxy.folder().join("state/sessions.sqlite").exists(), "no file is made beside");
+}
+
+#[tokio::test]
+async fn the_command_line_works_on_a_cluster() {
+    if !available("the_command_line_works_on_a_cluster") {
+        return;
+    }
+    let redis = Servers::cluster().await;
+    let endpoints: Vec<String> = redis.ports().iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    let endpoints = endpoints.join(", ");
+    let store =
+        format!("oidc: {{session: {{store: {{redis: {{endpoints: [{endpoints}], cluster: true}}}}}}}}");
+    two_sessions_end_from_outside(&Plan::new().fixed(&store).start().await).await;
+}
+
+/// Other stores beside the file: what is told of each, and that the file is not held up by them.
+#[tokio::test]
+async fn a_store_that_cannot_be_asked_does_not_hold_up_the_others() {
+    let world = Plan::new().start().await;
+    let alice = world.browser_of("alice").await;
+    let folder = world.proxy.folder();
+    let absent = folder.join("absent.sqlite");
+    let mut text = idp::dynamic(&world.idp.issuer(), &world.origin, "", "");
+    for (name, store) in [
+        ("in-memory", "memory: true".to_owned()),
+        ("in-browsers", "cookie: true".to_owned()),
+        ("in-no-file", format!("sqlite: {{path: \"{}\"}}", absent.display())),
+        (
+            "on-no-server",
+            "redis: {endpoints: [\"127.0.0.1:1\"], dialTimeout: 100ms, readTimeout: 50ms, writeTimeout: 50ms}"
+                .to_owned(),
+        ),
+    ] {
+        text.push_str(&format!(
+            "    {name}:\n      oidc: {{issuer: \"{}\", clientID: c, clientSecret: s, redirectUrl: /cb, \
+             sessionEncryptionKey: only-for-tests-0123456789abcdef-0123456789, session: {{store: {{{store}}}}}}}\n",
+            world.idp.issuer()
+        ));
+    }
+    std::fs::write(folder.join("beside.yml"), text).unwrap();
+    let fixed = std::fs::read_to_string(folder.join("static.yml")).unwrap();
+    let beside = folder.join("static-beside.yml");
+    std::fs::write(&beside, fixed.replace("dynamic.yml", "beside.yml")).unwrap();
+
+    let (code, listed, problems) = run(&world, &beside, &["list"]);
+    assert_eq!((code, listed.lines().count()), (2, 1), "{listed}{problems}");
+    let told: Vec<&str> = problems.lines().collect();
+    let [cookie, memory, redis, sqlite] = told[..] else { panic!("{problems}") };
+    for (line, start) in [(cookie, "session store cookie: only"), (memory, "session store memory: only")] {
+        assert!(line.starts_with(start) && line.ends_with("/api/portcullis/sessions"), "{line}");
+    }
+    assert!(redis.starts_with("session store redis 127.0.0.1:1: "), "{redis}");
+    assert!(sqlite.contains("absent.sqlite: there is no file ") && !absent.exists(), "{sqlite}");
+    let id = listed.split(' ').next().unwrap();
+    assert_eq!(run(&world, &beside, &["revoke", id]), (0, "1 session revoked\n".to_owned(), String::new()));
+    eventually("the session is over", || async { status(&world, &alice).await == 401 }).await;
+    let (code, text, problems) = run(&world, &beside, &["revoke", id]);
+    assert_eq!((code, text.as_str()), (1, ""));
+    assert!(
+        problems.starts_with("there is no such session\n") && problems.lines().count() == 5,
+        "{problems}"
+    );
+    assert_eq!(run(&world, &beside, &["revoke", "--all"]).0, 2);
 }
 
 fn lines(path: &Path) -> Vec<Value> {

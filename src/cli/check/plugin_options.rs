@@ -18,13 +18,18 @@ pub(super) struct Block<'a> {
     path: String,
     at: &'a Position,
     options: Vec<Placed<'a>>,
+    /// Those that are left to another default than the plugin's.
+    unwritten: Vec<&'static PluginOption>,
 }
+
+/// In place of a fate, for options that are not written.
+const BY_DEFAULT: &str = "by default";
 
 impl<'a> Block<'a> {
     pub(super) fn new(name: &'a str, path: String, block: &'a Node) -> Self {
         let mut options: Vec<_> = oidc_options::written(block).collect();
         options.sort_by_key(|(_, at)| (at.line, at.column));
-        Self { name, path, at: &block.at, options }
+        Self { name, path, at: &block.at, options, unwritten: oidc_options::unwritten(block).collect() }
     }
 
     /// The key path of an option, as warnings have it.
@@ -42,6 +47,8 @@ impl<'a> Block<'a> {
         let counts = fates.map(|fate| (self.with(fate).count(), fate.as_str()));
         let counts =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, fate)| format!("{count} {fate}"));
+        let defaults = (!self.unwritten.is_empty()).then(|| format!("{} {BY_DEFAULT}", self.unwritten.len()));
+        let counts = counts.chain(defaults);
         format!("{} ({}): {}", self.name, self.at, counts.collect::<Vec<_>>().join(", "))
     }
 }
@@ -49,7 +56,7 @@ impl<'a> Block<'a> {
 /// One heading for each middleware; below it what matters first. What was explained once is only named after that.
 pub(super) fn told(mut blocks: Vec<Block<'_>>) -> String {
     blocks.sort_by_key(|block| (block.at.source.clone(), block.at.line, block.at.column));
-    let mut explained = BTreeSet::new();
+    let (mut explained, mut defaults) = (BTreeSet::new(), BTreeSet::new());
     let mut text = String::new();
     for block in &blocks {
         // Writing to a string cannot fail.
@@ -60,9 +67,15 @@ pub(super) fn told(mut blocks: Vec<Block<'_>>) -> String {
             for (why, options) in by_reason(new) {
                 row(&mut text, fate.as_str(), &format!("{}: {why}", placed(&options)));
             }
-            names(&mut text, fate.as_str(), " (as above)", known.into_iter());
+            names(&mut text, fate.as_str(), " (as above)", keys(known));
         }
-        names(&mut text, Fate::Honoured.as_str(), "", block.with(Fate::Honoured));
+        let (new, known): (Vec<&PluginOption>, Vec<&PluginOption>) =
+            block.unwritten.iter().copied().partition(|option| defaults.insert(option.key));
+        for option in new {
+            row(&mut text, BY_DEFAULT, &format!("{}: {}", option.key, option.unwritten));
+        }
+        names(&mut text, BY_DEFAULT, " (as above)", known.into_iter().map(|option| option.key));
+        names(&mut text, Fate::Honoured.as_str(), "", keys(block.with(Fate::Honoured)));
     }
     text
 }
@@ -93,9 +106,13 @@ fn row(text: &mut String, fate: &str, what: &str) {
     let _ = writeln!(text, "  {fate:<16}{what}");
 }
 
-/// The names of these options, in as many lines as they need.
-fn names<'a>(text: &mut String, fate: &str, remark: &str, options: impl Iterator<Item = Placed<'a>>) {
-    let mut options = options.map(|(option, _)| option.key).peekable();
+fn keys<'a>(options: impl IntoIterator<Item = Placed<'a>>) -> impl Iterator<Item = &'static str> {
+    options.into_iter().map(|(option, _)| option.key)
+}
+
+/// These names, in as many lines as they need.
+fn names(text: &mut String, fate: &str, remark: &str, options: impl Iterator<Item = &'static str>) {
+    let mut options = options.peekable();
     let mut label = fate;
     while let Some(first) = options.next() {
         let mut line = first.to_owned();

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::config::decode::BlockKeys;
 use crate::config::oidc::{ClientMetadata, HeaderTemplate, Oidc, Redis, Registration, SecurityHeaders};
+use crate::config::value::Entry;
 
 /// Options that the plugin has not; Traefik Hub's words, and our own.
 const NATIVE: &[&str] = &[
@@ -83,9 +84,33 @@ fn every_key_of_the_blocks_is_in_the_table_and_no_other() {
 
 #[test]
 fn whatever_is_not_plainly_honoured_has_a_reason() {
-    for option in OPTIONS.iter().filter(|option| option.fate != Fate::Honoured) {
-        assert!(!option.why.is_empty() && !option.why.contains('|'), "{}", option.key);
+    for option in OPTIONS {
+        assert!(option.fate == Fate::Honoured || !option.why.is_empty(), "{}", option.key);
+        assert!(!option.why.contains('|') && !option.unwritten.contains('|'), "{}", option.key);
     }
+}
+
+#[test]
+fn what_a_block_leaves_out_may_differ_too() {
+    let at = Position::whole("test");
+    let scalar = Node { value: Value::Scalar("example.com".to_owned()), at: at.clone() };
+    let mut block = Node { value: Value::Map(Vec::new()), at: at.clone() };
+    let keys = |block: &Node| unwritten(block).map(|option| option.key).collect::<Vec<_>>();
+    let found = keys(&block);
+    for key in [
+        "cookieDomain",
+        "clientAuthMethod",
+        "securityHeaders.strictTransportSecurityPreload",
+        "excludedURLs",
+        "minimalHeaders",
+        "enablePKCE",
+    ] {
+        assert!(found.contains(&key), "{key}");
+    }
+    assert!(!found.contains(&"providerURL"), "nothing of its own is said of what has no default");
+    let Value::Map(entries) = &mut block.value else { panic!() };
+    entries.push(Entry { key: "cookieDomain".to_owned(), at, node: scalar });
+    assert!(!keys(&block).contains(&"cookieDomain"));
 }
 
 /// `UPDATE_DOCS=1 cargo test --lib oidc_options` writes the page.
@@ -103,8 +128,8 @@ const HEAD: &str = "\
 # Every option of traefikoidc
 
 What becomes of a traefikoidc block here. This page is made from the table in `src/config/oidc_options.rs`, which is also what
-`portcullis check` tells about the options that a file uses. Keys are taken without regard to case; a key that is not listed is
-refused, unless it is one of our own ([differences.md](differences.md), [providers.md](providers.md)).
+`portcullis check` tells about the options that a file uses, and about those whose absence makes a difference. Keys are taken without
+regard to case; a key that is not listed is refused, unless it is one of our own ([differences.md](differences.md), [providers.md](providers.md)).
 
 | status | meaning |
 |---|---|
@@ -127,10 +152,23 @@ fn page() -> String {
         write!(page, "\n## {title}\n\n| option | status | |\n|---|---|---|\n").unwrap();
         for option in OPTIONS.iter().filter(|option| section(option.key) == prefix) {
             let key = option.key.strip_prefix(prefix).unwrap().trim_start_matches('.');
-            writeln!(page, "| `{key}` | {} | {} |", option.fate.as_str(), option.why).unwrap();
+            let (status, told) = told(option);
+            writeln!(page, "| `{key}` | {status} | {told} |").unwrap();
         }
     }
     page
+}
+
+/// Status and remark; another default is a change, too.
+fn told(option: &PluginOption) -> (&'static str, String) {
+    let by_default = format!("not written: {}", option.unwritten);
+    match (option.fate, option.why, option.unwritten) {
+        (fate, why, "") => (fate.as_str(), why.to_owned()),
+        (Fate::Honoured, "", _) => (Fate::Changed.as_str(), by_default),
+        (Fate::Honoured, why, _) => (Fate::Changed.as_str(), format!("{why}; {by_default}")),
+        // Changed in the same way, written or not.
+        (fate, why, _) => (fate.as_str(), why.to_owned()),
+    }
 }
 
 /// The block that a key is in.

@@ -72,7 +72,6 @@ async fn n48_headers_and_shapes() {
     let (head, rest) = good.split_once('.').unwrap();
     let (payload, signature) = rest.split_once('.').unwrap();
     let deep = encode(&format!("{{\"alg\":\"ES256\",\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000)));
-    let started = std::time::Instant::now();
     for token in [
         format!("{head}.{payload}"),
         format!("{head}.{payload}.{signature}.a.b.c"),
@@ -86,9 +85,16 @@ async fn n48_headers_and_shapes() {
         format!("{head}.{payload}."),
         format!("{head}.{payload}.{}", signature.to_ascii_uppercase()),
     ] {
-        is_refused(&world, &policy, &token, token.get(..60.min(token.len())).unwrap()).await;
+        let what = token.get(..60.min(token.len())).unwrap();
+        let mut quickest = Duration::MAX;
+        for _ in 0..5 {
+            let started = std::time::Instant::now();
+            is_refused(&world, &policy, &token, what).await;
+            quickest = quickest.min(started.elapsed());
+        }
+        // Of several tries, as the machine does other things, too.
+        assert!(quickest < Duration::from_millis(5), "{what}: {quickest:?}");
     }
-    assert!(started.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::Sessions;
 use super::entry::SessionEntry;
@@ -27,6 +27,9 @@ pub struct SessionView {
     pub known: Option<Arc<SessionEntry>>,
 }
 
+/// How often a store is tried that has only begun to connect.
+const RETRY: Duration = Duration::from_millis(50);
+
 /// How far ending all sessions of a store has come.
 #[derive(Debug, Default)]
 pub struct Swept {
@@ -37,6 +40,20 @@ pub struct Swept {
 }
 
 impl Sessions {
+    /// Tries the store, and again for as long as `patience` while it fails: it may have only begun to connect.
+    ///
+    /// # Errors
+    /// What it failed with last.
+    pub async fn reached(&self, patience: Duration) -> Result<(), StoreError> {
+        let until = self.inner.clock.now() + patience;
+        loop {
+            match self.inner.store.health().await {
+                Err(_) if self.inner.clock.now() < until => self.inner.clock.sleep(RETRY).await,
+                told => return told,
+            }
+        }
+    }
+
     /// What this process knows of the session of that name.
     #[must_use]
     pub fn known(&self, key: &SessionKey) -> Option<Arc<SessionEntry>> {

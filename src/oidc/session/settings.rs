@@ -111,6 +111,15 @@ impl StoreSettings {
         StoreId(text.0.finish().as_ref().first_chunk().copied().unwrap_or_default())
     }
 
+    /// How long it may take until the store is reached for the first time.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Redis(redis) => redis.connect_timeout + redis.answer_timeout,
+            Self::Memory | Self::Cookie | Self::Sqlite(_) => Duration::ZERO,
+        }
+    }
+
     /// For logs and readiness; no secret.
     #[must_use]
     pub fn name(&self) -> String {

@@ -9,6 +9,7 @@ mod endpoints;
 mod identity;
 mod notices;
 mod parts;
+mod plugin_values;
 mod provider;
 mod registration;
 mod security_headers;
@@ -36,6 +37,7 @@ pub fn decode(node: &Node, dialect: Dialect, decoder: &mut Decoder) -> Option<Se
     let block = Oidc::decode(node, decoder)?;
     let mut builder = Builder { block: &block, node, dialect, decoder, faulty: false };
     builder.refuse_cookie_attributes();
+    builder.refuse_plugin_values();
     builder.warn_without_effect();
     builder.warn_changed();
     let settings = builder.build();
@@ -101,6 +103,7 @@ impl Builder<'_> {
         let places = self.places(party.as_ref().map(|party| &party.credentials));
         let (party, request, access, told, keeping, places) =
             (party?, request?, access?, told?, keeping?, places?);
+        self.refuse_places_without_cookies(&keeping.cookies.path, &places);
         Some(Settings {
             issuer: party.issuer,
             credentials: party.credentials,

@@ -136,7 +136,7 @@ const BASE: &str = "\
 issuer: https://id.example
 clientID: client
 clientSecret: secret
-sessionEncryptionKey: 0123456789abcdef0123456789abcdef
+sessionEncryptionKey: 4f1c0be7a95d28e36b70d1f2c8a93e54
 redirectUrl: /oauth2/callback
 enableBearerAuth: true
 requireTokenIntrospection: true

@@ -40,6 +40,7 @@ const SAMPLES: Lines = &[
     ("frontchannelLogoutURL", "/front"),
     ("redis.address", "redis.example:6379"),
     ("redis.connectTimeout", "7"),
+    ("redis.cacheMode", "hybrid"),
     ("redis.readTimeout", "7"),
     ("redis.writeTimeout", "7"),
     ("securityHeaders.enabled", "false"),
@@ -69,6 +70,7 @@ const CONTEXTS: &[(&[&str], Lines)] = &[
             ("securityHeaders.corsAllowedOrigins", "[https://app.example.com]"),
         ],
     ),
+    (&["cookiePath"], &[("callbackURL", "/app/cb")]),
     (&["redis."], &[("redis.enabled", "true"), ("redis.address", "redis.example:6379")]),
     (
         &["dynamicClientRegistration."],

@@ -2,7 +2,7 @@ use super::*;
 use crate::config::Decoder;
 use crate::oidc::flow_tests::{KEY, block};
 
-const PLUGIN: &[(&str, &str)] = &[
+pub(super) const PLUGIN: &[(&str, &str)] = &[
     ("providerURL", "https://id.example"),
     ("clientID", "client"),
     ("clientSecret", "secret"),
@@ -10,9 +10,8 @@ const PLUGIN: &[(&str, &str)] = &[
     ("callbackURL", "/cb"),
 ];
 
-/// The settings and the warnings' keys, or the faults' keys and messages.
 /// Settings and warnings, or faults as key path and message.
-type Read = Result<(Settings, Vec<String>), Vec<(String, String)>>;
+pub(super) type Read = Result<(Settings, Vec<String>), Vec<(String, String)>>;
 
 fn read(dialect: Dialect, lines: &[(&str, &str)]) -> Read {
     let mut decoder = Decoder::new();
@@ -23,7 +22,7 @@ fn read(dialect: Dialect, lines: &[(&str, &str)]) -> Read {
     }
 }
 
-fn plugin(more: &[(&str, &str)]) -> Read {
+pub(super) fn plugin(more: &[(&str, &str)]) -> Read {
     let mut lines: Vec<_> = PLUGIN.to_vec();
     lines.retain(|(key, _)| more.iter().all(|(other, _)| other != key));
     lines.extend(more.iter().filter(|(_, value)| *value != "-"));

@@ -35,11 +35,16 @@ impl Builder<'_> {
         })
     }
 
-    /// The expression over claims, if one is written.
+    /// The expression over claims, if one is written. A blank one is a mistake, such as a variable that is not set.
     fn claims(&mut self) -> Option<Option<Expression>> {
-        let Some(text) = self.block.claims.as_deref().filter(|text| !text.trim().is_empty()) else {
-            return Some(None);
-        };
+        let Some(text) = self.block.claims.as_deref() else { return Some(None) };
+        if text.trim().is_empty() {
+            self.error(
+                "claims",
+                "is blank, and would let everybody pass; without the key no claim is asked for",
+            );
+            return None;
+        }
         let compiled = Expression::compile(text).map_err(|error| error.to_string());
         self.checked("claims", compiled).map(Some)
     }

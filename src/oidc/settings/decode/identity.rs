@@ -35,12 +35,20 @@ impl Builder<'_> {
         Some(text)
     }
 
+    /// The issuer as written, good or not.
+    pub(super) fn issuer_text(&self) -> Option<&str> {
+        self.block.provider_url.as_deref().or(self.block.issuer.as_deref())
+    }
+
     pub(super) fn key(&mut self) -> Option<SecretString> {
         let Some(key) = &self.block.session_encryption_key else {
             self.error("sessionEncryptionKey", "is required: at least 32 bytes");
             return None;
         };
         self.checked("sessionEncryptionKey", check::key(key.expose_secret()))?;
+        if key.expose_secret() == check::EXAMPLE_KEY {
+            self.warn("sessionEncryptionKey", "is the example of the documentation, which everybody knows");
+        }
         Some(key.clone())
     }
 
@@ -88,6 +96,6 @@ impl Builder<'_> {
             }
             return Some(Some(PostLogout::Path(text)));
         }
-        self.checked(&key, check::provider_url(&text)).map(|url| Some(PostLogout::Url(url)))
+        self.checked(&key, check::landing_url(&text)).map(|url| Some(PostLogout::Url(url)))
     }
 }

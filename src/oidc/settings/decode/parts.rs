@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use super::super::{
     AssertionSettings, BearerSettings, CookieSettings, Credentials, GateSettings, LogoutChannels, PostLogout,
     ProviderSettings, PushedAuthorization, RegistrationSettings, SessionEndpoints, SessionSettings, StepUp,
-    StoreSettings, UserInfo,
+    StoreSettings, UserInfo, check,
 };
 use super::Builder;
 use super::registration::OwnPaths;
@@ -142,6 +142,26 @@ impl Builder<'_> {
         let headers = self.headers();
         let security_headers = self.security_headers();
         Some(Told { headers: headers?, security_headers })
+    }
+
+    /// Where the browser sends no cookie nobody has a session, and no login comes back.
+    pub(super) fn refuse_places_without_cookies(&mut self, path: &str, places: &Places) {
+        let callback = if self.block.callback_url.is_some() { "callbackURL" } else { "redirectUrl" };
+        let endpoints = places.session_endpoints.as_ref();
+        let needing = [
+            (callback, Some(&places.callback_path)),
+            ("logoutURL", self.block.logout_url.is_some().then_some(&places.logout_path)),
+            ("frontchannelLogoutURL", places.channels.front.as_ref()),
+            ("sessionEndpoints", endpoints.map(|endpoints| &endpoints.session)),
+        ];
+        for (key, place) in needing {
+            if let Some(place) = place.filter(|place| !check::is_within(path, place)) {
+                self.error(
+                    key,
+                    format!("`{place}` is not below `cookiePath`, which is `{path}`: no cookie comes there"),
+                );
+            }
+        }
     }
 
     /// `credentials`: whose registration tells the provider of the paths.

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{Builder, Dialect};
+use crate::oidc::fetch::MAX_TIME;
 use crate::oidc::profile::{Profile, is_tenant};
 use crate::oidc::pushed::PushedAuthorization;
 use crate::oidc::settings::{EgressProxy, ProviderSettings, check};
@@ -86,6 +87,7 @@ impl Builder<'_> {
         }
         let client_certificate = self.client_certificate();
         let proxy = self.egress_proxy();
+        let timeout = self.call_time();
         Some(ProviderSettings {
             ca_pem: ca_pem.into_iter().flatten().filter(|pem| !pem.is_empty()).collect(),
             ca_path: block.ca_cert_path.as_deref().filter(|path| !path.is_empty()).map(Into::into),
@@ -94,7 +96,7 @@ impl Builder<'_> {
             allow_private: block.allow_private_ip_addresses,
             client_certificate: client_certificate?,
             proxy: proxy?,
-            timeout: client.and_then(|client| client.timeout_seconds).map(Duration::from_secs),
+            timeout: timeout?,
             trusted_issuer: block.trusted_issuer.clone().filter(|issuer| !issuer.is_empty()),
             discovery_params: block.discovery_params.clone().into_iter().collect(),
             profile,
@@ -106,7 +108,25 @@ impl Builder<'_> {
 
     fn override_url(&mut self, key: &str, text: Option<&str>) -> Option<Url> {
         let text = text.filter(|text| !text.is_empty())?;
-        self.checked(key, check::provider_url(text))
+        self.checked(key, check::endpoint_url(text, self.issuer_text()))
+    }
+
+    /// Outer none: it is faulty. No call may take longer than [`MAX_TIME`], whatever is written.
+    fn call_time(&mut self) -> Option<Option<Duration>> {
+        const KEY: &str = "clientConfig.timeoutSeconds";
+        let Some(seconds) = self.block.client_config.as_ref().and_then(|client| client.timeout_seconds)
+        else {
+            return Some(None);
+        };
+        if seconds == 0 {
+            self.error(KEY, "must be more than 0");
+            return None;
+        }
+        let most = MAX_TIME.as_secs();
+        if seconds > most {
+            self.warn(KEY, &format!("counts as {most}: no call of the provider may take longer"));
+        }
+        Some(Some(Duration::from_secs(seconds.min(most))))
     }
 
     /// Certificate and key in one text, as the HTTP client wants them.

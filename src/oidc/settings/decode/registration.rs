@@ -86,7 +86,7 @@ impl Builder<'_> {
         let (key, endpoint) = wish.endpoint;
         let endpoint = match endpoint.filter(|text| !text.is_empty()) {
             None => None,
-            Some(text) => Some(self.checked(key, check::provider_url(text))?),
+            Some(text) => Some(self.checked(key, check::endpoint_url(text, self.issuer_text()))?),
         };
         let mut metadata = wish.metadata;
         let origins = self.redirect_uris(wish.redirect_uris, own.callback)?;

@@ -21,6 +21,7 @@ const SLIDING: &str =
 
 impl Builder<'_> {
     pub(super) fn headers(&mut self) -> Option<Vec<(HeaderName, Template)>> {
+        self.refuse_headers_twice();
         let block = self.block;
         let mut headers: Vec<(HeaderName, Template)> = Vec::new();
         for header in &block.headers {
@@ -34,6 +35,20 @@ impl Builder<'_> {
                 .extend(self.header_name("forwardHeaders", name).map(|name| (name, Template::claim(claim))));
         }
         Some(headers)
+    }
+
+    /// Of two that a service cannot tell apart only one would arrive.
+    fn refuse_headers_twice(&mut self) {
+        let block = self.block;
+        let templates = block.headers.iter().map(|header| ("headers", header.name.as_str()));
+        let claims = block.forward_headers.keys().map(|name| ("forwardHeaders", name.as_str()));
+        let mut known: Vec<&str> = Vec::new();
+        for (key, name) in templates.chain(claims) {
+            match known.iter().find(|other| same_header(other, name)) {
+                Some(other) => self.error(key, format!("`{name}` is set already, as `{other}`")),
+                None => known.push(name),
+            }
+        }
     }
 
     pub(super) fn header_name(&mut self, key: &str, name: &str) -> Option<HeaderName> {

@@ -34,6 +34,7 @@ impl Builder<'_> {
             self.warn("redis", "has no effect while `enabled` is false");
             return Some(None);
         }
+        self.refuse_redis_values(&block);
         let address = block.address.as_deref().unwrap_or_default();
         let endpoint = host_and_port(address).or_else(|| host_and_port(&format!("{address}:6379")));
         let endpoint =
