@@ -30,6 +30,10 @@ pub(super) fn from_service(
     if response.status.is_informational() && !switching {
         return Ok(());
     }
+    if response.version < Version::HTTP_11 {
+        // The version is ours and not the service's (RFC 9110, section 6.2).
+        response.set_version(Version::HTTP_11);
+    }
     ctx.deadline = None;
     ctx.origin.status = Some(response.status.as_u16());
     ctx.origin.duration = ctx.origin.started.map(|started| started.elapsed());

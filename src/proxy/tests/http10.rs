@@ -1,4 +1,4 @@
-//! Clients that speak HTTP/1.0: they know no chunks (RFC 9112, section 6.1).
+//! Clients that speak HTTP/1.0, which know no chunks (RFC 9112, section 6.1), and services that do.
 
 use super::super::testing::{Origin, Setup};
 use super::http2::http2_origin;
@@ -50,5 +50,26 @@ async fn http_1_0_keeps_its_connection_when_the_length_is_known() {
     for _ in 0..2 {
         let answer = client.exchange(REQUEST).await;
         assert_eq!((answer.body.as_str(), answer.header("connection")), ("ok", Some("keep-alive")));
+    }
+}
+
+/// A proxy says its own version (RFC 9110, section 6.2), whatever the service speaks.
+#[tokio::test]
+async fn answers_of_an_http_1_0_service_are_our_version() {
+    for (answer, body) in
+        [("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"), ("HTTP/1.0 304 Not Modified\r\n\r\n", "")]
+    {
+        let origin = Origin::start(move |mut conn, _| async move {
+            conn.read_head().await;
+            conn.write(answer).await;
+        })
+        .await;
+        let proxy = Setup::to(origin.url()).start().await;
+        let mut client = proxy.connect().await;
+        for _ in 0..2 {
+            let got = client.exchange("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+            assert!(got.head.starts_with("HTTP/1.1 "), "{answer:?}: {}", got.head);
+            assert_eq!(got.body, body, "{answer:?}");
+        }
     }
 }
