@@ -43,7 +43,7 @@ CONF
 on 1 origin nginx -p "$work" -c "$work/origin.conf"
 # The demo gives the OpenID provider, the policy and a login; its own edge is not measured. The edges
 # share its session store, and cookies do not tell ports apart.
-export STATE_DIRECTORY=$work
+export STATE_DIRECTORY=$work/demo
 start_demo 1 86400
 wait_for "http://127.0.0.1:$origin/"
 login
