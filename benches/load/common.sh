@@ -7,7 +7,12 @@ build() { [ -n "${RELEASE:-}" ] || cargo build --release --quiet "$@"; }
 work=$(mktemp -d)
 pids=()
 finish() {
-  ((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null
+  if ((${#pids[@]})); then
+    kill "${pids[@]}" 2>/dev/null
+    # Bare Pingora lets connections finish for five minutes.
+    sleep 1
+    kill -KILL "${pids[@]}" 2>/dev/null
+  fi
   wait 2>/dev/null
   rm -rf "$work"
 }
