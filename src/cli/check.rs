@@ -286,9 +286,7 @@ mod tests {
 
     const PLUGIN: &str = "experimental: {plugins: {oidc: {moduleName: github.com/lukaszraczylo/traefikoidc, version: v0.8.25}}}\n";
 
-    #[test]
-    fn what_will_differ_from_the_plugin_is_told_by_middleware() {
-        let dynamic = "http:
+    const TWO_BLOCKS: &str = "http:
   middlewares:
     staff:
       plugin:
@@ -316,11 +314,20 @@ mod tests {
           clientSecret: s
           callbackURL: /app
 ";
-        let said = told(&format!("{FIXED}{PLUGIN}"), dynamic).unwrap();
+
+    /// The rows about options of `TWO_BLOCKS` that are written, of those that are left out, and the warnings.
+    fn rows(said: &str) -> (Vec<&str>, Vec<&str>, &str) {
         let (options, warnings) = said.split_once("\nwarning").unwrap();
-        let told: Vec<_> = options.lines().skip_while(|line| !line.starts_with("traefikoidc")).collect();
-        let (defaults, told): (Vec<&str>, Vec<&str>) =
-            told.into_iter().partition(|line| line.starts_with("  by default") || line.starts_with("   "));
+        let told = options.lines().skip_while(|line| !line.starts_with("traefikoidc"));
+        let is_default = |line: &&str| line.starts_with("  by default") || line.starts_with("   ");
+        let (defaults, written) = told.partition(is_default);
+        (written, defaults, warnings)
+    }
+
+    #[test]
+    fn what_will_differ_from_the_plugin_is_told_by_middleware() {
+        let said = told(&format!("{FIXED}{PLUGIN}"), TWO_BLOCKS).unwrap();
+        let (told, ..) = rows(&said);
         let beginnings = [
             "traefikoidc   staff (dynamic.yml:6:11): 3 changed, 3 without effect, 5 honoured, 10 by default",
             "  changed         providerURL (line 8): metadata and tokens",
@@ -338,6 +345,12 @@ mod tests {
         for (line, beginning) in told.iter().zip(beginnings) {
             assert!(line.starts_with(beginning), "{line}\n{said}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_and_what_is_weak_is_told_beside() {
+        let said = told(&format!("{FIXED}{PLUGIN}"), TWO_BLOCKS).unwrap();
+        let (_, defaults, warnings) = rows(&said);
         assert!(
             defaults.iter().any(|line| line.contains("cookieDomain: cookies belong to the host")),
             "{said}"

@@ -192,34 +192,48 @@ async fn n51_other_audiences_and_parties() {
     }
 }
 
-/// Which clients may come, by the audience and by `bearerAllowedClients`.
-#[tokio::test]
-async fn n51_other_clients() {
-    let world = World::new().await;
-    // Only what has a `client_id` can be an access token of RFC 9068.
-    let with = |aud: Value, azp: Value, client: Value| {
-        let typ = if client.is_null() { "JWT" } else { "at+jwt" };
-        let mut claims = claims(&world);
-        claims["aud"] = aud;
-        claims.extend([("azp".into(), azp), ("client_id".into(), client)]);
-        claims.retain(|_, value| !value.is_null());
-        sign(&world, json!({"typ": typ}), &claims)
-    };
-    let ours = ready(&world, &[("audience", "client"), ("bearerFailureThreshold", "0")]).await;
-    for (aud, azp, client, passes) in [
-        (json!("client"), json!("b"), json!("b"), true),
-        (json!(["client", "b"]), json!("client"), json!(null), true),
-        (json!(["client", "b"]), json!("b"), json!(null), false),
-        (json!(["client", "b"]), json!("client"), json!("b"), false),
-        (json!(["client", "b"]), json!(null), json!(null), false),
-    ] {
-        let told = format!("{aud} {azp} {client}");
-        let outcome = show(&world, &ours, &with(aud, azp, client)).await;
-        assert_eq!(matches!(outcome.decision, Decision::Forward(_)), passes, "{told}");
+/// A token for these audiences that was issued to this client, as `azp` and as `client_id` say it. Only what has a
+/// `client_id` can be an access token of RFC 9068.
+fn issued_to(world: &World, aud: &Value, azp: &Value, client: &Value) -> String {
+    let typ = if client.is_null() { "JWT" } else { "at+jwt" };
+    let mut claims = claims(world);
+    claims["aud"] = aud.clone();
+    claims.extend([("azp".into(), azp.clone()), ("client_id".into(), client.clone())]);
+    claims.retain(|_, value| !value.is_null());
+    sign(world, json!({"typ": typ}), &claims)
+}
+
+/// Shows a token of [`issued_to`] for each case, which says in the end whether it passes.
+async fn judge(world: &World, policy: &Policy, aud: &Value, cases: &[(Value, Value, bool)]) {
+    for (azp, client, passes) in cases {
+        let outcome = show(world, policy, &issued_to(world, aud, azp, client)).await;
+        let passed = matches!(outcome.decision, Decision::Forward(_));
+        assert_eq!(passed, *passes, "{aud} {azp} {client}");
     }
+}
+
+/// Our own client as the audience, alone or among others.
+#[tokio::test]
+async fn n51_other_clients_of_our_tokens() {
+    let world = World::new().await;
+    let ours = ready(&world, &[("audience", "client"), ("bearerFailureThreshold", "0")]).await;
+    judge(&world, &ours, &json!("client"), &[(json!("b"), json!("b"), true)]).await;
+    let several = [
+        (json!("client"), json!(null), true),
+        (json!("b"), json!(null), false),
+        (json!("client"), json!("b"), false),
+        (json!(null), json!(null), false),
+    ];
+    judge(&world, &ours, &json!(["client", "b"]), &several).await;
+}
+
+/// An audience that is no client.
+#[tokio::test]
+async fn n51_other_clients_of_an_api() {
+    let world = World::new().await;
     let api = patient(&world).await;
     let several = json!(["https://api", "b"]);
-    for (azp, client, passes) in [
+    let cases = [
         (json!("client"), json!(null), true),
         (json!("client"), json!("client"), true),
         (json!(null), json!("client"), true),
@@ -229,31 +243,30 @@ async fn n51_other_clients() {
         (json!("client"), json!("b"), false),
         (json!(null), json!(null), false),
         (json!(["client"]), json!(null), false),
-    ] {
-        let told = format!("for several: {azp} {client}");
-        let outcome = show(&world, &api, &with(several.clone(), azp, client)).await;
-        assert_eq!(matches!(outcome.decision, Decision::Forward(_)), passes, "{told}");
-    }
+    ];
+    judge(&world, &api, &several, &cases).await;
     // Outside RFC 9068 a `client_id` says nothing for certain.
     let mut unmarked = claims(&world);
-    unmarked.extend([("aud".into(), several.clone()), ("client_id".into(), json!("client"))]);
+    unmarked.extend([("aud".into(), several), ("client_id".into(), json!("client"))]);
     let unmarked = sign(&world, json!({"typ": "JWT"}), &unmarked);
     is_refused(&world, &api, &unmarked, "for several, without azp").await;
+}
+
+#[tokio::test]
+async fn n51_clients_that_are_not_listed() {
+    let world = World::new().await;
     let listed = [("bearerAllowedClients", "[machine]"), ("bearerFailureThreshold", "0")];
     let listed = ready(&world, &listed).await;
-    for (azp, client, passes) in [
+    let cases = [
         (json!("machine"), json!(null), true),
         (json!(null), json!("machine"), true),
         (json!("client"), json!(null), true),
         (json!("machine"), json!("b"), false),
         (json!("b"), json!(null), false),
         (json!(null), json!(null), false),
-    ] {
-        for aud in [json!("https://api"), several.clone()] {
-            let told = format!("{aud} {azp} {client}");
-            let outcome = show(&world, &listed, &with(aud, azp.clone(), client.clone())).await;
-            assert_eq!(matches!(outcome.decision, Decision::Forward(_)), passes, "{told}");
-        }
+    ];
+    for aud in [json!("https://api"), json!(["https://api", "b"])] {
+        judge(&world, &listed, &aud, &cases).await;
     }
 }
 
