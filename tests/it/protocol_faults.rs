@@ -266,17 +266,7 @@ async fn a_client_that_leaves_disturbs_nobody() {
 
 #[tokio::test]
 async fn a_stop_lets_requests_in_flight_finish_and_exits_at_once_when_idle() {
-    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
-    let theirs = std::sync::Arc::clone(&gate);
-    let origin = Origin::with(move |_, mut connection| {
-        let gate = std::sync::Arc::clone(&theirs);
-        async move {
-            let _ = gate.acquire().await.map(tokio::sync::SemaphorePermit::forget);
-            connection.send(ok("finished")).await;
-            Some(connection)
-        }
-    })
-    .await;
+    let (origin, gate) = Origin::held("finished").await;
     let mut proxy = Setup::to(origin.address).start().await;
     let mut connection = Connection::open(proxy.web()).await;
     connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;

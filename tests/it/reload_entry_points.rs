@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 use crate::harness::http1::Connection;
-use crate::harness::origin::{Origin, ok};
+use crate::harness::origin::Origin;
 use crate::harness::proxy::{Proxy, Setup, route};
 use crate::harness::{eventually, ports, soon};
 
@@ -67,17 +67,7 @@ async fn entry_points_come_and_go_with_sighup() {
 
 #[tokio::test]
 async fn a_request_in_flight_outlives_its_entry_point() {
-    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
-    let theirs = std::sync::Arc::clone(&gate);
-    let origin = Origin::with(move |_, mut connection| {
-        let gate = std::sync::Arc::clone(&theirs);
-        async move {
-            let _ = gate.acquire().await.map(tokio::sync::SemaphorePermit::forget);
-            connection.send(ok("finished")).await;
-            Some(connection)
-        }
-    })
-    .await;
+    let (origin, gate) = Origin::held("finished").await;
     let proxy = Setup::to(origin.address).entry_point("other", "").start().await;
     let address = proxy.address("other");
     let mut connection = Connection::open(address).await;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Response};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::http1::{Connection, Head, Message};
@@ -107,6 +107,21 @@ impl Origin {
         R: Future<Output = Option<Connection>> + Send + 'static,
     {
         Self::serve(Arc::new(move |seen, connection| Box::pin(handler(seen, connection))), Reads::ALL).await
+    }
+
+    /// An origin that answers with `text` once there is a permit for it, and where permits are given.
+    pub async fn held(text: &'static str) -> (Self, Arc<Semaphore>) {
+        let gate = Arc::new(Semaphore::new(0));
+        let theirs = Arc::clone(&gate);
+        let origin = Self::with(move |_, mut connection| {
+            let gate = Arc::clone(&theirs);
+            async move {
+                let _ = gate.acquire().await.map(SemaphorePermit::forget);
+                connection.send(ok(text)).await;
+                Some(connection)
+            }
+        });
+        (origin.await, gate)
     }
 
     /// As [`Origin::with`], but the body is left on the connection for the handler to read.
