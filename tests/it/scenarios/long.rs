@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::outage::long_lived;
 use super::{Scale, Verdict, refused, sessions};
+use crate::harness::SOON;
 use crate::harness::client::Browser;
-use crate::harness::idp::LOGOUT;
+use crate::harness::idp::{LOGOUT, World};
 use crate::harness::load;
 use crate::harness::origin::Origin;
 use crate::harness::probe::Probe;
@@ -124,10 +125,22 @@ pub async fn p16_soak(scale: Scale) -> Verdict {
         tokio::time::sleep(Duration::from_millis(300).saturating_sub(round.elapsed())).await;
     }
     let grown = load::resident(world.proxy.pid()).saturating_sub(warm.unwrap_or_default());
-    let live = world.proxy.metric("portcullis_oidc_sessions", &[]).await;
     let wanted = number(standing.len());
+    let live = settled_sessions(&world, wanted).await;
     Verdict::of("P16")
         .that("0 failures", format!("{wrong} in {logins} rounds"), wrong == 0)
         .that(format!("sessions = {wanted}"), live, (live - wanted).abs() < 0.5)
         .that("memory after a third grows < 3 MiB", format!("{grown} KiB"), grown < 3 * 1024)
+}
+
+/// How many sessions the metric tells. It is looked at once in a while only, so the last logout may not be in it yet.
+async fn settled_sessions(world: &World, wanted: f64) -> f64 {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let live = world.proxy.metric("portcullis_oidc_sessions", &[]).await;
+        if (live - wanted).abs() < 0.5 || Instant::now() > deadline {
+            return live;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
