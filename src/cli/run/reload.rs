@@ -7,8 +7,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use super::listeners::{self, Connections};
+use crate::cli;
 use crate::config::entry_point::EntryPoint;
-use crate::config::{self, Outline, StaticConfig};
+use crate::config::{Outline, StaticConfig};
 use crate::entrypoint::{ListenerSpec, ReconcileError, Supervisor};
 use crate::observe::log::Level;
 use crate::observe::{Log, Metrics};
@@ -42,8 +43,7 @@ impl Reload {
     /// # Errors
     /// The configuration is faulty; nothing has changed.
     pub(super) async fn run(&self) -> Result<Option<String>, String> {
-        let variables: Vec<(String, String)> = std::env::vars().collect();
-        let loaded = config::load_static(&self.arguments, &variables).map_err(|errors| errors.to_string())?;
+        let loaded = cli::load(&self.arguments).map_err(|errors| errors.to_string())?;
         let level = loaded.config.log.0.clone().unwrap_or_default().level;
         let level: Level = level.parse().map_err(|error| format!("log.level: {error}"))?;
         let mut current = self.current.lock().await;

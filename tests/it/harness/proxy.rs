@@ -1,9 +1,10 @@
 //! The proxy under test: the real binary as a child process, with a folder of configuration of its own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -167,6 +168,8 @@ fn launch(config: &Path, folder: &Path, one_core: bool) -> Child {
         .env("HOME", folder)
         .env("STATE_DIRECTORY", &state)
         .env("RUST_BACKTRACE", "1")
+        // As file names may be, which shells put into variables.
+        .env("OLDPWD", OsStr::from_bytes(b"/caf\xe9"))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
