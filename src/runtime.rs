@@ -64,7 +64,10 @@ impl Runtime {
     pub fn new(fixed: StaticConfig, kept: Kept) -> Self {
         let Compiled { snapshot, tls, errors, warnings: _ } =
             compile(0, &fixed, &DynamicConfig::default(), "file", &kept);
-        report("static", &errors, &kept);
+        if fixed.providers.file.is_none() {
+            // Else they are told with, and are as short-lived as, those of the first configuration.
+            report("static", &errors, &kept);
+        }
         Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             tls: Arc::new(ArcSwap::from_pointee(tls)),

@@ -46,7 +46,7 @@ pub fn main(draft: Result<Draft, ConfigErrors>) -> ExitCode {
 /// Faults of one kind do not hide those of another: what decoded is tried out even if not all did.
 fn check(draft: Draft) -> Result<String, String> {
     let Draft { loaded, mut errors } = draft;
-    let source = loaded.config.providers.file.as_ref().and_then(Source::new);
+    let source = Source::new(&loaded.config);
     let read = source.map_or_else(file::Loaded::default, |source| file::load(&source));
     let gaps = Gaps::find(&loaded, &errors, &read);
     if errors.is_empty() {

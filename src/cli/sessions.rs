@@ -106,7 +106,7 @@ fn carry_out(loaded: &Loaded, order: &Order) -> Result<Outcome, String> {
     let audit = audit(loaded)?;
     let kept = check::kept(loaded, idle.handle())?.beside(connected.handle().clone());
     let kept = kept.default_store(&loaded.config).with_audit(audit.clone());
-    let dynamic = match loaded.config.providers.file.as_ref().and_then(Source::new) {
+    let dynamic = match Source::new(&loaded.config) {
         Some(source) => file::load(&source).outcome().map_err(|errors| errors.to_string())?.config,
         None => Arc::new(DynamicConfig::default()),
     };

@@ -26,8 +26,8 @@ pub(super) const DEEPEST: usize = 64;
 pub fn parse(path: &Path, text: &str) -> Result<Node, ConfigErrors> {
     let name = path.display().to_string();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("toml") => toml::parse(&name, text),
+    match path.extension() {
+        Some(ending) if ending.eq_ignore_ascii_case("toml") => toml::parse(&name, text),
         _ => yaml::parse(&name, text),
     }
 }

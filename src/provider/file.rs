@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::time::Instant;
 
 pub use load::{Loaded, load};
 
 use super::Event;
-use crate::config::static_config;
+use crate::config::StaticConfig;
 
 /// The provider's name.
 pub const NAME: &str = "file";
@@ -33,6 +34,8 @@ const EMPTY_PAUSE: Duration = Duration::from_millis(500);
 pub struct Source {
     /// The file, or the folder that is read recursively.
     pub path: PathBuf,
+    /// Files that the static configuration names: a change of theirs is one, too.
+    pub also: Vec<PathBuf>,
     /// Whether changes are picked up.
     pub watch: bool,
     /// Logs each file after template execution.
@@ -43,7 +46,8 @@ pub struct Source {
 
 impl Source {
     /// What the operator wrote; `None` when it names neither a folder nor a file.
-    pub fn new(config: &static_config::FileProvider) -> Option<Self> {
+    pub fn new(fixed: &StaticConfig) -> Option<Self> {
+        let config = fixed.providers.file.as_ref()?;
         let (path, key) = match (&config.directory, &config.filename) {
             (Some(folder), _) => (folder, "providers.file.directory"),
             (None, Some(file)) => (file, "providers.file.filename"),
@@ -51,6 +55,7 @@ impl Source {
         };
         Some(Self {
             path: path.into(),
+            also: references::of_static(fixed),
             key,
             watch: config.watch,
             log_template: config.debug_log_generated_template,
@@ -85,6 +90,8 @@ impl FileProvider {
         let mut last = None;
         let mut force = true;
         loop {
+            // Whoever has asked by now is answered by this reading.
+            force |= self.reread.notified().now_or_never().is_some();
             let loaded = self.read().await;
             if let Some(watcher) = &mut watcher {
                 watcher.follow(&loaded.interest);
@@ -133,7 +140,7 @@ impl FileProvider {
         let source = self.source.clone();
         match tokio::task::spawn_blocking(move || load(&source)).await {
             Ok(loaded) => loaded,
-            Err(error) => Loaded::failed(&self.source, error),
+            Err(error) => Loaded::failed(&self.source, format!("reading failed: {error}")),
         }
     }
 }

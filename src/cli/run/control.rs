@@ -125,7 +125,7 @@ impl Control {
         reread: &Arc<Notify>,
         stopped: watch::Receiver<bool>,
     ) {
-        let Some(source) = self.config.providers.file.as_ref().and_then(Source::new) else {
+        let Some(source) = Source::new(&self.config) else {
             return runtime.apply_nothing();
         };
         let (sender, events) = mpsc::channel(1);

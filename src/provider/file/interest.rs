@@ -80,9 +80,10 @@ impl Interest {
     }
 }
 
-/// Whether a file of a folder holds configuration, by its name.
+/// Whether a file of a folder holds configuration, by its name's ending; capitals make no difference, as in Traefik.
 pub fn is_configuration(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ["toml", "yaml", "yml"].iter().any(|known| ending == *known))
+    path.extension()
+        .is_some_and(|ending| ["toml", "yaml", "yml"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// Whether something in a folder is looked at. Kubernetes mounts a ConfigMap as links into `..data`, itself a link: the

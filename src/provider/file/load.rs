@@ -1,8 +1,11 @@
 //! One reading of the provider's files.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::Metadata;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,9 +37,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// A reading that failed as a whole.
-    pub fn failed(source: &Source, message: impl std::fmt::Display) -> Self {
-        let message = format!("cannot read {}: {message}", source.path.display());
+    /// A reading that failed as a whole. What would mend it is of interest as before.
+    pub fn failed(source: &Source, message: String) -> Self {
         Self {
             fingerprint: hash(&message),
             decoded: Decoded { errors: vec![ConfigError::new(source.key, message)], ..Decoded::default() },
@@ -62,24 +64,22 @@ impl Loaded {
 
 /// Reads everything once. Blocks on files.
 pub fn load(source: &Source) -> Loaded {
-    let found = match list(&source.path) {
-        Ok(found) => found,
-        Err(error) => return Loaded::failed(source, error),
-    };
+    let mut found = list(&source.path);
+    if let Some(fault) = found.fault.take() {
+        return Loaded::failed(source, fault);
+    }
     let mut reading = Reading { log_template: source.log_template, ..Reading::default() };
     for file in &found.files {
         reading.file(file);
     }
-    reading.finish(found)
+    reading.finish(found, &source.also)
 }
 
 /// What matters before anything was read. Blocks on files.
 pub fn interest(path: &Path) -> Interest {
     let mut interest = Interest::default();
     interest.add(path);
-    if let Ok(found) = list(path) {
-        found.add_to(&mut interest);
-    }
+    list(path).add_to(&mut interest);
     interest
 }
 
@@ -148,11 +148,11 @@ impl Reading {
         }));
     }
 
-    fn finish(mut self, found: Found) -> Loaded {
+    fn finish(mut self, found: Found, also: &[PathBuf]) -> Loaded {
         let referenced = references::files(&self.decoded.config);
         let mut interest = Interest::default();
         found.add_to(&mut interest);
-        for path in &referenced {
+        for path in referenced.iter().chain(also) {
             // A file that cannot be read is the business of whoever needs it; here it only must count as a change.
             bytes(path).ok().hash(&mut self.hasher);
             interest.add(path);
@@ -193,6 +193,10 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
 struct Found {
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
+    /// Device and number of each folder: links may lead to one twice, or in a circle.
+    identities: HashSet<(u64, u64)>,
+    /// Why that is not all.
+    fault: Option<String>,
 }
 
 impl Found {
@@ -203,38 +207,50 @@ impl Found {
 }
 
 /// The file itself, or the configuration files below a folder in name order.
-fn list(path: &Path) -> std::io::Result<Found> {
+fn list(path: &Path) -> Found {
     let mut found = Found::default();
-    if !std::fs::metadata(path)?.is_dir() {
-        found.files.push(path.to_owned());
-        return Ok(found);
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => found.fault = walk(path, &metadata, 0, &mut found).err(),
+        Ok(_) => found.files.push(path.to_owned()),
+        Err(error) => found.fault = Some(cannot_read(path, error)),
     }
-    walk(path, 0, &mut found)?;
     found.files.sort();
-    Ok(found)
+    found
 }
 
-fn walk(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
-    if depth > DEEPEST_FOLDER {
-        return Err(std::io::Error::other("folders are nested too deeply"));
+fn walk(folder: &Path, metadata: &Metadata, depth: usize, found: &mut Found) -> Result<(), String> {
+    if !found.identities.insert((metadata.dev(), metadata.ino())) {
+        return Ok(());
     }
     found.folders.push(folder.to_owned());
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
+    if depth > DEEPEST_FOLDER {
+        return Err(cannot_read(folder, "folders are nested too deeply"));
+    }
+    let entries = match std::fs::read_dir(folder) {
+        // It has been removed meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound && depth > 0 => return Ok(()),
+        entries => entries.map_err(|error| cannot_read(folder, error))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| cannot_read(folder, error))?.path();
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
         if !is_shown(&path) {
             continue;
         }
         if metadata.is_dir() {
-            walk(&path, depth + 1, found)?;
+            walk(&path, &metadata, depth + 1, found)?;
         } else if is_configuration(&path) {
             found.files.push(path);
         }
         if found.files.len().max(found.folders.len()) > MOST_FILES {
-            return Err(std::io::Error::other(format!("more than {MOST_FILES} files or folders")));
+            return Err(cannot_read(folder, format!("more than {MOST_FILES} files or folders")));
         }
     }
     Ok(())
+}
+
+fn cannot_read(path: &Path, why: impl std::fmt::Display) -> String {
+    format!("cannot read {}: {why}", path.display())
 }
 
 fn hash(value: &impl Hash) -> u64 {

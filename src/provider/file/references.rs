@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::StaticConfig;
 use crate::config::dynamic::DynamicConfig;
 use crate::config::middleware::Middleware;
 use crate::config::value::{Node, Value};
@@ -29,11 +30,18 @@ pub fn files(config: &DynamicConfig) -> Vec<PathBuf> {
     for middleware in config.http.middlewares.values() {
         of_middleware(&middleware.value, &mut named);
     }
-    let mut files: Vec<PathBuf> = named
-        .into_iter()
-        .filter(|name| !name.trim_start().starts_with("-----BEGIN"))
-        .map(PathBuf::from)
-        .collect();
+    paths(named)
+}
+
+/// Those that the static configuration names for the services of every provider.
+pub fn of_static(config: &StaticConfig) -> Vec<PathBuf> {
+    paths(config.servers_transport.root_cas.iter().map(String::as_str).collect())
+}
+
+/// What is no inline PEM, each once.
+fn paths(named: Vec<&str>) -> Vec<PathBuf> {
+    let is_path = |name: &&str| !name.trim_start().starts_with("-----BEGIN");
+    let mut files: Vec<PathBuf> = named.into_iter().filter(is_path).map(PathBuf::from).collect();
     files.sort();
     files.dedup();
     files

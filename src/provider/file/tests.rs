@@ -6,6 +6,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::static_config;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,10 +20,17 @@ struct Running {
     _stop: channel::Sender<bool>,
 }
 
+fn source(path: &Path) -> Source {
+    Source { path: path.to_owned(), also: Vec::new(), watch: true, log_template: false, key: "" }
+}
+
 fn start(path: &Path) -> Running {
-    let source = Source { path: path.to_owned(), watch: true, log_template: false, key: "" };
+    start_at(source(path), Duration::from_millis(10))
+}
+
+fn start_at(source: Source, throttle: Duration) -> Running {
     let reread = Arc::new(Notify::new());
-    let provider = FileProvider::new(source, Duration::from_millis(10), Arc::clone(&reread));
+    let provider = FileProvider::new(source, throttle, Arc::clone(&reread));
     let (sender, events) = mpsc::channel(4);
     let (stop, stopped) = channel::channel(false);
     tokio::spawn(provider.run(sender, stopped));
@@ -141,6 +149,44 @@ async fn folders_that_come_later_are_followed() {
     running.until("Path(`/4`)").await;
 }
 
+/// Whoever listens to the one folder that was named would never hear of what mends it.
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_whole_is_followed_all_the_same() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("a.yml"), router("Path(`/0`)")).unwrap();
+    let deep = vec!["deep"; 20].join("/");
+    fs::create_dir_all(at(&deep)).unwrap();
+    let mut running = start(folder.path());
+    let said = running.next().await.unwrap_err();
+    assert!(said.contains("deep/deep: folders are nested too deeply"), "{said}");
+    fs::remove_dir_all(at("deep")).unwrap();
+    assert_eq!(running.until_ok().await, "Path(`/0`)");
+}
+
+#[test]
+fn links_of_folders_are_followed_once() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("sub")).unwrap();
+    fs::write(at("sub/a.yml"), router("Path(`/0`)")).unwrap();
+    for (target, link) in [(".", "circle"), ("sub", "again"), ("..", "sub/up"), ("nowhere", "dangling")] {
+        std::os::unix::fs::symlink(target, at(link)).unwrap();
+    }
+    let fragment = load(&source(folder.path())).outcome().unwrap();
+    assert_eq!(fragment.config.http.routers.len(), 1);
+    assert_eq!(fragment.warnings, []);
+}
+
+#[test]
+fn endings_are_read_without_regard_to_case() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("A.YML"), router("Path(`/0`)")).unwrap();
+    fs::write(folder.path().join("B.Toml"), "[http.routers.b]\nrule = \"Path(`/b`)\"\nservice = \"s\"\n").unwrap();
+    let fragment = load(&source(folder.path())).outcome().unwrap();
+    assert_eq!(fragment.config.http.routers.keys().collect::<Vec<_>>(), ["b", "r"]);
+}
+
 #[tokio::test]
 async fn the_file_behind_a_link_is_followed() {
     let folder = TempDir::new().unwrap();
@@ -158,8 +204,7 @@ async fn the_file_behind_a_link_is_followed() {
 #[tokio::test]
 async fn it_ends_when_told_to() {
     let folder = TempDir::new().unwrap();
-    let source = Source { path: folder.path().to_owned(), watch: true, log_template: false, key: "" };
-    let provider = FileProvider::new(source, Duration::from_secs(3600), Arc::new(Notify::new()));
+    let provider = FileProvider::new(source(folder.path()), Duration::from_secs(3600), Arc::new(Notify::new()));
     // Nobody takes the second event: even then a stop is heard.
     let (sender, _events) = mpsc::channel(1);
     let (stop, stopped) = channel::channel(false);
@@ -217,6 +262,33 @@ async fn referenced_certificates_count_as_changes() {
 }
 
 #[tokio::test]
+async fn files_of_the_static_configuration_count_as_changes() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("conf")).unwrap();
+    let also = vec![at("ca.pem")];
+    let mut running = start_at(Source { also, ..source(&at("conf")) }, Duration::from_millis(10));
+    running.next().await.unwrap();
+    fs::write(at("ca.pem"), "one").unwrap();
+    running.next().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_while_a_change_waits_for_its_turn_gets_one_answer() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("dynamic.yml");
+    fs::write(&file, router("Path(`/0`)")).unwrap();
+    let mut running = start_at(source(&file), Duration::from_secs(1));
+    running.next().await.unwrap();
+    fs::write(&file, router("Path(`/1`)")).unwrap();
+    running.reread.notify_one();
+    assert_eq!(running.next().await.unwrap(), "Path(`/1`)");
+    // The next is about the next change.
+    fs::write(&file, router("Path(`/2`)")).unwrap();
+    assert_eq!(running.next().await.unwrap(), "Path(`/2`)");
+}
+
+#[tokio::test]
 async fn rereading_on_demand_sends_again() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("dynamic.yml");
@@ -237,7 +309,7 @@ fn a_folder_is_merged_in_name_order() {
     fs::write(folder.path().join("sub/c.yaml"), "http: {services: {s: {loadBalancer: {servers: []}}}}")
         .unwrap();
     fs::write(folder.path().join("ignored.txt"), "nonsense: {").unwrap();
-    let loaded = load(&Source { path: folder.path().to_owned(), watch: false, log_template: false, key: "" });
+    let loaded = load(&source(folder.path()));
     let fragment = loaded.outcome().unwrap();
     assert_eq!(fragment.config.http.routers["r"].value.rule, "Path(`/a`)");
     assert!(fragment.config.http.services.contains_key("s"));
@@ -248,7 +320,9 @@ fn a_folder_is_merged_in_name_order() {
 
 #[test]
 fn what_cannot_be_read_is_told_where_it_is_named() {
-    let config = static_config::FileProvider { filename: Some("/nope.yml".into()), ..Default::default() };
+    let file = static_config::FileProvider { filename: Some("/nope.yml".into()), ..Default::default() };
+    let providers = static_config::Providers { file: Some(file), ..Default::default() };
+    let config = StaticConfig { providers, ..Default::default() };
     let said = load(&Source::new(&config).unwrap()).outcome().unwrap_err().to_string();
     assert!(said.starts_with("providers.file.filename: cannot read /nope.yml: No such file"), "{said}");
 }
