@@ -17,8 +17,8 @@ const MOST_LINKS: usize = 32;
 pub struct Interest {
     folders: BTreeSet<PathBuf>,
     names: BTreeSet<OsString>,
-    /// Configuration files and folders, whatever their names.
-    configuration: bool,
+    /// Folders, by their real paths, in which configuration files and folders count whatever their names.
+    whole: BTreeSet<PathBuf>,
     /// Whatever happens: there is a path whose end has no name.
     anything: bool,
 }
@@ -34,13 +34,13 @@ impl Interest {
         self.anything
             || !other.anything
                 && self.names.is_superset(&other.names)
-                && (self.configuration || !other.configuration)
+                && (!self.whole.is_empty() || other.whole.is_empty())
     }
 
     /// Adds a folder that is read whole.
     pub fn add_folder(&mut self, folder: &Path) {
         self.folders.insert(folder.to_owned());
-        self.configuration = true;
+        self.whole.extend(folder.canonicalize());
         self.add(folder);
     }
 
@@ -76,7 +76,12 @@ impl Interest {
             || self.names.contains(name)
             // The folder itself was moved or removed.
             || self.folders.contains(path)
-            || self.configuration && (is_configuration(path) || is_shown(path) && path.is_dir())
+            || (is_configuration(path) || is_shown(path) && path.is_dir()) && self.is_in_whole(path)
+    }
+
+    fn is_in_whole(&self, path: &Path) -> bool {
+        let folder = path.parent().filter(|_| !self.whole.is_empty());
+        folder.and_then(|folder| folder.canonicalize().ok()).is_some_and(|folder| self.whole.contains(&folder))
     }
 }
 
@@ -214,6 +219,24 @@ mod tests {
         assert!(changes(&interest, renamed, &[&at("sub")]));
         assert!(!changes(&interest, EventKind::Create(CreateKind::Folder), &[&at("..2026_1")]));
         assert!(!changes(&interest, WRITTEN, &[&at("access.log")]));
+    }
+
+    #[test]
+    fn beside_a_folder_nothing_else_counts() {
+        let root = tempfile::TempDir::new().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for folder in ["conf", "other"] {
+            std::fs::create_dir(at(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink("conf", at("link")).unwrap();
+        let mut interest = Interest::default();
+        interest.add_folder(&at("conf"));
+        for name in ["other", "new.yml"] {
+            assert!(!changes(&interest, EventKind::Create(CreateKind::Any), &[&at(name)]), "{name}");
+        }
+        for name in ["conf", "conf/new.yml", "link/new.yml"] {
+            assert!(changes(&interest, EventKind::Create(CreateKind::Any), &[&at(name)]), "{name}");
+        }
     }
 
     #[test]

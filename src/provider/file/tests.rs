@@ -182,7 +182,8 @@ fn links_of_folders_are_followed_once() {
 fn endings_are_read_without_regard_to_case() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("A.YML"), router("Path(`/0`)")).unwrap();
-    fs::write(folder.path().join("B.Toml"), "[http.routers.b]\nrule = \"Path(`/b`)\"\nservice = \"s\"\n").unwrap();
+    fs::write(folder.path().join("B.Toml"), "[http.routers.b]\nrule = \"Path(`/b`)\"\nservice = \"s\"\n")
+        .unwrap();
     let fragment = load(&source(folder.path())).outcome().unwrap();
     assert_eq!(fragment.config.http.routers.keys().collect::<Vec<_>>(), ["b", "r"]);
 }
@@ -204,7 +205,8 @@ async fn the_file_behind_a_link_is_followed() {
 #[tokio::test]
 async fn it_ends_when_told_to() {
     let folder = TempDir::new().unwrap();
-    let provider = FileProvider::new(source(folder.path()), Duration::from_secs(3600), Arc::new(Notify::new()));
+    let provider =
+        FileProvider::new(source(folder.path()), Duration::from_secs(3600), Arc::new(Notify::new()));
     // Nobody takes the second event: even then a stop is heard.
     let (sender, _events) = mpsc::channel(1);
     let (stop, stopped) = channel::channel(false);
