@@ -73,10 +73,13 @@ impl Decoder {
 
     /// Decodes one field; its value is `None` when it is absent or faulty.
     pub fn field<T: Decode>(&mut self, entry: &Entry, name: &str) -> Option<T> {
-        if matches!(entry.node.value, Value::Null) {
-            return None;
-        }
-        self.at(name, |decoder| T::decode(&entry.node, decoder))
+        self.at(name, |decoder| match entry.node.value {
+            Value::Null => {
+                T::without_value(&entry.node, decoder);
+                None
+            }
+            _ => T::decode(&entry.node, decoder),
+        })
     }
 
     /// How many faults were recorded so far.
@@ -125,6 +128,10 @@ pub trait Decode: Sized {
     /// the checks after decoding can find the other faults in the same run. Whether the value may be
     /// used is for [`Decoder::finish`] to say.
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self>;
+
+    /// Tells of a key that was written without a value, where its writer may have expected more than that it counts as
+    /// absent.
+    fn without_value(_: &Node, _: &mut Decoder) {}
 }
 
 fn scalar<'a>(node: &'a Node, decoder: &mut Decoder, expected: &str) -> Option<&'a str> {
@@ -232,6 +239,11 @@ impl<T: Decode> Decode for Vec<T> {
         let split: Vec<Node>;
         let items = match &node.value {
             Value::List(items) => items,
+            // A variable or flag can say "none" in no other way.
+            Value::Scalar(text) if text.is_empty() && node.at.line == 0 => {
+                split = Vec::new();
+                &split
+            }
             Value::Scalar(text) => {
                 split = at_commas(text, &node.at).collect();
                 &split
@@ -291,10 +303,25 @@ impl<T> Presence<T> {
 impl<T: Decode + Default> Decode for Presence<T> {
     fn decode(node: &Node, decoder: &mut Decoder) -> Option<Self> {
         match &node.last().value {
-            Value::Scalar(text) => Some(Self(text.eq_ignore_ascii_case("true").then(T::default))),
+            Value::Scalar(text) => {
+                let is_present = text.eq_ignore_ascii_case("true");
+                if !is_present && !text.eq_ignore_ascii_case("false") {
+                    let message =
+                        format!("`{}` counts as absent, as in Traefik: write true or false", shorten(text));
+                    decoder.warn(&node.at, message);
+                }
+                Some(Self(is_present.then(T::default)))
+            }
             Value::Map(entries) if entries.is_empty() => Some(Self(Some(T::default()))),
             _ => T::decode(node, decoder).map(|block| Self(Some(block))),
         }
+    }
+
+    fn without_value(node: &Node, decoder: &mut Decoder) {
+        decoder.warn(
+            &node.at,
+            "without a value it counts as absent, as in Traefik: write `{}` for its defaults",
+        );
     }
 }
 

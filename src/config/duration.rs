@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+/// What Go's durations can hold, some 292 years. No clock that one is added to comes near its end.
+const LONGEST: Duration = Duration::from_nanos(i64::MAX.unsigned_abs());
+
 /// Reads a bare whole number as seconds, anything else as Go's `time.ParseDuration` does.
 ///
-/// Negative durations are refused, as no setting of ours has a meaning for one.
+/// Negative durations are refused, as no setting of ours has a meaning for one, and so are those that Go cannot hold.
 pub fn parse(text: &str) -> Option<Duration> {
-    let text = text.trim();
+    read(text.trim()).filter(|duration| *duration <= LONGEST)
+}
+
+fn read(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
@@ -53,6 +59,7 @@ mod tests {
             ("1h2m3.5s", 3_723_500),
             ("0", 0),
             ("1.5s", 1500),
+            ("2562047h", 9_223_369_200_000),
         ] {
             assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
@@ -60,7 +67,19 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for text in ["", "0.5", "-3s", "3 s", "s", "3d", "1..5s", "9999999999999999999999s", "1h-"] {
+        for text in [
+            "",
+            "0.5",
+            "-3s",
+            "3 s",
+            "s",
+            "3d",
+            "1..5s",
+            "9999999999999999999999s",
+            "1h-",
+            "2562048h",
+            "9223372037",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

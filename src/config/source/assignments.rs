@@ -50,7 +50,9 @@ impl Tree {
                 None => Node { value: Value::Null, at: Position::whole("nowhere") },
             };
         }
-        let is_list = self.children.keys().all(|step| matches!(step, Step::Index(_)));
+        // Numbers that do not begin with 0 are names: an entry point may be called 8080.
+        let is_list = self.children.contains_key(&Step::Index(0))
+            && self.children.keys().all(|step| matches!(step, Step::Index(_)));
         let children = self.children.into_iter().map(|(step, child)| {
             let key = match step {
                 Step::Key(key) => key,

@@ -107,6 +107,13 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_begin_no_list_are_names() {
+        let node = read(&[("TRAEFIK_ENTRYPOINTS_8080_ADDRESS", ":8080")]).node.unwrap();
+        let named = node.get("entryPoints").unwrap().node.get("8080").unwrap();
+        assert_eq!(named.node.get("address").unwrap().node.value, Value::Scalar(":8080".into()));
+    }
+
+    #[test]
     fn what_kubernetes_adds_is_not_configuration() {
         let read = read(&[("TRAEFIK_SERVICE_HOST", "10.0.0.1"), ("TRAEFIKX", "1"), ("TRAEFIK_", "1")]);
         assert!(read.node.is_none());

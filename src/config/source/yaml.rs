@@ -42,6 +42,8 @@ impl<'text> Builder<'text> {
             match event {
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                // `---` at the end of a file begins nothing.
+                Event::Scalar(text, style, ..) if root.is_some() && scalar(&text, style) == Value::Null => {}
                 _ if root.is_some() => {
                     return Err(self.error(&span, "only one document is allowed in a file"));
                 }
@@ -265,6 +267,7 @@ mod tests {
 
     #[test]
     fn a_second_document_is_refused() {
+        assert!(parse("f.yml", "a: 1\n---\n").is_ok() && parse("f.yml", "a: 1\n---\n# end\n...\n").is_ok());
         assert_eq!(message("a: 1\n---\nb: 1\n"), "f.yml:3:1: only one document is allowed in a file");
     }
 
