@@ -55,8 +55,10 @@ fn check(draft: Draft) -> Result<String, String> {
     let Decoded { config: dynamic, errors: mut found, warnings: read } = read.decoded;
     let mut warnings = loaded.warnings.clone();
     warnings.extend(read);
+    // What is logged of faults that are told here anyway would only repeat them.
+    let is_sound = errors.is_empty();
     let (tried, logged) = logged(|| try_out(&loaded, &dynamic));
-    warnings.extend(logged.into_iter().map(|text| ConfigError::new("", text)));
+    warnings.extend(logged.into_iter().filter(|_| is_sound).map(|text| ConfigError::new("", text)));
     let mut compiled = tried.map_err(|message| faults(&[ConfigError::new("", message)], &[]))?;
     warnings.append(&mut compiled.warnings);
     found.extend(compiled.errors.iter().filter(|fault| !gaps.explain(fault)).cloned());

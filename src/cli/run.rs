@@ -70,12 +70,12 @@ impl Observed {
         let prometheus = metrics_config.and_then(|metrics| metrics.prometheus.as_ref());
         let metrics = Arc::new(Metrics::new(prometheus).map_err(|error| error.to_string())?);
         let log = Log::install(config.log.as_ref(), metrics.log_lines_dropped("process"));
-        let log = log.map_err(|error| format!("log: {error}"))?;
+        let log = log.map_err(|error| error.to_string())?;
         lifecycle::count_panics(Arc::clone(&metrics));
         let access_log = match config.access_log.as_ref() {
             Some(config) => {
                 let opened = AccessLog::open(config, metrics.log_lines_dropped("access"));
-                Some(Arc::new(opened.map_err(|error| format!("accessLog: {error}"))?))
+                Some(Arc::new(opened.map_err(|error| error.to_string())?))
             }
             None => None,
         };

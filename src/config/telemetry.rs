@@ -29,6 +29,9 @@ schema! {
     not supported yet: ["otlp"],
 }
 
+/// How many lines a log may queue: room for them is made at once.
+pub const LONGEST_QUEUE: usize = 1_000_000;
+
 schema! {
     /// The access log.
     pub struct AccessLog {
@@ -197,6 +200,16 @@ schema! {
         /// Labels of the counters of requests, and the request headers that have their values.
         "headerLabels" => header_labels: BTreeMap<String, String>,
     }
+}
+
+/// Labels that the counters of requests have anyway.
+pub const LABELS: [&str; 6] = ["code", "entrypoint", "method", "protocol", "router", "service"];
+
+/// Whether Prometheus takes `label`: letters, digits and `_`, no digit first; two `_` are Prometheus' own.
+pub fn is_label(label: &str) -> bool {
+    let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let first = label.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+    plain && first && !label.starts_with("__")
 }
 
 schema! {

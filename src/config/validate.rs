@@ -15,7 +15,17 @@ const NATIVE_MODULE: &str = "/traefikoidc";
 /// Whether the plugin `alias` is traefikoidc: by the module that it is declared with, else by name.
 pub fn is_native_plugin(config: &StaticConfig, alias: &str) -> bool {
     let experimental = &config.experimental;
-    let declared = experimental.plugins.get(alias).or_else(|| experimental.local_plugins.get(alias));
+    // Flags and variables lose their capitals.
+    let is_it = |(declared, _): &(&String, &PluginModule)| declared.eq_ignore_ascii_case(alias);
+    let declared =
+        experimental.plugins.get(alias).or_else(|| experimental.local_plugins.get(alias)).or_else(|| {
+            experimental
+                .plugins
+                .iter()
+                .chain(&experimental.local_plugins)
+                .find(is_it)
+                .map(|(_, plugin)| plugin)
+        });
     match declared {
         Some(plugin) => is_native(plugin),
         None => alias.eq_ignore_ascii_case("traefikoidc"),
@@ -49,6 +59,8 @@ pub fn check(config: &StaticConfig, node: &Node, decoder: &mut Decoder) {
         let file = config.providers.file.as_ref();
         if file.is_some_and(|file| file.directory.is_none() && file.filename.is_none()) {
             judge.error(&["providers", "file"], "needs `filename` or `directory`");
+        } else if file.is_some_and(|file| file.directory.is_some() && file.filename.is_some()) {
+            judge.warn(&["providers", "file", "filename"], "has no effect beside `directory`");
         }
     }
 }
@@ -123,14 +135,7 @@ impl Judge<'_> {
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
         for (name, entry_point) in &config.entry_points {
             let Ok(address) = super::address::parse(&entry_point.address) else { continue };
-            let collides = |other: &SocketAddr| {
-                other.port() == address.port()
-                    && address.port() != 0
-                    && (other.ip() == address.ip()
-                        || other.ip().is_unspecified()
-                        || address.ip().is_unspecified())
-            };
-            if let Some((other, _)) = taken.iter().find(|(_, other)| collides(other)) {
+            if let Some((other, _)) = taken.iter().find(|(_, other)| collide(*other, address)) {
                 let message = format!("entry point `{other}` listens there already");
                 self.error(&["entryPoints", name, "address"], message);
             }
@@ -212,7 +217,11 @@ impl Judge<'_> {
             self.one_of(&["log", "level"], &log.level.to_ascii_uppercase(), LEVELS);
             self.one_of(&["log", "format"], &log.format, &["common", "json"]);
         }
+        if let Some(audit) = config.oidc.audit.as_ref() {
+            self.queue(&["oidc", "audit", "bufferingSize"], audit.buffering_size);
+        }
         let Some(log) = config.access_log.as_ref() else { return };
+        self.queue(&["accessLog", "bufferingSize"], log.buffering_size);
         self.one_of(&["accessLog", "format"], &log.format, &["common", "json", "genericCLF"]);
         for code in log.filters.status_codes.iter().filter(|code| !is_status_range(code)) {
             let message = format!("expected a status such as 500 or a range such as 500-599, found `{code}`");
@@ -232,7 +241,9 @@ impl Judge<'_> {
         }
         self.one_of(&["accessLog", "fields", "headers", "defaultMode"], &fields.headers.default_mode, HEADER);
         for (name, mode) in &fields.headers.names {
-            self.one_of(&["accessLog", "fields", "headers", "names", name], mode, HEADER);
+            let path = ["accessLog", "fields", "headers", "names", name];
+            self.one_of(&path, mode, HEADER);
+            self.header(&path, name);
         }
         let mode = &fields.query_parameters.default_mode;
         self.one_of(&["accessLog", "fields", "queryParameters", "defaultMode"], mode, FIELD);
@@ -248,10 +259,36 @@ impl Judge<'_> {
         if config.ping.as_ref().is_some_and(|ping| !(200..600).contains(&ping.terminating_status_code)) {
             self.error(&["ping", "terminatingStatusCode"], "expected a status from 200 to 599");
         }
-        let rising = |bounds: &[f64]| bounds.windows(2).all(|pair| pair.first() < pair.last());
-        let prometheus = config.metrics.as_ref().and_then(|metrics| metrics.prometheus.as_ref());
-        if prometheus.is_some_and(|prometheus| !rising(&prometheus.buckets)) {
-            self.error(&["metrics", "prometheus", "buckets"], "expected numbers that rise");
+        if let Some(prometheus) = config.metrics.as_ref().and_then(|metrics| metrics.prometheus.as_ref()) {
+            self.prometheus(prometheus);
+        }
+    }
+
+    fn prometheus(&mut self, config: &telemetry::Prometheus) {
+        let rises = config.buckets.windows(2).all(|pair| pair.first() < pair.last());
+        if !rises || config.buckets.iter().any(|bound| !bound.is_finite() || *bound <= 0.0) {
+            self.error(&["metrics", "prometheus", "buckets"], "expected numbers above 0 that rise");
+        }
+        for (label, header) in &config.header_labels {
+            let path = ["metrics", "prometheus", "headerLabels", label];
+            self.header(&path, header);
+            if telemetry::LABELS.contains(&label.as_str()) {
+                self.error(&path, "is a label of these counters already");
+            } else if !telemetry::is_label(label) {
+                self.error(&path, "expected a label of letters, digits and `_`, not a digit first");
+            }
+        }
+    }
+
+    fn header(&mut self, path: &[&str], name: &str) {
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            self.error(path, format!("`{name}` is not a header name"));
+        }
+    }
+
+    fn queue(&mut self, path: &[&str], lines: usize) {
+        if lines > telemetry::LONGEST_QUEUE {
+            self.error(path, format!("expected at most {} lines, found {lines}", telemetry::LONGEST_QUEUE));
         }
     }
 
@@ -266,6 +303,15 @@ impl Judge<'_> {
             self.reference(config, &["metrics", "prometheus", "entryPoint"], &metrics.entry_point);
         }
     }
+}
+
+/// Whether nobody can listen on both. `[::]` takes IPv4, too.
+pub fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers =
+        |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
 }
 
 /// Names that `accessLog.fields.names` takes: those of our lines, and those that only Traefik's have.
@@ -285,87 +331,4 @@ fn hint<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::decode::Decode;
-    use crate::config::source::yaml;
-
-    fn errors(text: &str) -> String {
-        let node = yaml::parse("t.yml", text).unwrap();
-        let mut decoder = Decoder::new();
-        let config = StaticConfig::decode(&node, &mut decoder);
-        if let Some(config) = &config {
-            check(config, &node, &mut decoder);
-        }
-        decoder.finish(config).err().map(|errors| errors.to_string()).unwrap_or_default()
-    }
-
-    #[test]
-    fn references_are_checked_with_their_place() {
-        let text = "entryPoints:\n  web:\n    address: ':80'\n    http:\n      redirections:\n        entryPoint:\n          to: websecur\n  websecure:\n    address: ':443'\n";
-        assert_eq!(
-            errors(text),
-            "t.yml:7:15: entryPoints.web.http.redirections.entryPoint.to: entry point `websecur` does not exist; \
-             did you mean `websecure`?"
-        );
-    }
-
-    #[test]
-    fn only_one_plugin_is_native() {
-        let text = |module: &str| {
-            format!("experimental: {{plugins: {{oidc: {{moduleName: {module}, version: v1}}}}}}")
-        };
-        assert_eq!(errors(&text("github.com/someone/traefikoidc")), "");
-        assert!(
-            errors(&text("github.com/someone/geoblock")).contains("`github.com/someone/geoblock` cannot be")
-        );
-    }
-
-    #[test]
-    fn a_missing_block_is_told_once() {
-        let text = "entryPoints: {web: {adress: ':80'}}\nping: {entryPoint: web}\nlog: {level: LOUD}\n";
-        assert_eq!(
-            errors(text).lines().collect::<Vec<_>>(),
-            [
-                "t.yml:1:20: entryPoints.web: `address` is required",
-                "t.yml:1:21: entryPoints.web: unknown key `adress`; did you mean `address`?",
-                "t.yml:3:14: log.level: expected one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, PANIC, found `LOUD`",
-            ]
-        );
-    }
-
-    #[test]
-    fn one_address_serves_one_entry_point() {
-        let text =
-            "entryPoints: {a: {address: '127.0.0.1:80'}, b: {address: ':80'}, c: {address: '127.0.0.2:80'}}";
-        assert_eq!(
-            errors(text),
-            "t.yml:1:58: entryPoints.b.address: entry point `a` listens there already\n\
-             t.yml:1:79: entryPoints.c.address: entry point `b` listens there already"
-        );
-    }
-
-    #[test]
-    fn modes_statuses_and_buckets() {
-        let text = "accessLog: {filters: {statusCodes: ['200', 5xx, 599-500]}, fields: {names: {ClientHost: hide}}}\n\
-                    metrics: {prometheus: {buckets: [1, 0.5]}}\nping: {terminatingStatusCode: 99}\n";
-        let said = errors(text);
-        for expected in [
-            "accessLog.filters.statusCodes: expected a status such as 500 or a range such as 500-599, found `5xx`",
-            "found `599-500`",
-            "accessLog.fields.names.ClientHost: expected one of keep, drop, redact, found `hide`",
-            "metrics.prometheus.buckets: expected numbers that rise",
-            "ping.terminatingStatusCode: expected a status from 200 to 599",
-        ] {
-            assert!(said.contains(expected), "{expected:?} not in {said}");
-        }
-    }
-
-    #[test]
-    fn words_and_networks() {
-        let text = "log: {level: LOUD}\nentryPoints: {web: {address: ':80', forwardedHeaders: {trustedIPs: [10.0.0.0/8, nonsense]}}}";
-        let said = errors(text);
-        assert!(said.contains("log.level: expected one of TRACE"), "{said}");
-        assert!(said.contains("`nonsense` is neither"), "{said}");
-    }
-}
+mod tests;

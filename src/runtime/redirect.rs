@@ -10,7 +10,10 @@ use crate::config::middleware;
 use crate::config::{ConfigError, address};
 use crate::middleware::{Chain, Middleware, RedirectScheme};
 use crate::proxy::{Observed, Route, RouteService};
-use crate::router::Rule;
+use crate::router::{Rule, default_priority};
+
+/// The rule of a redirection, as Traefik has it.
+const EVERYTHING: &str = "HostRegexp(`^.+$`)";
 
 /// Places the redirection of the entry point `name`, if it has one.
 ///
@@ -36,8 +39,8 @@ pub fn add(
         ),
         permanent: target.permanent,
     };
-    let redirect = RedirectScheme::new(&config).map_err(fail)?;
-    let rule = Rule::parse("HostRegexp(`^.+$`)").map_err(|error| fail(error.to_string()))?;
+    let redirect = RedirectScheme::new(&config).map_err(|fault| fail(fault.to_string()))?;
+    let rule = Rule::parse(EVERYTHING).map_err(|error| fail(error.to_string()))?;
     let route_name = format!("{name}-to-{}@internal", target.to.trim_start_matches(':'));
     let noop = (context.internal)("noop@internal").ok_or_else(|| fail("no service".to_owned()))?;
     let route = Route {
@@ -52,7 +55,8 @@ pub fn add(
         service_metrics: None,
     };
     let tls = entry_point.http.tls.as_ref().is_some();
-    table.add_internal(name, route, rule, target.priority, tls);
+    let priority = if target.priority == 0 { default_priority(EVERYTHING) } else { target.priority };
+    table.add_internal(name, route, rule, priority, tls);
     Ok(())
 }
 
@@ -60,7 +64,10 @@ pub fn add(
 fn port(target: &RedirectEntryPoint, entry_points: &BTreeMap<String, EntryPoint>) -> Result<String, String> {
     let address = match entry_points.get(&target.to) {
         Some(entry_point) => entry_point.address.as_str(),
-        None if target.to.starts_with(':') => &target.to,
+        None if target.to.starts_with(':') => {
+            let expected = |_| format!("expected an entry point or :port, found `{}`", target.to);
+            return address::parse(&target.to).map(|address| address.port().to_string()).map_err(expected);
+        }
         None => {
             let known = hint(&target.to, entry_points.keys().map(String::as_str));
             return Err(format!("entry point `{}` does not exist{known}", target.to));

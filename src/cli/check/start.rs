@@ -7,7 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use crate::config::{ConfigError, StaticConfig};
+use crate::config::entry_point::EntryPoint;
+use crate::config::{ConfigError, StaticConfig, address, validate};
 use crate::entrypoint::Settings;
 use crate::observe::Metrics;
 use crate::runtime::entry_points;
@@ -21,6 +22,7 @@ pub fn faults(config: &StaticConfig) -> Vec<ConfigError> {
             settings.err().map(|error| ConfigError::new(format!("entryPoints.{name}"), error.to_string())),
         );
     }
+    faults.extend(collisions(config));
     let prometheus = config.metrics.as_ref().and_then(|metrics| metrics.prometheus.as_ref());
     let metrics = Metrics::new(prometheus).err();
     faults.extend(metrics.map(|error| ConfigError::new("metrics.prometheus", error.to_string())));
@@ -36,6 +38,24 @@ pub fn faults(config: &StaticConfig) -> Vec<ConfigError> {
         }
     }
     faults
+}
+
+/// Entry points that listen where one does that is made without being written.
+fn collisions(config: &StaticConfig) -> Vec<ConfigError> {
+    let all = entry_points::effective(config);
+    let address = |entry_point: &EntryPoint| address::parse(&entry_point.address).ok();
+    let made = all.iter().filter(|(name, _)| !config.entry_points.contains_key(*name));
+    let pairs = made.flat_map(|made| config.entry_points.iter().map(move |written| (made, written)));
+    let told = pairs.filter_map(|((made, there), (written, here))| {
+        let message = format!(
+            "entry point `{made}`, which ping, metrics or the API bring along, listens on {} already; write one of \
+             that name with another address",
+            there.address
+        );
+        let collide = validate::collide(address(there)?, address(here)?);
+        collide.then(|| ConfigError::new(format!("entryPoints.{written}.address"), message))
+    });
+    told.collect()
 }
 
 /// Whether lines could be appended to the file at `path`, which would be made with its folders if it is not there.

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::MetricsError;
+use crate::config::telemetry;
 
 /// How many series one entry point, router or service may have by headers. Clients choose the values, so what comes
 /// beyond counts as [`OTHER`].
@@ -20,9 +21,6 @@ const LONGEST: usize = 128;
 /// Stands for values that are too many.
 const OTHER: &[u8] = b"other";
 
-/// Labels that the counters have anyway.
-const TAKEN: [&str; 6] = ["code", "entrypoint", "method", "protocol", "router", "service"];
-
 /// Labels, and the headers that have their values.
 #[derive(Debug, Default)]
 pub(super) struct HeaderLabels(Vec<(String, HeaderName)>);
@@ -32,7 +30,9 @@ impl HeaderLabels {
     /// A label that Prometheus does not allow or that is there anyway, or what can be no header.
     pub(super) fn new(config: &BTreeMap<String, String>) -> Result<Self, MetricsError> {
         let label = |(label, header): (&String, &String)| {
-            let header = HeaderName::try_from(header).ok().filter(|_| is_label(label));
+            let header = HeaderName::try_from(header)
+                .ok()
+                .filter(|_| telemetry::is_label(label) && !telemetry::LABELS.contains(&&**label));
             let header = header.ok_or_else(|| MetricsError::HeaderLabel(label.clone()))?;
             Ok((label.clone(), header))
         };
@@ -42,13 +42,6 @@ impl HeaderLabels {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// Letters, digits and `_`, no digit first; two `_` are Prometheus' own.
-fn is_label(label: &str) -> bool {
-    let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let first = label.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
-    plain && first && !label.starts_with("__") && !TAKEN.contains(&label)
 }
 
 /// How many requests there were with which headers.
