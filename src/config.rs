@@ -31,7 +31,7 @@ pub mod value;
 
 pub use crate::schema;
 pub use decode::{Decode, Decoder, Presence};
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, Fault, Faults};
 pub use load::{Decoded, Draft, Loaded, decode_dynamic, draft_static, load_static};
 pub use located::Located;
 pub use outline::Outline;

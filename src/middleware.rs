@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
 
+use crate::config::Faults;
 use crate::config::middleware as config;
 use crate::net::{LocalResponse, Scheme, Text};
 use crate::oidc::Policy;
@@ -134,29 +135,23 @@ impl Middleware {
     /// Compiles a middleware that stands for itself. `chain`, `plugin` and `oidc` are resolved by the caller.
     ///
     /// # Errors
-    /// A reason that names the option. The middleware, and every router that uses it, is disabled then.
-    pub fn new(config: &config::Middleware) -> Result<Self, String> {
+    /// All that is wrong with it. The middleware, and every router that uses it, is disabled then.
+    pub fn new(config: &config::Middleware) -> Result<Self, Faults> {
         let kinds = [
-            config.add_prefix.as_ref().map(|config| AddPrefix::new(config).map(Self::AddPrefix)),
-            config
-                .basic_auth
-                .as_ref()
-                .map(|config| BasicAuth::new(config).map(Box::new).map(Self::BasicAuth)),
-            config.headers.as_ref().map(|config| Headers::new(config).map(Box::new).map(Self::Headers)),
-            config.redirect_regex.as_ref().map(|config| RedirectRegex::new(config).map(Self::RedirectRegex)),
-            config
-                .redirect_scheme
-                .as_ref()
-                .map(|config| RedirectScheme::new(config).map(Self::RedirectScheme)),
-            config.replace_path.as_ref().map(|config| ReplacePath::new(config).map(Self::ReplacePath)),
-            config.strip_prefix.as_ref().map(|config| StripPrefix::new(config).map(Self::StripPrefix)),
+            kind("addPrefix", &config.add_prefix, AddPrefix::new, Self::AddPrefix),
+            kind("basicAuth", &config.basic_auth, BasicAuth::new, |it| Self::BasicAuth(Box::new(it))),
+            kind("headers", &config.headers, Headers::new, |it| Self::Headers(Box::new(it))),
+            kind("redirectRegex", &config.redirect_regex, RedirectRegex::new, Self::RedirectRegex),
+            kind("redirectScheme", &config.redirect_scheme, RedirectScheme::new, Self::RedirectScheme),
+            kind("replacePath", &config.replace_path, ReplacePath::new, Self::ReplacePath),
+            kind("stripPrefix", &config.strip_prefix, StripPrefix::new, Self::StripPrefix),
         ];
         let mut kinds = kinds.into_iter().flatten();
         match (kinds.next(), kinds.next()) {
             (Some(only), None) => only,
-            (None, _) => Err("a middleware needs one kind".to_owned()),
+            (None, _) => Err("a middleware needs one kind".to_owned().into()),
             (Some(_), Some(_)) => {
-                Err("a middleware has exactly one kind; use a chain for several".to_owned())
+                Err("a middleware has exactly one kind; use a chain for several".to_owned().into())
             }
         }
     }
@@ -203,6 +198,17 @@ impl Middleware {
             | Self::StripPrefix(_) => {}
         }
     }
+}
+
+/// The middleware of the kind `key`, if that is what is configured.
+fn kind<C, M, E: Into<Faults>>(
+    key: &str,
+    config: &Option<C>,
+    new: impl FnOnce(&C) -> Result<M, E>,
+    wrap: impl FnOnce(M) -> Middleware,
+) -> Option<Result<Middleware, Faults>> {
+    let made = config.as_ref().map(new)?;
+    Some(made.map(wrap).map_err(|faults| faults.into().below(key)))
 }
 
 /// Puts a header on a message. The name is checked when the middleware is made, and Pingora's only other refusal is

@@ -62,6 +62,84 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
+/// What is wrong with an item, and which of its keys has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The key below the item, such as `loadBalancer.servers[1].url`; empty for the item as a whole.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault of `key`.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// All that is wrong with an item. Never empty when it is an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    /// What was made, or nothing and its faults are taken over.
+    pub fn gather<T>(&mut self, made: Result<T, impl Into<Self>>) -> Option<T> {
+        made.map_err(|faults| self.0.extend(faults.into().0)).ok()
+    }
+
+    /// The same, where it is an item below `key`.
+    #[must_use]
+    pub fn below(mut self, key: &str) -> Self {
+        for fault in &mut self.0 {
+            let is_bare = fault.key.is_empty() || fault.key.starts_with('[');
+            fault.key = format!("{key}{}{}", if is_bare { "" } else { "." }, fault.key);
+        }
+        self
+    }
+
+    /// `value`, unless there is a fault.
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn or<T>(self, value: T) -> Result<T, Self> {
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Self(vec![fault])
+    }
+}
+
+impl From<String> for Faults {
+    fn from(message: String) -> Self {
+        Fault::new("", message).into()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{fault}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Whether the key path `path` leads to `block` or into it; every path leads into the empty one.
 pub fn is_within(path: &str, block: &str) -> bool {
     let rest = path.strip_prefix(block);

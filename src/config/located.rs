@@ -1,9 +1,9 @@
 //! A decoded value that remembers where it was written.
 
-use super::ConfigError;
 use super::decode::{Decode, Decoder};
 use super::places::Places;
 use super::value::Node;
+use super::{ConfigError, Fault, Faults};
 
 /// A value and its places, for items that are judged after decoding.
 #[derive(Debug, Clone)]
@@ -24,6 +24,11 @@ impl<T> Located<T> {
         let path = if key.is_empty() { item.to_owned() } else { format!("{item}.{key}") };
         ConfigError { at: Some(self.places.find(key).clone()), path, message: message.into() }
     }
+
+    /// Those of this item at the key path `item`.
+    pub fn faults(&self, item: &str, faults: Faults) -> impl Iterator<Item = ConfigError> {
+        faults.0.into_iter().map(move |Fault { key, message }| self.fault(item, &key, message))
+    }
 }
 
 impl<T: Decode + Default> Decode for Located<T> {
@@ -32,6 +37,10 @@ impl<T: Decode + Default> Decode for Located<T> {
         let before = decoder.faults();
         let value = T::decode(node, decoder).unwrap_or_default();
         Some(Self { value, faulty: decoder.faults() > before, places: Places::of(node) })
+    }
+
+    fn without_value(node: &Node, decoder: &mut Decoder) {
+        decoder.warn(&node.at, "without a value it counts as absent, as in Traefik");
     }
 }
 

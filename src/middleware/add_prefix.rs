@@ -2,6 +2,7 @@
 
 use super::target::{path, set_path};
 use super::{Exchange, Flow, config};
+use crate::config::Fault;
 use crate::net::path::encode;
 
 /// See the [module](self).
@@ -14,9 +15,9 @@ pub struct AddPrefix {
 impl AddPrefix {
     /// # Errors
     /// The prefix is empty.
-    pub fn new(config: &config::AddPrefix) -> Result<Self, String> {
+    pub fn new(config: &config::AddPrefix) -> Result<Self, Fault> {
         if config.prefix.is_empty() {
-            return Err("prefix cannot be empty".to_owned());
+            return Err(Fault::new("prefix", "cannot be empty"));
         }
         let slash = if config.prefix.starts_with('/') { "" } else { "/" };
         Ok(Self { prefix: [slash, &encode(&config.prefix)].concat().into() })

@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Exchange, Flow, config, set_header};
+use crate::config::{Fault, Faults};
 use crate::net::headers::same_name;
 use crate::net::{LocalResponse, Text};
 
@@ -54,34 +55,36 @@ impl BasicAuth {
     /// Reads `usersFile` too, once: changes to it count from the next change of the configuration, as in Traefik.
     ///
     /// # Errors
-    /// No user, a line that is not `name:hash`, an unreadable file, a realm or header that cannot be sent.
-    pub fn new(config: &config::BasicAuth) -> Result<Self, String> {
-        let mut users = HashMap::new();
-        if let Some(path) = config.users_file.as_deref().filter(|path| !path.is_empty()) {
-            add_file(&mut users, path)?;
-        }
-        for (at, line) in config.users.iter().enumerate() {
-            let user = user(line.expose_secret()).map_err(|fault| format!("users[{at}] {fault}"))?;
-            users.insert(user.name.to_string(), user);
-        }
-        let decoy = users.values().next().ok_or("no users")?.hash.clone();
+    /// No user, lines that are not `name:hash`, an unreadable file, a realm or header that cannot be sent.
+    pub fn new(config: &config::BasicAuth) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let users = users(config, &mut faults);
         let realm = if config.realm.is_empty() { "traefik" } else { &config.realm };
         let challenge = format!("Basic realm=\"{}\"", realm.replace('\\', "\\\\").replace('"', "\\\""));
+        let bad = |_| Fault::new("realm", "holds characters that a header cannot");
+        let challenge = faults.gather(HeaderValue::try_from(challenge).map_err(bad));
         let header_field = config.header_field.as_deref().filter(|name| !name.is_empty());
         let header_field = header_field.map(|name| {
-            let parsed = name.parse().map_err(|_| format!("headerField {name:?} is not a header name"))?;
-            Ok::<_, String>((parsed, Bytes::copy_from_slice(name.as_bytes())))
+            let bad = |_| Fault::new("headerField", format!("{name:?} is not a header name"));
+            let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(bad);
+            parsed.map(|parsed| (parsed, Bytes::copy_from_slice(name.as_bytes())))
         });
-        Ok(Self {
-            users,
-            decoy,
-            verifier: Verifier::new()?,
-            challenge: challenge
-                .try_into()
-                .map_err(|_| "realm holds characters that a header cannot".to_owned())?,
-            remove_header: config.remove_header,
-            header_field: header_field.transpose()?,
-        })
+        let header_field = faults.gather(header_field.transpose());
+        let verifier = faults.gather(Verifier::new());
+        let decoy = users.values().next().map(|user| user.hash.clone());
+        match (decoy, challenge, header_field, verifier) {
+            (Some(decoy), Some(challenge), Some(header_field), Some(verifier)) if faults.0.is_empty() => {
+                Ok(Self {
+                    users,
+                    decoy,
+                    verifier,
+                    challenge,
+                    remove_header: config.remove_header,
+                    header_field,
+                })
+            }
+            _ => Err(faults),
+        }
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
@@ -159,23 +162,39 @@ fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     Some(Credentials { user: user.to_owned(), password: SecretString::from(password) })
 }
 
-fn add_file(users: &mut HashMap<String, User>, path: &str) -> Result<(), String> {
+/// The users of the file and of the list, which come last.
+fn users(config: &config::BasicAuth, faults: &mut Faults) -> HashMap<String, User> {
+    let path = config.users_file.as_deref().filter(|path| !path.is_empty());
+    let text = path.and_then(|path| faults.gather(read(path)));
+    let lines = (1..).zip(text.as_deref().unwrap_or_default().lines().map(str::trim));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let of_file = lines.map(|(number, line)| {
+        let place = format!("{}, line {number}", path.unwrap_or_default());
+        user(line).map_err(|fault| Fault::new("usersFile", format!("{place} {fault}")))
+    });
+    let of_list = config.users.iter().enumerate().map(|(index, line)| {
+        user(line.expose_secret()).map_err(|fault| Fault::new(format!("users[{index}]"), fault))
+    });
+    let users: HashMap<_, _> = of_file
+        .chain(of_list)
+        .filter_map(|user| faults.gather(user))
+        .map(|user| (user.name.to_string(), user))
+        .collect();
+    if users.is_empty() && faults.0.is_empty() {
+        faults.0.push(Fault::new("", "no users"));
+    }
+    users
+}
+
+fn read(path: &str) -> Result<String, Fault> {
     let mut text = String::new();
-    let read =
-        std::fs::File::open(path).and_then(|file| file.take(MAX_USERS_FILE + 1).read_to_string(&mut text));
-    let read = read.map_err(|error| format!("usersFile {path}: {error}"))?;
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|file| file.take(MAX_USERS_FILE + 1).read_to_string(&mut text));
+    let read = read.map_err(|error| Fault::new("usersFile", format!("{path}: {error}")))?;
     if u64::try_from(read).unwrap_or(u64::MAX) > MAX_USERS_FILE {
-        return Err(format!("usersFile {path} is larger than {MAX_USERS_FILE} bytes"));
+        return Err(Fault::new("usersFile", format!("{path} is larger than {MAX_USERS_FILE} bytes")));
     }
-    for (line, text) in (1..).zip(text.lines()) {
-        let text = text.trim();
-        if text.is_empty() || text.starts_with('#') {
-            continue;
-        }
-        let user = user(text).map_err(|fault| format!("usersFile {path}, line {line} {fault}"))?;
-        users.insert(user.name.to_string(), user);
-    }
-    Ok(())
+    Ok(text)
 }
 
 /// Reads `name:hash`. The messages hold neither, because a slip may put a password there.

@@ -6,6 +6,7 @@
 use pingora::http::ResponseHeader;
 
 use super::{Exchange, Flow, ResponseFacts, config};
+use crate::config::Faults;
 
 mod cors;
 mod custom;
@@ -27,16 +28,20 @@ pub struct Headers {
 impl Headers {
     /// # Errors
     /// Nothing is set, or a name, value or expression is not valid.
-    pub fn new(config: &config::Headers) -> Result<Self, String> {
-        let headers = Self {
-            cors: Cors::new(config)?,
-            request: RequestEdits::new(&config.custom_request_headers)?,
-            response: ResponseEdits::new(&config.custom_response_headers)?,
-            security: Security::new(config)?,
+    pub fn new(config: &config::Headers) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let cors = faults.gather(Cors::new(config));
+        let request = faults.gather(RequestEdits::new(&config.custom_request_headers));
+        let response = faults.gather(ResponseEdits::new(&config.custom_response_headers));
+        let security = faults.gather(Security::new(config));
+        let (Some(cors), Some(request), Some(response), Some(security)) = (cors, request, response, security)
+        else {
+            return Err(faults);
         };
+        let headers = Self { cors, request, response, security };
         let idle = headers.cors.is_none() && headers.request.is_empty() && headers.response.is_empty();
         if idle && !Security::is_configured(config) {
-            return Err("headers sets nothing".to_owned());
+            return Err("sets nothing".to_owned().into());
         }
         Ok(headers)
     }

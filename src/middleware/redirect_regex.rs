@@ -2,6 +2,7 @@
 
 use super::target::{authority, target};
 use super::{Exchange, Flow, config, redirect};
+use crate::config::Fault;
 use crate::net::{GoRegex, Scheme};
 
 /// See the [module](self).
@@ -15,8 +16,9 @@ pub struct RedirectRegex {
 impl RedirectRegex {
     /// # Errors
     /// A bad expression.
-    pub fn new(config: &config::RedirectRegex) -> Result<Self, String> {
-        let regex = GoRegex::new(config.regex.trim()).map_err(|error| format!("regex: {error}"))?;
+    pub fn new(config: &config::RedirectRegex) -> Result<Self, Fault> {
+        let regex =
+            GoRegex::new(config.regex.trim()).map_err(|error| Fault::new("regex", error.to_string()))?;
         Ok(Self { regex, replacement: config.replacement.trim().into(), permanent: config.permanent })
     }
 

@@ -2,6 +2,7 @@
 
 use super::target::{authority, target};
 use super::{Exchange, Flow, config, redirect};
+use crate::config::Fault;
 use crate::net::Scheme;
 
 /// See the [module](self).
@@ -16,14 +17,15 @@ pub struct RedirectScheme {
 impl RedirectScheme {
     /// # Errors
     /// No scheme, or a port that is no number.
-    pub fn new(config: &config::RedirectScheme) -> Result<Self, String> {
+    pub fn new(config: &config::RedirectScheme) -> Result<Self, Fault> {
         if config.scheme.is_empty() {
-            return Err("scheme cannot be empty".to_owned());
+            return Err(Fault::new("scheme", "cannot be empty"));
         }
         let port = match config.port.as_deref().unwrap_or_default() {
             "" => String::new(),
             port => {
-                let number: u16 = port.parse().map_err(|_| format!("port {port:?} is not a port"))?;
+                let number: u16 =
+                    port.parse().map_err(|_| Fault::new("port", format!("{port:?} is not a port")))?;
                 without_default(&config.scheme, &format!(":{number}")).to_owned()
             }
         };

@@ -2,6 +2,7 @@
 
 use super::target::{path, set_path};
 use super::{Exchange, Flow, config, set_header};
+use crate::config::Fault;
 use crate::net::path::{complete, decode};
 
 const REPLACED_PATH: &str = "X-Replaced-Path";
@@ -16,9 +17,9 @@ pub struct ReplacePath {
 impl ReplacePath {
     /// # Errors
     /// A path with a broken escape. (Traefik finds out when a request comes, and answers 500.)
-    pub fn new(config: &config::ReplacePath) -> Result<Self, String> {
+    pub fn new(config: &config::ReplacePath) -> Result<Self, Fault> {
         if decode(&config.path).is_none() {
-            return Err(format!("path {:?} holds a bad percent escape", config.path));
+            return Err(Fault::new("path", format!("{:?} holds a bad percent escape", config.path)));
         }
         let slash = if config.path.starts_with('/') { "" } else { "/" };
         Ok(Self { path: [slash, &complete(&config.path)].concat().into() })

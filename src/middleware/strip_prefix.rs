@@ -4,6 +4,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::target::{path, plain, set_path};
 use super::{Exchange, Flow, config, set_header};
+use crate::config::Fault;
 use crate::net::path::{clean, decode, escaped_len};
 
 const FORWARDED_PREFIX: &str = "X-Forwarded-Prefix";
@@ -25,14 +26,19 @@ struct Prefix {
 impl StripPrefix {
     /// # Errors
     /// A prefix that cannot be put into a header.
-    pub fn new(config: &config::StripPrefix) -> Result<Self, String> {
-        let prefixes = config.prefixes.iter().map(|prefix| {
+    pub fn new(config: &config::StripPrefix) -> Result<Self, Fault> {
+        let prefixes = config.prefixes.iter().enumerate().map(|(index, prefix)| {
             let text = prefix.trim();
-            let header = HeaderValue::from_str(text)
-                .map_err(|_| format!("prefix {text:?} holds characters that a header cannot"))?;
+            let bad = |_| {
+                Fault::new(
+                    format!("prefixes[{index}]"),
+                    format!("{text:?} holds characters that a header cannot"),
+                )
+            };
+            let header = HeaderValue::from_str(text).map_err(bad)?;
             Ok(Prefix { text: text.into(), header })
         });
-        Ok(Self { prefixes: prefixes.collect::<Result<_, String>>()?, force_slash: config.force_slash })
+        Ok(Self { prefixes: prefixes.collect::<Result<_, Fault>>()?, force_slash: config.force_slash })
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {

@@ -9,7 +9,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::{Chain, Exchange, Facts, Flow, Middleware, ResponseFacts, State};
 use crate::config::middleware as config;
 use crate::config::value::{Entry, Node, Position, Value};
-use crate::config::{Decode, Decoder};
+use crate::config::{Decode, Decoder, Faults};
 use crate::net::{LocalResponse, Scheme};
 
 /// The middleware that this YAML stands for.
@@ -24,10 +24,10 @@ pub(crate) fn chain(yaml: &str) -> Chain {
 
 /// Why this YAML makes no middleware.
 pub(crate) fn refused(yaml: &str) -> String {
-    compile(yaml).map(|_| ()).expect_err("it is accepted")
+    compile(yaml).map(|_| ()).expect_err("it is accepted").to_string()
 }
 
-fn compile(yaml: &str) -> Result<Middleware, String> {
+fn compile(yaml: &str) -> Result<Middleware, Faults> {
     let node = node(serde_yaml::from_str(yaml).unwrap());
     let mut decoder = Decoder::new();
     let decoded = config::Middleware::decode(&node, &mut decoder);

@@ -328,7 +328,7 @@ impl Setup {
             pass_host_header: self.pass_host,
             ..LoadBalancer::default()
         };
-        let transport = Transport::compile(&self.transport).unwrap();
+        let transport = Transport::compile(&self.transport, registries.material()).unwrap();
         Service::compile("app@file", &config, &transport, registries).unwrap()
     }
 }

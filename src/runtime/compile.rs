@@ -41,7 +41,7 @@ pub fn compile(
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let entry_points = entry_points::effective(fixed);
     let middlewares = Middlewares::compile(dynamic, provider, fixed, kept, &mut errors, &mut warnings);
-    let services = Services::compile(dynamic, provider, fixed, kept, &mut errors);
+    let services = Services::compile(dynamic, provider, fixed, kept, &mut errors, &mut warnings);
     let tls_options = tls::names(dynamic, provider);
     let outer = outer_chains(&entry_points, &middlewares, provider);
     let context = Context {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::chains::{self, Compiled, MAX_LENGTH, Table};
 use super::kept::Kept;
-use super::names::qualify;
+use super::names::{defined, qualify};
 use crate::config::dynamic::DynamicConfig;
 use crate::config::middleware::Middleware as Config;
 use crate::config::validate::is_native_plugin;
 use crate::config::value::Node;
-use crate::config::{self, ConfigError, ConfigErrors, Decode, Decoder, Located, StaticConfig};
+use crate::config::{self, ConfigError, ConfigErrors, Decode, Decoder, Faults, Located, StaticConfig};
 use crate::middleware::{Chain, Middleware, Oidc};
 use crate::oidc::session::StoreSettings;
 use crate::oidc::settings::{self, Dialect};
@@ -66,7 +66,7 @@ impl Middlewares {
     ) -> Self {
         let (mut table, mut unsettled) = (Table::new(), BTreeMap::new());
         for (name, located) in &dynamic.http.middlewares {
-            let qualified = qualify(name, provider);
+            let qualified = defined(name, provider);
             let compiled = match one(name, &qualified, located, fixed, kept, warnings) {
                 Ok(Some(middleware)) => Compiled::Single(Arc::new(middleware)),
                 Ok(None) => {
@@ -150,7 +150,8 @@ fn one(
     if config.chain.is_some() {
         return Ok(None);
     }
-    let middleware = Middleware::new(config).map_err(fault)?;
+    let faults = |faults: Faults| located.faults(&path, faults).collect::<Vec<_>>();
+    let middleware = Middleware::new(config).map_err(faults)?;
     warnings.extend(middleware.warnings().into_iter().flat_map(fault));
     Ok(Some(middleware))
 }

@@ -5,6 +5,12 @@ pub fn qualify(name: &str, provider: &str) -> String {
     if name.contains('@') { name.to_owned() } else { format!("{name}@{provider}") }
 }
 
+/// The name of what `provider` defines as `name`. An `@` in it is no provider, as in Traefik: what is defined as
+/// `auth@file` does not take the place of `auth`.
+pub fn defined(name: &str, provider: &str) -> String {
+    format!("{name}@{provider}")
+}
+
 /// The entry of `known` nearest to `written`, as the end of a message: `; did you mean …?`.
 pub fn hint<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match crate::config::error::nearest(written, known) {
@@ -27,6 +33,8 @@ mod tests {
     fn unqualified_names_belong_to_their_provider() {
         assert_eq!(qualify("web", "file"), "web@file");
         assert_eq!(qualify("web@internal", "file"), "web@internal");
+        assert_eq!(defined("web", "file"), "web@file");
+        assert_eq!(defined("web@file", "file"), "web@file@file");
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::kept::Kept;
-use super::names::{hint, qualify, see_there};
+use super::names::{defined, hint, qualify, see_there};
 use crate::config::dynamic::{self as config, DynamicConfig, ServersTransport};
 use crate::config::static_config::DefaultServersTransport;
-use crate::config::{ConfigError, Located, StaticConfig};
-use crate::service::{Service, Transport};
+use crate::config::{ConfigError, Fault, Faults, Located, StaticConfig};
+use crate::service::{Material, Service, Transport};
 
 const DEFAULT_TRANSPORT: &str = "default@internal";
 
@@ -23,15 +23,17 @@ impl Services {
         fixed: &StaticConfig,
         kept: &Kept,
         errors: &mut Vec<ConfigError>,
+        warnings: &mut Vec<ConfigError>,
     ) -> Self {
-        let transports = transports(dynamic, provider, &fixed.servers_transport, errors);
+        let material = kept.services.material();
+        let transports = transports(dynamic, provider, &fixed.servers_transport, material, errors, warnings);
         let mut table = BTreeMap::new();
         for (name, located) in &dynamic.http.services {
-            let qualified = qualify(name, provider);
+            let qualified = defined(name, provider);
             let compiled = match one(&qualified, provider, located, &transports, kept) {
                 Ok(service) => service.map(Arc::new),
-                Err((key, message)) => {
-                    errors.push(located.fault(&format!("http.services.{name}"), key, message));
+                Err(faults) => {
+                    errors.extend(located.faults(&format!("http.services.{name}"), faults));
                     None
                 }
             };
@@ -56,27 +58,33 @@ impl Services {
     }
 }
 
-/// The service `name`, or which of its keys is wrong and how; none if it did not decode, which is told already.
+/// The service `name`, or all that is wrong with it; none if it did not decode, which is told already.
 fn one(
     name: &str,
     provider: &str,
     located: &Located<config::Service>,
     transports: &Transports,
     kept: &Kept,
-) -> Result<Option<Service>, (&'static str, String)> {
-    if located.faulty {
-        return Ok(None);
-    }
+) -> Result<Option<Service>, Faults> {
     let Some(balancer) = &located.value.load_balancer else {
-        return Err(("", "a service needs one kind, such as `loadBalancer`".to_owned()));
+        let message = "a service needs one kind, such as `loadBalancer`".to_owned();
+        return if located.faulty { Ok(None) } else { Err(message.into()) };
     };
+    let mut faults = Service::faults(balancer);
+    // One that did not decode is told already.
+    faults.0.retain(|fault| !located.faulty || !fault.message.starts_with("``"));
+    let mut faults = faults.below("loadBalancer");
     let transport = balancer.servers_transport.as_deref();
     let transport = transport.map_or(DEFAULT_TRANSPORT.to_owned(), |name| qualify(name, provider));
+    let found = find(transports, &transport);
     let transport =
-        find(transports, &transport).map_err(|message| ("loadBalancer.serversTransport", message))?;
-    Service::compile(name, balancer, transport, &kept.services)
-        .map(Some)
-        .map_err(|error| ("loadBalancer", error.to_string()))
+        faults.gather(found.map_err(|message| Fault::new("loadBalancer.serversTransport", message)));
+    faults.or(())?;
+    let made = transport.filter(|_| !located.faulty).map(|transport| {
+        Service::compile(name, balancer, transport, &kept.services)
+            .map_err(|faults| faults.below("loadBalancer"))
+    });
+    made.transpose()
 }
 
 /// Every transport; none for one that does not work.
@@ -86,22 +94,30 @@ fn transports(
     dynamic: &DynamicConfig,
     provider: &str,
     default: &DefaultServersTransport,
+    material: &Material,
     errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<ConfigError>,
 ) -> Transports {
     let mut table = BTreeMap::new();
-    let compiled = Transport::compile(&named(default));
-    let compiled =
-        compiled.map_err(|error| errors.push(ConfigError::new("serversTransport", error.to_string())));
-    table.insert(DEFAULT_TRANSPORT.to_owned(), compiled.ok());
+    let default = named(default);
+    let fault = |Fault { key, message }| ConfigError::new(format!("serversTransport.{key}"), message);
+    let compiled = Transport::compile(&default, material);
+    let compiled = compiled.map_err(|faults| errors.extend(faults.0.into_iter().map(fault))).ok();
+    warnings.extend(compiled.iter().flat_map(Transport::outdated).cloned().map(fault));
+    table.insert(DEFAULT_TRANSPORT.to_owned(), compiled);
     for (name, located) in &dynamic.http.servers_transports {
-        let compiled = (!located.faulty).then(|| Transport::compile(&located.value)).transpose();
-        let compiled = compiled.unwrap_or_else(|error| {
-            let path = format!("http.serversTransports.{name}");
-            errors.push(located.fault(&path, "", error.to_string()));
+        let path = format!("http.serversTransports.{name}");
+        let compiled = (!located.faulty).then(|| Transport::compile(&located.value, material)).transpose();
+        let compiled = compiled.unwrap_or_else(|faults| {
+            errors.extend(located.faults(&path, faults));
             None
         });
-        table.insert(qualify(name, provider), compiled);
+        let outdated = compiled.iter().flat_map(Transport::outdated).cloned();
+        warnings.extend(located.faults(&path, Faults(outdated.collect())));
+        table.insert(defined(name, provider), compiled);
     }
+    let named = dynamic.http.servers_transports.values().map(|located| &located.value);
+    material.keep_for(&named.chain([&default]).collect::<Vec<_>>());
     table
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::kept::Kept;
-use super::names::qualify;
+use super::names::defined;
 use super::routers::Table;
 use crate::config::ConfigError;
 use crate::config::dynamic::DynamicConfig;
@@ -16,7 +16,7 @@ pub fn names(dynamic: &DynamicConfig, provider: &str) -> BTreeSet<String> {
 }
 
 fn named(name: &str, provider: &str) -> String {
-    if name == "default" { name.to_owned() } else { qualify(name, provider) }
+    if name == "default" { name.to_owned() } else { defined(name, provider) }
 }
 
 /// What handshakes are decided by. What does not work is reported in `errors`, and refused; what is served all the same, in
@@ -49,6 +49,13 @@ pub fn build(
         // Several routers of one host may be told the same.
         list.extend(place(fault, dynamic, provider, table).filter(|told| !list.contains(told)));
     }
+    for (index, certificate) in section.certificates.iter().enumerate() {
+        let stores = &certificate.value.stores;
+        if !stores.is_empty() && !stores.iter().any(|store| store == "default") {
+            let message = "only the store `default` is used: the certificate is served from there";
+            warnings.push(certificate.fault(&format!("tls.certificates[{index}]"), "stores", message));
+        }
+    }
     for (name, store) in section.stores.iter().filter(|(name, _)| *name != "default") {
         errors.push(store.fault(&format!("tls.stores.{name}"), "", "only the store `default` is used"));
     }
@@ -63,7 +70,7 @@ fn place(fault: &TlsError, dynamic: &DynamicConfig, provider: &str, table: &Tabl
             let (written, options) =
                 section.options.iter().find(|(written, _)| named(written, provider) == *name)?;
             let is_new = !options.faulty;
-            is_new.then(|| options.fault(&format!("tls.options.{written}"), "", reason.to_string()))
+            is_new.then(|| options.fault(&format!("tls.options.{written}"), reason.key(), reason.to_string()))
         }
         TlsError::Certificate { index, reason, .. } => of_certificate(*index, dynamic, reason.to_string()),
         TlsError::Outdated { index, .. } => of_certificate(*index, dynamic, fault.to_string()),

@@ -3,30 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use thiserror::Error;
-
 use super::endpoint::{Endpoint, ServerUrlError};
 use super::{Registries, Transport, schedule};
 use crate::config::dynamic::LoadBalancer;
-
-/// Why a service cannot work. Its routers answer 404.
-#[derive(Debug, Error)]
-pub enum ServiceError {
-    /// A server's URL.
-    #[error("servers[{index}].url: {source}")]
-    Server {
-        /// Which server, from 0.
-        index: usize,
-        /// What is wrong with it.
-        source: ServerUrlError,
-    },
-    /// A strategy other than `wrr`.
-    #[error("strategy `{0}` is not supported yet; `wrr` is")]
-    Strategy(String),
-    /// More servers than a table can hold.
-    #[error("more than {} servers", u16::MAX)]
-    TooManyServers,
-}
+use crate::config::{Fault, Faults};
 
 /// Servers that share the requests of a service by weight.
 #[derive(Debug)]
@@ -39,31 +19,42 @@ pub struct Service {
 }
 
 impl Service {
+    /// Why this service cannot work; its routers answer 404 then.
+    pub fn faults(config: &LoadBalancer) -> Faults {
+        let mut faults = Vec::new();
+        if config.strategy != "wrr" {
+            let message = format!("`{}` is not supported yet; `wrr` is", config.strategy);
+            faults.push(Fault::new("strategy", message));
+        }
+        if config.servers.len() > usize::from(u16::MAX) {
+            faults.push(Fault::new("servers", format!("more than {}", u16::MAX)));
+        }
+        let servers = config.servers.iter().enumerate();
+        faults.extend(servers.filter_map(|(index, server)| {
+            Some(Fault::new(format!("servers[{index}].url"), Endpoint::fault(server)?.to_string()))
+        }));
+        Faults(faults)
+    }
+
     /// Compiles the service `name` (`name@provider`).
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`Service::faults`].
     pub fn compile(
         name: &str,
         config: &LoadBalancer,
         transport: &Transport,
         registries: &Registries,
-    ) -> Result<Self, ServiceError> {
-        if config.strategy != "wrr" {
-            return Err(ServiceError::Strategy(config.strategy.clone()));
-        }
-        if config.servers.len() > usize::from(u16::MAX) {
-            return Err(ServiceError::TooManyServers);
-        }
-        let servers = config.servers.iter().enumerate().map(|(index, server)| {
-            Endpoint::new(server, transport, registries.names())
-                .map(Arc::new)
-                .map_err(|source| ServiceError::Server { index, source })
-        });
+    ) -> Result<Self, Faults> {
+        Self::faults(config).or(())?;
+        let servers = config.servers.iter();
+        let servers =
+            servers.map(|server| Endpoint::new(server, transport, registries.names()).map(Arc::new));
+        let servers: Result<_, ServerUrlError> = servers.collect();
         let weights: Vec<i64> = config.servers.iter().map(|server| server.weight).collect();
         Ok(Self {
             name: name.into(),
-            servers: servers.collect::<Result<_, _>>()?,
+            servers: servers.map_err(|error| error.to_string())?,
             turns: schedule::turns(&weights),
             position: registries.position(name),
             pass_host_header: config.pass_host_header,
@@ -105,7 +96,7 @@ mod tests {
         }
     }
 
-    fn compile(config: &LoadBalancer) -> Result<Service, ServiceError> {
+    fn compile(config: &LoadBalancer) -> Result<Service, Faults> {
         Service::compile("web@file", config, &Transport::standard(), &Registries::new(Names::fixed([])))
     }
 
@@ -136,9 +127,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_work_is_named() {
-        let bad = compile(&balancer(&[("http://10.0.0.1", 1), ("gopher://x", 1)])).unwrap_err();
-        assert_eq!(bad.to_string(), "servers[1].url: `gopher://x`: the scheme must be http, https or h2c");
-        let p2c = LoadBalancer { strategy: "p2c".into(), ..balancer(&[]) };
-        assert!(matches!(compile(&p2c), Err(ServiceError::Strategy(_))));
+        let servers = balancer(&[("http://10.0.0.1", 1), ("gopher://x", 1), ("nonsense", 1)]);
+        let said = compile(&LoadBalancer { strategy: "p2c".into(), ..servers }).unwrap_err().to_string();
+        assert_eq!(
+            said.lines().collect::<Vec<_>>(),
+            [
+                "strategy: `p2c` is not supported yet; `wrr` is",
+                "servers[1].url: `gopher://x`: the scheme must be http, https or h2c",
+                "servers[2].url: `nonsense` is not a URL: relative URL without a base",
+            ]
+        );
     }
 }

@@ -83,34 +83,17 @@ impl Endpoint {
     /// [`ServerUrlError`].
     pub fn new(config: &Server, transport: &Transport, names: &Names) -> Result<Self, ServerUrlError> {
         let parsed = parse(&config.url)?;
-        let (host, sni, location) = match parsed.url.host() {
-            Some(Host::Domain(name)) => (
-                name.to_owned(),
-                name.to_owned(),
-                match name.parse::<IpAddr>() {
-                    Ok(address) => Location::Address(address),
-                    Err(_) => Location::Name(names.name(name)),
-                },
-            ),
-            Some(Host::Ipv4(address)) => {
-                (address.to_string(), address.to_string(), Location::Address(address.into()))
-            }
-            Some(Host::Ipv6(address)) => {
-                (format!("[{address}]"), address.to_string(), Location::Address(address.into()))
-            }
-            None => return Err(ServerUrlError::NoHost(config.url.clone())),
+        let Parsed { host, authority, .. } = &parsed;
+        let (sni, location) = match (parsed.url.host(), host.parse::<IpAddr>()) {
+            (Some(Host::Ipv6(address)), _) => (address.to_string(), Location::Address(address.into())),
+            (_, Ok(address)) => (host.clone(), Location::Address(address)),
+            _ => (host.clone(), Location::Name(names.name(host))),
         };
-        let authority = match parsed.written_port {
-            Some(port) => format!("{host}:{port}"),
-            None => host.clone(),
-        };
-        let authority =
-            HeaderValue::try_from(authority).map_err(|_| ServerUrlError::NoHost(config.url.clone()))?;
         let template = template(transport, parsed.tls, parsed.h2c, sni);
         Ok(Self {
             url: config.url.as_str().into(),
             host_and_port: format!("{host}:{}", parsed.port).into(),
-            authority,
+            authority: authority.clone(),
             base_path: config.preserve_path.then(|| parsed.url.path().into()),
             location,
             port: parsed.port,
@@ -120,6 +103,11 @@ impl Endpoint {
             template,
             gated: Arc::new(Gated { dial: transport.dial }),
         })
+    }
+
+    /// What is wrong with the server that `config` describes.
+    pub(super) fn fault(config: &Server) -> Option<ServerUrlError> {
+        parse(&config.url).err()
     }
 
     /// The URL as configured, which names the server in logs and metrics.
@@ -211,10 +199,13 @@ impl Endpoint {
 
 struct Parsed {
     url: Url,
+    /// As it stands in a URL: IPv6 in brackets.
+    host: String,
+    /// Host, and port if one is written.
+    authority: HeaderValue,
     tls: bool,
     h2c: bool,
     port: u16,
-    written_port: Option<u16>,
 }
 
 fn parse(text: &str) -> Result<Parsed, ServerUrlError> {
@@ -231,9 +222,12 @@ fn parse(text: &str) -> Result<Parsed, ServerUrlError> {
         "https" => true,
         _ => return Err(ServerUrlError::Scheme(text.to_owned())),
     };
-    let written_port = url.port();
-    let port = written_port.unwrap_or(if tls { 443 } else { 80 });
-    Ok(Parsed { url, tls, h2c, port, written_port })
+    let no_host = || ServerUrlError::NoHost(text.to_owned());
+    let host = url.host().ok_or_else(no_host)?.to_string();
+    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    let authority = HeaderValue::try_from(authority).map_err(|_| no_host())?;
+    let port = url.port().unwrap_or(if tls { 443 } else { 80 });
+    Ok(Parsed { url, host, authority, tls, h2c, port })
 }
 
 fn template(transport: &Transport, tls: bool, h2c: bool, host: String) -> HttpPeer {

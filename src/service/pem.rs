@@ -46,12 +46,17 @@ pub enum PemError {
 /// # Errors
 /// [`PemError::Unreadable`].
 pub(super) fn load(source: &str) -> Result<(Zeroizing<Vec<u8>>, Cow<'_, str>), PemError> {
-    if source.contains("-----BEGIN") {
+    if is_inline(source) {
         return Ok((Zeroizing::new(source.as_bytes().to_vec()), Cow::Borrowed("the inline PEM")));
     }
     let bytes = std::fs::read(source)
         .map_err(|error| PemError::Unreadable { path: source.to_owned(), source: error })?;
     Ok((Zeroizing::new(bytes), Cow::Borrowed(source)))
+}
+
+/// Whether `source` is PEM itself, and no path.
+pub(super) fn is_inline(source: &str) -> bool {
+    source.contains("-----BEGIN")
 }
 
 /// Every certificate of `source`, checked. `name` is for messages.
@@ -68,23 +73,25 @@ fn certificates(pem: &[u8], name: &str) -> Result<Vec<CertificateDer<'static>>, 
     Ok(found)
 }
 
-/// The CA certificates of `sources`, for [`pingora::upstreams::peer::PeerOptions`].
+/// The CA certificates of `source`.
 ///
 /// # Errors
 /// Any [`PemError`] but `Mismatch`.
-pub(super) fn authorities(sources: &[String]) -> Result<Arc<[WrappedX509]>, PemError> {
-    let mut wrapped = Vec::new();
-    for source in sources {
-        let (pem, name) = load(source)?;
-        for certificate in certificates(&pem, &name)? {
-            // What webpki cannot use as a trust anchor would fail every connection later.
-            rustls::RootCertStore::empty()
-                .add(certificate.clone())
-                .map_err(|_| PemError::BadCertificate(name.to_string()))?;
-            wrapped.push(WrappedX509::new(certificate.to_vec(), parse_x509));
-        }
+pub(super) fn authorities(source: &str) -> Result<Arc<[CertificateDer<'static>]>, PemError> {
+    let (pem, name) = load(source)?;
+    let found = certificates(&pem, &name)?;
+    for certificate in &found {
+        // What webpki cannot use as a trust anchor would fail every connection later.
+        rustls::RootCertStore::empty()
+            .add(certificate.clone())
+            .map_err(|_| PemError::BadCertificate(name.to_string()))?;
     }
-    Ok(wrapped.into())
+    Ok(found.into())
+}
+
+/// Checked certificates for [`pingora::upstreams::peer::PeerOptions`].
+pub(super) fn wrapped(certificate: &CertificateDer<'_>) -> WrappedX509 {
+    WrappedX509::new(certificate.to_vec(), parse_x509)
 }
 
 /// A client certificate with its chain and key.
@@ -121,8 +128,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
         std::fs::write(&path, &cert).unwrap();
-        let sources = [cert.clone(), path.to_str().unwrap().to_owned()];
-        assert_eq!(authorities(&sources).unwrap().len(), 2);
+        for source in [cert.as_str(), path.to_str().unwrap()] {
+            assert_eq!(authorities(source).unwrap().len(), 1);
+        }
         assert!(client_certificate(&cert, &key).is_ok());
     }
 
@@ -130,11 +138,11 @@ mod tests {
     fn unusable_material_is_named() {
         let (cert, _) = pair();
         let (_, other_key) = pair();
-        let missing = authorities(&["/nonexistent/ca.pem".to_owned()]).unwrap_err();
+        let missing = authorities("/nonexistent/ca.pem").unwrap_err();
         assert!(missing.to_string().starts_with("/nonexistent/ca.pem: "), "{missing}");
         assert!(matches!(client_certificate(&cert, &other_key), Err(PemError::Mismatch { .. })));
         let rubbish = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
-        assert!(matches!(authorities(&[rubbish]), Err(PemError::BadCertificate(_))));
-        assert!(matches!(authorities(&[other_key]), Err(PemError::Empty(..))));
+        assert!(matches!(authorities(&rubbish), Err(PemError::BadCertificate(_))));
+        assert!(matches!(authorities(&other_key), Err(PemError::Empty(..))));
     }
 }

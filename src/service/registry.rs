@@ -1,10 +1,11 @@
-//! What outlives a reload: balancer positions and resolved names.
+//! What outlives a reload: balancer positions, resolved names, and what the files of transports held.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::Material;
 use super::dns::Names;
 
 /// State of services that a new configuration takes over from the old one.
@@ -13,18 +14,24 @@ use super::dns::Names;
 #[derive(Debug)]
 pub struct Registries {
     names: Names,
+    material: Material,
     positions: Mutex<HashMap<String, Weak<AtomicUsize>>>,
 }
 
 impl Registries {
     /// Registries that resolve names through `names`.
     pub fn new(names: Names) -> Self {
-        Self { names, positions: Mutex::default() }
+        Self { names, material: Material::default(), positions: Mutex::default() }
     }
 
     /// Host names and their addresses.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// What the files of transports held last.
+    pub fn material(&self) -> &Material {
+        &self.material
     }
 
     /// The balancer position of the service `name`; the same one for as long as somebody holds it.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::{ALPN, PeerOptions};
 use pingora::utils::tls::{CertKey, WrappedX509};
-use thiserror::Error;
 
+use super::Material;
+use super::material::Found;
 use super::pem::{self, PemError};
 use super::presented::Presented;
 use super::severable::{Severable, Timed};
 use crate::config::dynamic::ServersTransport;
+use crate::config::{Fault, Faults};
 
 /// Streams that one HTTP/2 connection to a server may carry; Pingora's own default is 1.
 const HTTP2_STREAMS: usize = 100;
@@ -20,20 +22,6 @@ const HTTP2_STREAMS: usize = 100;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Go's keep-alive probes of outgoing connections: after 15 s, every 15 s, nine times.
 const PROBE: Duration = Duration::from_secs(15);
-
-/// Why a transport cannot work. It disables the services that name it.
-#[derive(Debug, Error)]
-pub enum TransportError {
-    /// `rootCAs` or `certificates`.
-    #[error(transparent)]
-    Pem(#[from] PemError),
-    /// More than one client certificate: the engine presents one.
-    #[error("only one client certificate per serversTransport is possible")]
-    ManyCertificates,
-    /// `serverName` is neither a DNS name nor an IP address.
-    #[error("`{0}` is not a server name")]
-    ServerName(String),
-}
 
 /// A compiled `serversTransport`.
 #[derive(Debug)]
@@ -51,28 +39,26 @@ pub struct Transport {
     authorities: Option<Arc<[WrappedX509]>>,
     idle: Option<Duration>,
     ping: Option<Duration>,
+    outdated: Vec<Fault>,
 }
 
 impl Transport {
-    /// Compiles `config`; reads the files that it names.
+    /// Compiles `config`; reads the files that it names. What they held last stays in use while they cannot be used:
+    /// [`Transport::outdated`] tells then.
     ///
     /// # Errors
-    /// [`TransportError`] for what would fail every connection.
-    pub fn compile(config: &ServersTransport) -> Result<Self, TransportError> {
+    /// What would fail every connection.
+    pub fn compile(config: &ServersTransport, material: &Material) -> Result<Self, Faults> {
+        let (mut faults, mut outdated) = (Faults::default(), Vec::new());
         let server_name = config.server_name.clone().filter(|name| !name.is_empty());
-        if let Some(name) = &server_name {
-            rustls::pki_types::ServerName::try_from(name.as_str())
-                .map_err(|_| TransportError::ServerName(name.clone()))?;
+        if let Some(name) = &server_name
+            && rustls::pki_types::ServerName::try_from(name.as_str()).is_err()
+        {
+            faults.0.push(Fault::new("serverName", format!("`{name}` is not a server name")));
         }
-        let authorities = match config.root_cas.as_slice() {
-            [] => None,
-            sources => Some(pem::authorities(sources)?),
-        };
-        let client_certificate = match config.certificates.as_slice() {
-            [] => None,
-            [pair] => Some(pem::client_certificate(&pair.cert_file, &pair.key_file)?),
-            _ => return Err(TransportError::ManyCertificates),
-        };
+        let authorities = authorities(&config.root_cas, material, &mut faults, &mut outdated);
+        let client_certificate = client_certificate(config, material, &mut faults, &mut outdated);
+        faults.or(())?;
         let timeouts = &config.forwarding_timeouts;
         let mut transport = Self {
             server_name,
@@ -89,6 +75,7 @@ impl Transport {
                 _ => nonzero(timeouts.idle_conn_timeout),
             },
             ping: nonzero(timeouts.read_idle_timeout),
+            outdated,
         };
         transport.group_key = transport.fingerprint();
         Ok(transport)
@@ -97,7 +84,12 @@ impl Transport {
     /// The transport of services that name none, when the static configuration sets nothing.
     pub fn standard() -> Self {
         // Without files nothing can fail.
-        Self::compile(&ServersTransport::default()).unwrap_or_else(|_| Self::bare())
+        Self::compile(&ServersTransport::default(), &Material::default()).unwrap_or_else(|_| Self::bare())
+    }
+
+    /// Files that cannot be used, and what of them is used all the same.
+    pub fn outdated(&self) -> &[Fault] {
+        &self.outdated
     }
 
     fn bare() -> Self {
@@ -112,6 +104,7 @@ impl Transport {
             authorities: None,
             idle: Some(Duration::from_secs(90)),
             ping: None,
+            outdated: Vec::new(),
         }
     }
 
@@ -173,6 +166,58 @@ impl Transport {
     }
 }
 
+/// The `rootCAs`; none when there are none, or with a fault.
+fn authorities(
+    sources: &[String],
+    material: &Material,
+    faults: &mut Faults,
+    outdated: &mut Vec<Fault>,
+) -> Option<Arc<[WrappedX509]>> {
+    let mut all = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let key = format!("rootCAs[{index}]");
+        if let Some(found) = use_of(material.authorities(source), key, faults, outdated) {
+            all.extend(found.iter().map(pem::wrapped));
+        }
+    }
+    (!sources.is_empty()).then(|| all.into())
+}
+
+fn client_certificate(
+    config: &ServersTransport,
+    material: &Material,
+    faults: &mut Faults,
+    outdated: &mut Vec<Fault>,
+) -> Option<Arc<CertKey>> {
+    match config.certificates.as_slice() {
+        [] => None,
+        [pair] => {
+            let found = material.certificate(&pair.cert_file, &pair.key_file);
+            use_of(found, "certificates[0]".to_owned(), faults, outdated)
+        }
+        _ => {
+            faults.0.push(Fault::new(
+                "certificates",
+                "only one client certificate per serversTransport is possible",
+            ));
+            None
+        }
+    }
+}
+
+/// What can be used of a file, with its fault where that belongs.
+fn use_of<T>(
+    found: Result<Found<T>, PemError>,
+    key: String,
+    faults: &mut Faults,
+    outdated: &mut Vec<Fault>,
+) -> Option<T> {
+    let Found { value, outdated: why } =
+        faults.gather(found.map_err(|error| Fault::new(&*key, error.to_string())))?;
+    outdated.extend(why.map(|error| Fault::new(key, format!("{error}; what it held last stays in use"))));
+    Some(value)
+}
+
 fn nonzero(duration: Duration) -> Option<Duration> {
     (!duration.is_zero()).then_some(duration)
 }
@@ -180,8 +225,15 @@ fn nonzero(duration: Duration) -> Option<Duration> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::dynamic::IdleConnections;
+    use crate::config::tls::CertificatePair;
+
+    fn compile(config: &ServersTransport) -> Result<Transport, Faults> {
+        Transport::compile(config, &Material::default())
+    }
 
     #[test]
     fn defaults_are_traefiks() {
@@ -204,24 +256,70 @@ mod tests {
         config.forwarding_timeouts.response_header_timeout = Duration::from_secs(5);
         config.forwarding_timeouts.response_header_timeout = Duration::ZERO;
         config.forwarding_timeouts.idle_conn_timeout = Duration::from_secs(5);
-        assert_eq!(Transport::compile(&config).unwrap().group_key, standard);
+        assert_eq!(compile(&config).unwrap().group_key, standard);
         config.server_name = Some("other.test".into());
-        assert_ne!(Transport::compile(&config).unwrap().group_key, standard);
+        assert_ne!(compile(&config).unwrap().group_key, standard);
     }
 
     #[test]
     fn a_negative_number_of_idle_connections_keeps_none() {
         let config =
             ServersTransport { max_idle_conns_per_host: IdleConnections(-1), ..ServersTransport::default() };
-        let options = Transport::compile(&config).unwrap().options(false, ALPN::H1);
+        let options = compile(&config).unwrap().options(false, ALPN::H1);
         assert_eq!(options.idle_timeout, Some(Duration::ZERO));
     }
 
     #[test]
     fn what_would_fail_every_connection_is_refused() {
         let name = ServersTransport { server_name: Some("a b".into()), ..ServersTransport::default() };
-        assert!(matches!(Transport::compile(&name), Err(TransportError::ServerName(_))));
-        let cas = ServersTransport { root_cas: vec!["/none.pem".into()], ..ServersTransport::default() };
-        assert!(matches!(Transport::compile(&cas), Err(TransportError::Pem(_))));
+        let pair = CertificatePair { cert_file: "/c".into(), key_file: "/k".into() };
+        let root_cas = vec!["/none.pem".into(), "/nor.pem".into()];
+        let bad = ServersTransport { root_cas, certificates: vec![pair], ..name };
+        let said = compile(&bad).unwrap_err();
+        let keys: Vec<&str> = said.0.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["serverName", "rootCAs[0]", "rootCAs[1]", "certificates[0]"], "{said}");
+    }
+
+    fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn what_files_held_last_stays_in_use_until_they_hold_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let pair = || {
+            let made = rcgen::generate_simple_self_signed(["client.test".to_owned()]).unwrap();
+            (made.cert.pem(), made.signing_key.serialize_pem())
+        };
+        let named = |name: &str| at(name).display().to_string();
+        let certificates = vec![CertificatePair { cert_file: named("crt"), key_file: named("key") }];
+        let config =
+            ServersTransport { root_cas: vec![named("ca")], certificates, ..ServersTransport::default() };
+        let ((cert, key), (next_cert, next_key)) = (pair(), pair());
+        let material = Material::default();
+        write(&at("ca"), &cert);
+        write(&at("crt"), &cert);
+        assert!(Transport::compile(&config, &material).is_err(), "there is nothing to be kept");
+        write(&at("key"), &key);
+        let first = Transport::compile(&config, &material).unwrap();
+        assert_eq!(first.outdated(), []);
+
+        write(&at("crt"), &next_cert);
+        write(&at("ca"), "");
+        let bridged = Transport::compile(&config, &material).unwrap();
+        assert_eq!(bridged.group_key, first.group_key);
+        let keys: Vec<&str> = bridged.outdated().iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["rootCAs[0]", "certificates[0]"]);
+
+        write(&at("key"), &next_key);
+        write(&at("ca"), &next_cert);
+        let renewed = Transport::compile(&config, &material).unwrap();
+        assert_eq!(renewed.outdated(), []);
+        assert_ne!(renewed.group_key, first.group_key);
+
+        material.keep_for(&[]);
+        write(&at("key"), "");
+        assert!(Transport::compile(&config, &material).is_err(), "nobody has named it meanwhile");
     }
 }

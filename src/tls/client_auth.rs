@@ -63,23 +63,34 @@ pub(super) struct Verification {
 }
 
 impl Verification {
-    /// Reads the CA files and makes the verifier.
-    pub(super) fn build(auth: &ClientAuth, provider: &Arc<CryptoProvider>) -> Result<Self, OptionsError> {
-        let demand = Demand::of(auth)?;
+    /// Reads the CA files and makes the verifier. None when something is wrong, which goes to `faults`.
+    pub(super) fn build(
+        auth: &ClientAuth,
+        provider: &Arc<CryptoProvider>,
+        faults: &mut Vec<OptionsError>,
+    ) -> Option<Self> {
+        let before = faults.len();
+        let demand = Demand::of(auth).map_err(|fault| faults.push(fault)).ok();
         let mut authorities = Vec::new();
         for source in &auth.ca_files {
-            authorities.extend(certificates(source)?);
+            match certificates(source) {
+                Ok(found) => authorities.extend(found),
+                Err(error) => faults.push(error.into()),
+            }
         }
         let mut roots = RootCertStore::empty();
         for authority in &authorities {
-            roots.add(authority.clone()).map_err(|e| OptionsError::Ca(e.to_string()))?;
+            if let Err(error) = roots.add(authority.clone()) {
+                faults.push(OptionsError::Ca(error.to_string()));
+            }
         }
-        let verifier = verifier(demand, roots, provider)?;
+        let demand = demand.filter(|_| faults.len() == before)?;
+        let verifier = verifier(demand, roots, provider).map_err(|fault| faults.push(fault)).ok()?;
         let verifier = match demand.verifies() {
             true => verifier.map(|inner| listed::client_verifier(inner, authorities.clone())),
             false => verifier,
         };
-        Ok(Self { demand, verifier, authorities })
+        Some(Self { demand, verifier, authorities })
     }
 }
 

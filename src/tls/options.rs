@@ -28,8 +28,13 @@ const SESSION_CACHE: usize = 4096;
 #[derive(Debug, Error)]
 pub enum OptionsError {
     /// Neither `VersionTLS12` nor `VersionTLS13`.
-    #[error("`{0}` is not served: use VersionTLS12 or VersionTLS13")]
-    Version(String),
+    #[error("`{found}` is not served: use VersionTLS12 or VersionTLS13")]
+    Version {
+        /// `minVersion` or `maxVersion`.
+        key: &'static str,
+        /// What is written there.
+        found: String,
+    },
     /// `minVersion` is above `maxVersion`, or no cipher suite is left for what lies between.
     #[error("no TLS version is left between minVersion, maxVersion and cipherSuites")]
     NoVersion,
@@ -52,14 +57,29 @@ pub enum OptionsError {
     #[error("this clientAuthType needs caFiles")]
     NoCa,
     /// A CA that cannot be a trust anchor.
-    #[error("caFiles: {0}")]
+    #[error("{0}")]
     Ca(String),
     /// A file that cannot be read.
-    #[error("caFiles: {0}")]
+    #[error("{0}")]
     File(#[from] CertificateError),
     /// rustls refuses the combination.
     #[error("{0}")]
     Rustls(#[from] rustls::Error),
+}
+
+impl OptionsError {
+    /// The key that is at fault, below the set of options; empty where it is not one alone.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Version { key, .. } => key,
+            Self::Cipher(_) => "cipherSuites",
+            Self::Curve(_) | Self::NoCurve => "curvePreferences",
+            Self::Alpn(_) => "alpnProtocols",
+            Self::ClientAuthType(_) | Self::NoCa => "clientAuth.clientAuthType",
+            Self::Ca(_) | Self::File(_) => "clientAuth.caFiles",
+            Self::NoVersion | Self::Rustls(_) => "",
+        }
+    }
 }
 
 /// What outlives a reload: ticket keys and resumable sessions, so that clients can resume, and the
@@ -148,23 +168,28 @@ pub(super) struct Built {
 /// Makes the server configuration of the options called `name`.
 ///
 /// # Errors
-/// Anything that cannot be applied exactly; the caller then refuses the hosts of these options.
+/// Everything that cannot be applied exactly; the caller then refuses the hosts of these options.
 pub(super) fn build(
     name: &str,
     options: &TlsOptions,
     resolver: Arc<dyn ResolvesServerCert>,
     keep: &Keep,
-) -> Result<Built, OptionsError> {
-    let provider = Arc::new(provider(name, options)?);
-    let versions = versions(options, &provider)?;
-    let clients = Verification::build(&options.client_auth, &provider)?;
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions)?;
+) -> Result<Built, Vec<OptionsError>> {
+    let mut faults = Vec::new();
+    let provider = Arc::new(provider(name, options, &mut faults));
+    let versions = versions(options, &provider, &mut faults);
+    let alpn_protocols = alpn(options, &mut faults);
+    let clients = Verification::build(&options.client_auth, &provider, &mut faults);
+    let Some(clients) = clients.filter(|_| faults.is_empty()) else { return Err(faults) };
+    let refused = |error: rustls::Error| vec![OptionsError::from(error)];
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
+    let builder = builder.map_err(refused)?;
     let mut config = match clients.verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     }
     .with_cert_resolver(resolver);
-    config.alpn_protocols = alpn(options)?;
+    config.alpn_protocols = alpn_protocols;
     if options.disable_session_tickets {
         // Go has no other way to resume, so nothing is resumed.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -172,7 +197,7 @@ pub(super) fn build(
     } else {
         let authorities = clients.authorities;
         let scope = SessionScope { options: name.to_owned(), demand: clients.demand, authorities };
-        let sessions = keep.sessions(scope)?;
+        let sessions = keep.sessions(scope).map_err(refused)?;
         config.session_storage = sessions.storage;
         config.ticketer = sessions.ticketer;
         config.send_tls13_tickets = 1;
@@ -185,7 +210,7 @@ pub(super) fn build(
 }
 
 /// aws-lc-rs with the cipher suites and groups that the options allow.
-fn provider(name: &str, options: &TlsOptions) -> Result<CryptoProvider, OptionsError> {
+fn provider(name: &str, options: &TlsOptions, faults: &mut Vec<OptionsError>) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     if !options.cipher_suites.is_empty() {
         provider.cipher_suites.retain(|suite| suite.tls13().is_some());
@@ -194,7 +219,7 @@ fn provider(name: &str, options: &TlsOptions) -> Result<CryptoProvider, OptionsE
                 Named::Known(known) => provider.cipher_suites.push(known),
                 Named::AlwaysOn => {}
                 Named::LeftOut => warn!(options = name, suite, "cipher suite left out: not served"),
-                Named::Unknown => return Err(OptionsError::Cipher(suite.clone())),
+                Named::Unknown => faults.push(OptionsError::Cipher(suite.clone())),
             }
         }
     }
@@ -205,27 +230,34 @@ fn provider(name: &str, options: &TlsOptions) -> Result<CryptoProvider, OptionsE
                 Named::Known(known) => provider.kx_groups.push(known),
                 Named::AlwaysOn => {}
                 Named::LeftOut => warn!(options = name, curve, "curve left out: not served"),
-                Named::Unknown => return Err(OptionsError::Curve(curve.clone())),
+                Named::Unknown => faults.push(OptionsError::Curve(curve.clone())),
             }
         }
-        if provider.kx_groups.is_empty() {
-            return Err(OptionsError::NoCurve);
+        if provider.kx_groups.is_empty()
+            && !faults.iter().any(|fault| matches!(fault, OptionsError::Curve(_)))
+        {
+            faults.push(OptionsError::NoCurve);
         }
     }
-    Ok(provider)
+    provider
 }
 
 fn versions(
     options: &TlsOptions,
     provider: &CryptoProvider,
-) -> Result<Vec<&'static SupportedProtocolVersion>, OptionsError> {
-    let number = |name: &Option<String>, absent| match name.as_deref() {
-        None | Some("") => Ok(absent),
-        Some("VersionTLS12") => Ok(2),
-        Some("VersionTLS13") => Ok(3),
-        Some(other) => Err(OptionsError::Version(other.to_owned())),
+    faults: &mut Vec<OptionsError>,
+) -> Vec<&'static SupportedProtocolVersion> {
+    let mut number = |key, name: &Option<String>, absent| match name.as_deref() {
+        None | Some("") => absent,
+        Some("VersionTLS12") => 2,
+        Some("VersionTLS13") => 3,
+        Some(other) => {
+            faults.push(OptionsError::Version { key, found: other.to_owned() });
+            absent
+        }
     };
-    let (min, max) = (number(&options.min_version, 2)?, number(&options.max_version, 3)?);
+    let min = number("minVersion", &options.min_version, 2);
+    let max = number("maxVersion", &options.max_version, 3);
     let has_12_suites = provider.cipher_suites.iter().any(|suite| suite.tls13().is_none());
     let mut versions = Vec::with_capacity(2);
     if max == 3 {
@@ -234,18 +266,22 @@ fn versions(
     if min == 2 && has_12_suites {
         versions.push(&TLS12);
     }
-    if versions.is_empty() || min > max { Err(OptionsError::NoVersion) } else { Ok(versions) }
+    // With a name that nobody knows, what is left says nothing.
+    if (versions.is_empty() || min > max) && faults.is_empty() {
+        faults.push(OptionsError::NoVersion);
+    }
+    versions
 }
 
-fn alpn(options: &TlsOptions) -> Result<Vec<Vec<u8>>, OptionsError> {
+fn alpn(options: &TlsOptions, faults: &mut Vec<OptionsError>) -> Vec<Vec<u8>> {
     let mut protocols = Vec::new();
     for protocol in &options.alpn_protocols {
         match protocol.as_str() {
             "h2" | "http/1.1" => protocols.push(protocol.as_bytes().to_vec()),
             // Only offered while a challenge is answered, which we do not do yet.
             "acme-tls/1" => {}
-            other => return Err(OptionsError::Alpn(other.to_owned())),
+            other => faults.push(OptionsError::Alpn(other.to_owned())),
         }
     }
-    Ok(protocols)
+    protocols
 }

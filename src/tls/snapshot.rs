@@ -183,8 +183,9 @@ pub fn build(inputs: &Inputs<'_>, keep: &Keep) -> (TlsSnapshot, Vec<TlsError>) {
     for (name, options) in &all {
         let made = store.as_ref().and_then(|store| {
             let resolver = Arc::new(BySni(store.clone()));
+            let told = |reason| TlsError::Options { name: (*name).to_owned(), reason };
             let made = options::build(name, options, resolver, keep);
-            builder.keep_error(made, |reason| TlsError::Options { name: (*name).to_owned(), reason })
+            made.map_err(|reasons| builder.errors.extend(reasons.into_iter().map(told))).ok()
         });
         built.insert(Arc::from(*name), made);
     }

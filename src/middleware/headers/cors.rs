@@ -8,6 +8,7 @@ use http::header::{
 use http::{Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::config::{Fault, Faults};
 use crate::middleware::{config, set_header};
 use crate::net::{GoRegex, LocalResponse};
 
@@ -33,26 +34,31 @@ struct List {
 
 impl Cors {
     /// `None` when no option is set.
-    pub(super) fn new(config: &config::Headers) -> Result<Option<Self>, String> {
-        let origins = config.access_control_allow_origin_list.iter();
-        let regexes = config.access_control_allow_origin_list_regex.iter();
-        let cors = Self {
+    pub(super) fn new(config: &config::Headers) -> Result<Option<Self>, Faults> {
+        let mut faults = Faults::default();
+        let mut list = |items: &[String], option: &str| faults.gather(list(items, option)).flatten();
+        let allow_headers = list(&config.access_control_allow_headers, "accessControlAllowHeaders");
+        let allow_methods = list(&config.access_control_allow_methods, "accessControlAllowMethods");
+        let expose_headers = list(&config.access_control_expose_headers, "accessControlExposeHeaders");
+        let origins = config.access_control_allow_origin_list.iter().enumerate();
+        let origins = origins.map(|(at, text)| value(text, &format!("accessControlAllowOriginList[{at}]")));
+        let origins = origins.filter_map(|origin| faults.gather(origin)).collect();
+        let regexes = config.access_control_allow_origin_list_regex.iter().enumerate();
+        let regexes = regexes.map(|(at, text)| {
+            let key = format!("accessControlAllowOriginListRegex[{at}]");
+            GoRegex::new(text).map_err(|error| Fault::new(key, error.to_string()))
+        });
+        let origin_regexes = regexes.filter_map(|regex| faults.gather(regex)).collect();
+        let cors = faults.or(Self {
             credentials: config.access_control_allow_credentials,
-            allow_headers: list(&config.access_control_allow_headers, "accessControlAllowHeaders")?,
-            allow_methods: list(&config.access_control_allow_methods, "accessControlAllowMethods")?,
-            expose_headers: list(&config.access_control_expose_headers, "accessControlExposeHeaders")?,
-            origins: origins
-                .map(|origin| value(origin, "accessControlAllowOriginList"))
-                .collect::<Result<_, _>>()?,
-            origin_regexes: regexes
-                .map(|expression| {
-                    GoRegex::new(expression)
-                        .map_err(|error| format!("accessControlAllowOriginListRegex: {error}"))
-                })
-                .collect::<Result<_, _>>()?,
+            allow_headers,
+            allow_methods,
+            expose_headers,
+            origins,
+            origin_regexes,
             max_age: config.access_control_max_age.map(HeaderValue::from),
             vary: config.add_vary_header,
-        };
+        })?;
         let set = cors.credentials
             || cors.vary
             || cors.allow_headers.is_some()
@@ -142,11 +148,11 @@ fn sent<'a>(request: &'a RequestHeader, name: &HeaderName) -> Option<&'a HeaderV
     request.headers.get(name).filter(|value| !value.is_empty())
 }
 
-fn value(text: &str, option: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text).map_err(|_| format!("{option}: bad value {text:?}"))
+fn value(text: &str, option: &str) -> Result<HeaderValue, Fault> {
+    HeaderValue::from_str(text).map_err(|_| Fault::new(option, format!("bad value {text:?}")))
 }
 
-fn list(items: &[String], option: &str) -> Result<Option<List>, String> {
+fn list(items: &[String], option: &str) -> Result<Option<List>, Fault> {
     if items.is_empty() {
         return Ok(None);
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 
+use crate::config::{Fault, Faults};
 use crate::middleware::{Exchange, set_header, target};
 
 /// Sets a header, or removes it.
@@ -27,7 +28,7 @@ pub(super) struct RequestEdits(Box<[Edit]>);
 pub(super) struct ResponseEdits(Box<[Edit]>);
 
 impl RequestEdits {
-    pub(super) fn new(headers: &BTreeMap<String, String>) -> Result<Self, String> {
+    pub(super) fn new(headers: &BTreeMap<String, String>) -> Result<Self, Faults> {
         edits(headers, "customRequestHeaders").map(Self)
     }
 
@@ -52,7 +53,7 @@ impl RequestEdits {
 }
 
 impl ResponseEdits {
-    pub(super) fn new(headers: &BTreeMap<String, String>) -> Result<Self, String> {
+    pub(super) fn new(headers: &BTreeMap<String, String>) -> Result<Self, Faults> {
         edits(headers, "customResponseHeaders").map(Self)
     }
 
@@ -70,21 +71,23 @@ impl ResponseEdits {
     }
 }
 
-fn edits(headers: &BTreeMap<String, String>, option: &str) -> Result<Box<[Edit]>, String> {
+fn edits(headers: &BTreeMap<String, String>, option: &str) -> Result<Box<[Edit]>, Faults> {
     let edit = |(name, text): (&String, &String)| {
-        let parsed: HeaderName =
-            name.parse().map_err(|_| format!("{option}: {name:?} is not a header name"))?;
+        let fault = |message: String| Fault::new(format!("{option}.{name}"), message);
+        let parsed: HeaderName = name.parse().map_err(|_| fault(format!("{name:?} is not a header name")))?;
         // Go ignores these two; here a value would let one message be read as two (RFC 9112, section 11.2).
         if [CONTENT_LENGTH, TRANSFER_ENCODING].contains(&parsed) {
-            return Err(format!("{option}: {name} frames the message and cannot be changed"));
+            return Err(fault("frames the message and cannot be changed".to_owned()));
         }
         let value = match text.as_str() {
             "" => None,
-            text => Some(HeaderValue::from_str(text).map_err(|_| format!("{option}: bad value for {name}"))?),
+            text => Some(HeaderValue::from_str(text).map_err(|_| fault("bad value".to_owned()))?),
         };
         Ok(Edit { wire: canonical(&parsed), name: parsed, value })
     };
-    headers.iter().map(edit).collect()
+    let mut faults = Faults::default();
+    let edits = headers.iter().filter_map(|header| faults.gather(edit(header))).collect();
+    faults.or(edits)
 }
 
 /// `x-request-id` as `X-Request-Id`, which is how Go writes it.

@@ -10,6 +10,7 @@ use http::header::{
 };
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::config::{Fault, Faults};
 use crate::middleware::target::authority;
 use crate::middleware::{ResponseFacts, config, set_header};
 use crate::net::LocalResponse;
@@ -33,33 +34,45 @@ pub(super) struct Security {
 }
 
 impl Security {
-    pub(super) fn new(config: &config::Headers) -> Result<Self, String> {
-        let name = |name: &String| name.parse().map_err(|_| format!("{name:?} is not a header name"));
+    pub(super) fn new(config: &config::Headers) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let hosts_proxy_headers = config.hosts_proxy_headers.iter().enumerate();
+        let hosts_proxy_headers =
+            hosts_proxy_headers.map(|(at, text)| name(text, &format!("hostsProxyHeaders[{at}]")));
+        let hosts_proxy_headers = hosts_proxy_headers.filter_map(|name| faults.gather(name)).collect();
+        let ssl_proxy_headers = config.ssl_proxy_headers.iter().map(|(key, text)| {
+            let option = format!("sslProxyHeaders.{key}");
+            Ok::<_, Fault>((name(key, &option)?, value(text, &option)?))
+        });
+        let ssl_proxy_headers = ssl_proxy_headers.filter_map(|header| faults.gather(header)).collect();
+        let sts = faults.gather(strict_transport_security(config)).flatten();
+        let public_key = faults.gather(optional(config.public_key.as_deref(), "publicKey")).flatten();
+        let fixed = faults.gather(fixed(config)).unwrap_or_default();
         let mut security = Self {
             allowed_hosts: config.allowed_hosts.clone().into(),
-            hosts_proxy_headers: config
-                .hosts_proxy_headers
-                .iter()
-                .map(name)
-                .collect::<Result<_, String>>()?,
-            ssl_proxy_headers: config
-                .ssl_proxy_headers
-                .iter()
-                .map(|(key, text)| Ok((name(key)?, value(text, "sslProxyHeaders")?)))
-                .collect::<Result<_, String>>()?,
-            sts: strict_transport_security(config)?,
+            hosts_proxy_headers,
+            ssl_proxy_headers,
+            sts,
             force_sts: config.force_sts_header,
-            public_key: optional(config.public_key.as_deref(), "publicKey")?,
-            fixed: fixed(config)?,
+            public_key,
+            fixed,
             policies: Vec::new(),
         };
-        security.add_policy(CONTENT_SECURITY_POLICY, config.content_security_policy.as_deref())?;
-        let report_only = config.content_security_policy_report_only.as_deref();
-        security.add_policy(CONTENT_SECURITY_POLICY_REPORT_ONLY, report_only)?;
+        let policies = [
+            (CONTENT_SECURITY_POLICY, "contentSecurityPolicy", &config.content_security_policy),
+            (
+                CONTENT_SECURITY_POLICY_REPORT_ONLY,
+                "contentSecurityPolicyReportOnly",
+                &config.content_security_policy_report_only,
+            ),
+        ];
+        for (name, option, policy) in policies {
+            faults.gather(security.add_policy(name, option, policy.as_deref()));
+        }
         if config.is_development {
             (security.allowed_hosts, security.sts, security.public_key) = (Box::default(), None, None);
         }
-        Ok(security)
+        faults.or(security)
     }
 
     /// Whether any of its options is set, also one that has no effect alone.
@@ -87,15 +100,15 @@ impl Security {
             || text.into_iter().flatten().any(|text| !text.is_empty())
     }
 
-    fn add_policy(&mut self, name: HeaderName, policy: Option<&str>) -> Result<(), String> {
+    fn add_policy(&mut self, name: HeaderName, option: &str, policy: Option<&str>) -> Result<(), Fault> {
         match policy.unwrap_or_default() {
             "" => {}
             policy if policy.contains(NONCE) => {
-                value(policy, name.as_str())?;
+                value(policy, option)?;
                 self.policies.push((name, policy.into()));
             }
             policy => {
-                let policy = value(policy, name.as_str())?;
+                let policy = value(policy, option)?;
                 self.fixed.push((name, policy));
             }
         }
@@ -150,45 +163,54 @@ fn nonce() -> Option<String> {
     Some(format!("'nonce-{}'", STANDARD.encode(bytes)))
 }
 
-fn strict_transport_security(config: &config::Headers) -> Result<Option<HeaderValue>, String> {
+fn strict_transport_security(config: &config::Headers) -> Result<Option<HeaderValue>, Fault> {
     if config.sts_seconds == 0 {
         return Ok(None);
     }
     if config.sts_seconds < 0 {
-        return Err("stsSeconds cannot be negative".to_owned());
+        return Err(Fault::new("stsSeconds", "cannot be negative"));
     }
     let subdomains = if config.sts_include_subdomains { "; includeSubDomains" } else { "" };
     let preload = if config.sts_preload { "; preload" } else { "" };
     value(&format!("max-age={}{subdomains}{preload}", config.sts_seconds), "stsSeconds").map(Some)
 }
 
-fn fixed(config: &config::Headers) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+fn fixed(config: &config::Headers) -> Result<Vec<(HeaderName, HeaderValue)>, Faults> {
     let either = |custom: &Option<String>, flag: bool, default: &'static str| {
         custom.as_deref().filter(|text| !text.is_empty()).or(flag.then_some(default)).map(str::to_owned)
     };
     let values = [
-        (X_FRAME_OPTIONS, either(&config.custom_frame_options_value, config.frame_deny, "DENY")),
-        (X_CONTENT_TYPE_OPTIONS, either(&None, config.content_type_nosniff, "nosniff")),
+        (
+            X_FRAME_OPTIONS,
+            "customFrameOptionsValue",
+            either(&config.custom_frame_options_value, config.frame_deny, "DENY"),
+        ),
+        (X_CONTENT_TYPE_OPTIONS, "contentTypeNosniff", either(&None, config.content_type_nosniff, "nosniff")),
         (
             X_XSS_PROTECTION,
+            "customBrowserXSSValue",
             either(&config.custom_browser_xss_value, config.browser_xss_filter, "1; mode=block"),
         ),
-        (REFERRER_POLICY, config.referrer_policy.clone()),
-        (PERMISSIONS_POLICY, config.permissions_policy.clone()),
+        (REFERRER_POLICY, "referrerPolicy", config.referrer_policy.clone()),
+        (PERMISSIONS_POLICY, "permissionsPolicy", config.permissions_policy.clone()),
     ];
+    let mut faults = Faults::default();
     let mut headers = Vec::new();
-    for (name, text) in values {
-        if let Some(value) = optional(text.as_deref(), name.as_str())? {
-            headers.push((name, value));
-        }
+    for (name, option, text) in values {
+        let value = faults.gather(optional(text.as_deref(), option)).flatten();
+        headers.extend(value.map(|value| (name, value)));
     }
-    Ok(headers)
+    faults.or(headers)
 }
 
-fn optional(text: Option<&str>, option: &str) -> Result<Option<HeaderValue>, String> {
+fn name(text: &str, option: &str) -> Result<HeaderName, Fault> {
+    text.parse().map_err(|_| Fault::new(option, format!("{text:?} is not a header name")))
+}
+
+fn optional(text: Option<&str>, option: &str) -> Result<Option<HeaderValue>, Fault> {
     text.filter(|text| !text.is_empty()).map(|text| value(text, option)).transpose()
 }
 
-fn value(text: &str, option: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text).map_err(|_| format!("{option}: bad value"))
+fn value(text: &str, option: &str) -> Result<HeaderValue, Fault> {
+    HeaderValue::from_str(text).map_err(|_| Fault::new(option, "bad value"))
 }

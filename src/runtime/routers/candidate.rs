@@ -10,7 +10,7 @@ use crate::middleware::Chain;
 use crate::net::internal::InternalService;
 use crate::proxy::{Observed, Route, RouteService};
 use crate::router::{Rule, default_priority};
-use crate::runtime::names::{hint, qualify};
+use crate::runtime::names::{defined, hint, qualify};
 
 /// The highest priority that an operator may give; what is above is for internal routers.
 const HIGHEST: i64 = i64::MAX - 1000;
@@ -42,7 +42,7 @@ impl<'a> Candidate<'a> {
     ) -> Self {
         let mut candidate = Self {
             name,
-            qualified: qualify(name, provider),
+            qualified: defined(name, provider),
             provider,
             written,
             context,
