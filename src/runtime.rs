@@ -57,6 +57,8 @@ pub struct Runtime {
     tls: Arc<ArcSwap<TlsSnapshot>>,
     generation: AtomicU64,
     outcomes: watch::Sender<Option<Outcome>>,
+    /// What the last compilation told.
+    told: ArcSwap<Vec<ConfigError>>,
 }
 
 impl Runtime {
@@ -66,13 +68,14 @@ impl Runtime {
             compile(0, &fixed, &DynamicConfig::default(), "file", &kept);
         if fixed.providers.file.is_none() {
             // Else they are told with, and are as short-lived as, those of the first configuration.
-            report("static", &errors, &kept);
+            report("static", &errors, &[], &kept);
         }
         Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             tls: Arc::new(ArcSwap::from_pointee(tls)),
             generation: AtomicU64::new(0),
             outcomes: watch::Sender::new(None),
+            told: ArcSwap::default(),
             fixed: ArcSwap::from_pointee(fixed),
             kept,
             fragment: ArcSwapOption::empty(),
@@ -100,7 +103,20 @@ impl Runtime {
         self.fixed.load_full()
     }
 
-    /// Takes other entry points in place of those of the static configuration, and places the routers on them.
+    /// Every configuration from now on is placed on these entry points in place of those that there are.
+    pub async fn expect_entry_points(&self, entry_points: BTreeMap<String, EntryPoint>) {
+        // What is being compiled for the others is over, and told, before this returns.
+        let _turn = self.turn.lock().await;
+        self.expect(entry_points);
+    }
+
+    fn expect(&self, entry_points: BTreeMap<String, EntryPoint>) {
+        let fixed = StaticConfig { entry_points, ..StaticConfig::clone(&self.fixed()) };
+        self.fixed.store(Arc::new(fixed));
+    }
+
+    /// Takes other entry points in place of those that there are, and places the routers on them that are in force.
+    /// What was told of these is not told again.
     ///
     /// # Errors
     /// Nothing could be compiled; everything stays as it is.
@@ -110,9 +126,9 @@ impl Runtime {
     ) -> Result<(), String> {
         let _turn = self.turn.lock().await;
         let before = self.fixed();
-        self.fixed.store(Arc::new(StaticConfig { entry_points, ..StaticConfig::clone(&before) }));
+        self.expect(entry_points);
         let fragment = self.fragment.load_full().unwrap_or_else(|| Arc::new(Fragment::nothing("file")));
-        match self.compile_apart(fragment).await {
+        match self.compile_apart(fragment, self.told.load_full()).await {
             Ok(compiled) => {
                 self.swap(compiled).await;
                 Ok(())
@@ -135,7 +151,7 @@ impl Runtime {
         let outcome = match event.outcome {
             Ok(fragment) => {
                 let fragment = Arc::new(fragment);
-                match self.compile_apart(Arc::clone(&fragment)).await {
+                match self.compile_apart(Arc::clone(&fragment), Arc::default()).await {
                     Ok(compiled) => {
                         self.fragment.store(Some(fragment));
                         let status = self.swap(compiled).await;
@@ -168,32 +184,37 @@ impl Runtime {
     /// Tells of faults that refuse a load as a whole.
     fn refuse(&self, provider: &str, mut errors: ConfigErrors) -> String {
         errors.0.iter_mut().for_each(|error| self.kept.place(error));
-        report(provider, &errors.0, &self.kept);
+        report(provider, &errors.0, &[], &self.kept);
         errors.to_string()
     }
 
     /// Reads certificates and builds the index: not on a thread that others wait for.
-    async fn compile_apart(self: &Arc<Self>, fragment: Arc<Fragment>) -> Result<Compiled, String> {
+    async fn compile_apart(
+        self: &Arc<Self>,
+        fragment: Arc<Fragment>,
+        told: Arc<Vec<ConfigError>>,
+    ) -> Result<Compiled, String> {
         let (runtime, provider) = (Arc::clone(self), fragment.provider);
-        match tokio::task::spawn_blocking(move || runtime.compile(&fragment)).await {
+        match tokio::task::spawn_blocking(move || runtime.compile(&fragment, &told)).await {
             Ok(Ok(compiled)) => Ok(compiled),
             Ok(Err(errors)) => Err(self.refuse(provider, errors)),
             Err(error) => Err(format!("the configuration could not be compiled: {error}")),
         }
     }
 
-    fn compile(&self, fragment: &Fragment) -> Result<Compiled, ConfigErrors> {
+    /// Compiles it, and tells what of it has not been `told`.
+    fn compile(&self, fragment: &Fragment, told: &[ConfigError]) -> Result<Compiled, ConfigErrors> {
         let fixed = self.fixed();
         check_blocks(&fragment.config, &fixed)?;
-        for warning in &fragment.warnings {
-            tracing::warn!(provider = fragment.provider, "{warning}");
-        }
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let compiled = compile(generation, &fixed, &fragment.config, fragment.provider, &self.kept);
-        for warning in &compiled.warnings {
+        let warnings: Vec<_> = fragment.warnings.iter().chain(&compiled.warnings).collect();
+        for warning in warnings.iter().filter(|warning| !told.contains(warning)) {
             tracing::warn!(provider = fragment.provider, "{warning}");
         }
-        report(fragment.provider, &compiled.errors, &self.kept);
+        report(fragment.provider, &compiled.errors, told, &self.kept);
+        let all = warnings.into_iter().chain(&compiled.errors).cloned().collect();
+        self.told.store(Arc::new(all));
         Ok(compiled)
     }
 
@@ -223,8 +244,9 @@ impl Runtime {
     }
 }
 
-fn report(provider: &str, errors: &[ConfigError], kept: &Kept) {
-    for error in errors {
+/// Lists `errors`, and logs those that have not been `told`.
+fn report(provider: &str, errors: &[ConfigError], told: &[ConfigError], kept: &Kept) {
+    for error in errors.iter().filter(|error| !told.contains(error)) {
         tracing::error!(provider, "{error}");
     }
     kept.health.set_config_errors(provider, errors.to_vec());

@@ -137,6 +137,29 @@ async fn what_is_wrong_or_needs_a_restart_changes_nothing_and_is_told() {
 }
 
 #[tokio::test]
+async fn a_fault_of_the_dynamic_configuration_is_told_once_a_reload() {
+    const FAULT: &str = "middleware `nobody@file` does not exist";
+    const LOST: &str = "entry point `extra` does not exist";
+    let origin = Origin::start().await;
+    let faulty = "service: s\n      middlewares: [nobody]\n      entryPoints: [web, extra]\n";
+    let proxy = Setup::new()
+        .entry_point("extra", "")
+        .dynamic(&route("PathPrefix(`/`)", origin.address).replacen("service: s\n", faulty, 1))
+        .start()
+        .await;
+    let told = |what: &str| proxy.log().matches(what).count();
+    assert_eq!((told(FAULT), told(LOST)), (1, 0));
+    let (before, extra) = (reloads(&proxy), proxy.address("extra"));
+    proxy.change_fixed(|text| with_port(&text, "more", ports::free()));
+    reloaded(&proxy, before).await;
+    assert_eq!((told(FAULT), told(LOST)), (2, 0));
+    let before = reloads(&proxy);
+    proxy.change_fixed(|text| text.replace(&format!("  extra:\n    address: \"{extra}\"\n"), ""));
+    reloaded(&proxy, before).await;
+    assert_eq!((told(FAULT), told(LOST)), (3, 1));
+}
+
+#[tokio::test]
 async fn an_entry_point_has_as_many_connections_as_it_may() {
     let origin = Origin::start().await;
     let limit = "transport:\n  maxConnections: 1\n";

@@ -25,8 +25,6 @@ use crate::service::{Registries, dns::Names};
 
 /// How long the first configuration is waited for before the ports open without it.
 const FIRST_CONFIGURATION: Duration = Duration::from_secs(10);
-/// How long a reload may take before whoever asked for it is told that it failed.
-const RELOAD: Duration = Duration::from_secs(30);
 /// How often readiness looks at the session store.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long refreshes under way may take at the end.
@@ -63,8 +61,7 @@ impl Control {
             greeting();
         }
         tokio::spawn(watch_over(Arc::clone(&runtime)));
-        let reload = self.reload(&edge, &supervisor, connections, &runtime);
-        let actions = self.actions(reload, &runtime, &reread);
+        let actions = self.actions(self.reload(&edge, &supervisor, connections, &runtime, reread));
         let health = Arc::clone(&self.observed.health);
         let probe = async || edge.spawn(async {}).await.is_ok();
         tokio::select! {
@@ -103,6 +100,7 @@ impl Control {
         supervisor: &Arc<Supervisor<Edge>>,
         connections: Arc<Connections>,
         runtime: &Arc<Runtime>,
+        reread: Arc<Notify>,
     ) -> Arc<Reload> {
         let Observed { metrics, log, .. } = &self.observed;
         Arc::new(Reload {
@@ -113,6 +111,7 @@ impl Control {
             runtime: Arc::clone(runtime),
             log: Arc::clone(log),
             metrics: Arc::clone(metrics),
+            reread: self.config.providers.file.is_some().then_some(reread),
             started: self.outline.clone(),
             current: Mutex::new(self.outline.clone()),
         })
@@ -138,10 +137,8 @@ impl Control {
         }
     }
 
-    fn actions(&self, reload: Arc<Reload>, runtime: &Arc<Runtime>, reread: &Arc<Notify>) -> Actions {
+    fn actions(&self, reload: Arc<Reload>) -> Actions {
         let Observed { log, access_log, audit, .. } = self.observed.clone();
-        let (runtime, reread) = (Arc::clone(runtime), Arc::clone(reread));
-        let from_file = self.config.providers.file.is_some();
         Actions {
             reopen_logs: Box::new(move || {
                 log.reopen();
@@ -153,25 +150,8 @@ impl Control {
                 }
             }),
             reload: Box::new(move || {
-                let (reload, runtime, reread) =
-                    (Arc::clone(&reload), Arc::clone(&runtime), Arc::clone(&reread));
-                async move {
-                    let unopened = reload.run().await?;
-                    let told = |status: String| unopened.map_or(Ok(status), Err);
-                    if !from_file {
-                        return told("static configuration read again".to_owned());
-                    }
-                    let mut outcomes = runtime.outcomes();
-                    outcomes.mark_unchanged();
-                    reread.notify_one();
-                    let changed = timeout(RELOAD, outcomes.changed()).await;
-                    changed
-                        .map_err(|_| "no answer from the provider".to_owned())?
-                        .map_err(|error| error.to_string())?;
-                    let outcome = outcomes.borrow().clone();
-                    outcome.unwrap_or_else(|| Err("nothing was read".to_owned())).and_then(told)
-                }
-                .boxed()
+                let reload = Arc::clone(&reload);
+                async move { reload.run().await }.boxed()
             }),
         }
     }
