@@ -72,7 +72,7 @@ pub async fn until_stopped(mut next: impl AsyncFnMut() -> Signal, notifier: &Not
             Signal::Stop => return,
             Signal::ReopenLogs => {
                 (actions.reopen_logs)();
-                tracing::info!("log files opened anew");
+                tracing::info!("log files are opened anew");
             }
             Signal::Reload => reload(notifier, actions).await,
         }

@@ -114,9 +114,12 @@ impl Level {
         let debugging = self >= Self::Debug;
         let libraries = self.min(if debugging { Self::Info } else { Self::Warn });
         let pingora = self.min(if debugging { Self::Info } else { Self::Error });
+        // It tells of its own life cycle, which is not ours: "SIGINT received" at every end.
+        let server = self.min(if debugging { Self::Warn } else { Self::Error });
         Targets::new()
             .with_default(libraries.filter())
             .with_target("pingora", pingora.filter())
+            .with_target("pingora_core::server", server.filter())
             .with_target(
                 "pingora_core::connectors",
                 if debugging { pingora.filter() } else { LevelFilter::OFF },
@@ -276,9 +279,12 @@ mod tests {
         let text = logged(telemetry::Log { level: "trace".into(), ..Default::default() }, |_| {
             tracing::trace!(target: "h2::hpack", "cookie: secret");
             tracing::info!(target: "h2::hpack", "connected");
+            tracing::info!(target: "pingora_core::server", "SIGINT received, exiting");
+            tracing::warn!(target: "pingora_core::server", "cannot drop privileges");
             tracing::trace!(target: "portcullis::router", "matched");
         });
-        assert!(!text.contains("secret"), "{text}");
+        assert!(!text.contains("secret") && !text.contains("SIGINT"), "{text}");
+        assert!(text.contains("privileges"), "{text}");
         assert!(text.contains("connected") && text.contains("matched"), "{text}");
         let text = logged(telemetry::Log { level: "INFO".into(), ..Default::default() }, |_| {
             tracing::warn!(target: "pingora_proxy", "client went away");

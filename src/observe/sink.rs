@@ -213,10 +213,12 @@ impl Output {
 
     /// Keeps the old file when the new one cannot be opened: lines in a renamed file beat no lines.
     fn reopen(&mut self) {
-        if let Self::File { path, file, size, .. } = self
-            && let Ok(new) = append_to(path)
-        {
-            (*file, *size) = new;
+        let Self::File { path, file, size, .. } = self else { return };
+        match append_to(path) {
+            Ok(new) => (*file, *size) = new,
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "a log file cannot be opened anew; the old one is written on");
+            }
         }
     }
 
@@ -283,6 +285,19 @@ mod tests {
         assert!(sink.flush(LONG));
         assert_eq!(fs::read_to_string(rotated).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(path).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_anew_is_written_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/access.log");
+        let sink = Sink::open("test", Target::File(path), 0, dropped()).unwrap();
+        let moved = folder.path().join("moved");
+        fs::rename(folder.path().join("logs"), &moved).unwrap();
+        sink.reopen();
+        sink.write(b"one\n");
+        assert!(sink.flush(LONG));
+        assert_eq!(fs::read_to_string(moved.join("access.log")).unwrap(), "one\n");
     }
 
     #[test]
