@@ -57,6 +57,10 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
         "healthcheck" => with(load(&rest()), |loaded| admin::healthcheck_command(&loaded.config)),
         "demo" => demo::main(&rest()),
         "sessions" => sessions::main(&rest(), |config| load(config).map_err(|errors| errors.to_string())),
+        word if word.starts_with('-') && help::is_wanted(&arguments) => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
         word if !word.is_empty() && !word.starts_with('-') => {
             eprintln!("portcullis: there is no command `{word}`; `portcullis help` lists them");
             ExitCode::FAILURE

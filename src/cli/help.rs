@@ -36,8 +36,12 @@ pub(super) fn asked(command: &str, arguments: &[String]) -> Option<&'static str>
         _ => return None,
     };
     let is_first = arguments.first().is_some_and(|first| first == "help");
-    let is_flag = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
-    (is_first || is_flag).then_some(usage)
+    (is_first || is_wanted(arguments)).then_some(usage)
+}
+
+/// Whether a flag among `arguments` asks for help.
+pub(super) fn is_wanted(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--help" || argument == "-h")
 }
 
 #[cfg(test)]
@@ -57,5 +61,7 @@ mod tests {
         }
         assert!(asked("sessions list --help").is_some());
         assert_eq!(asked("serve --help"), None);
+        let flags = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert!(super::is_wanted(&flags("--ping --help")) && !super::is_wanted(&flags("--ping")));
     }
 }
