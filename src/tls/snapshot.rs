@@ -14,7 +14,6 @@ use super::options::{self, Built, Keep};
 use super::pairs::Pair;
 use super::store::{BySni, CertStore, Fixed, Found, canonical};
 use crate::config::tls::{Certificate, CertificatePair, TlsOptions};
-use crate::net::TlsInfo;
 
 /// Name of the options that serve whatever names no others.
 const DEFAULT: &str = "default";
@@ -58,7 +57,8 @@ pub struct TlsSnapshot {
     store: Option<Arc<CertStore>>,
     /// `None` for options that cannot be applied.
     options: HashMap<Arc<str>, Option<Built>>,
-    default: Arc<str>,
+    /// Of hosts that no router names.
+    default: Choice,
     /// By entry point.
     hosts: HashMap<String, Hosts>,
     expiries: Vec<Expiry>,
@@ -123,7 +123,7 @@ impl TlsSnapshot {
         let Choice::Options(name) = self.choice(entry_point, sni.as_deref()) else {
             return Decision::Refuse(Refusal::Unusable);
         };
-        let (Some(Some(built)), Some(store)) = (self.options.get(&name), &self.store) else {
+        let (Some(Some(built)), Some(store)) = (self.options.get(name), &self.store) else {
             return Decision::Refuse(Refusal::Unusable);
         };
         let mut config = built.config.clone();
@@ -141,17 +141,7 @@ impl TlsSnapshot {
             }
         }
         let verifies_clients = built.verifies_clients;
-        Decision::Serve { config, options_name: name, verifies_clients }
-    }
-
-    /// Whether a request for `host` must not be served on a connection with these facts, and gets
-    /// 421 instead: the host's TLS options are not those of the handshake (RFC 9110, section
-    /// 15.5.20). `host` is canonical.
-    pub fn is_misdirected(&self, entry_point: &str, tls: &TlsInfo, host: &str) -> bool {
-        match self.choice(entry_point, Some(host)) {
-            Choice::Options(name) => name != tls.options_name,
-            Choice::Refused => true,
-        }
+        Decision::Serve { config, options_name: Arc::clone(name), verifies_clients }
     }
 
     /// Validity of every certificate that is served.
@@ -159,12 +149,12 @@ impl TlsSnapshot {
         &self.expiries
     }
 
-    fn choice(&self, entry_point: &str, host: Option<&str>) -> Choice {
+    fn choice(&self, entry_point: &str, host: Option<&str>) -> &Choice {
         let named = host.and_then(|host| {
             let here = self.hosts.get(entry_point)?;
             here.exact.get(host).or_else(|| here.wildcard.get(host.split_once('.')?.1))
         });
-        named.cloned().unwrap_or_else(|| Choice::Options(self.default.clone()))
+        named.unwrap_or(&self.default)
     }
 }
 
@@ -191,7 +181,8 @@ pub fn build(inputs: &Inputs<'_>, keep: &Keep) -> (TlsSnapshot, Vec<TlsError>) {
     keep.retain(|name| all.contains_key(name));
     let hosts = builder.hosts(inputs, &built);
     let Builder { errors, expiries } = builder;
-    (TlsSnapshot { store, options: built, default: Arc::from(DEFAULT), hosts, expiries }, errors)
+    let default = Choice::Options(Arc::from(DEFAULT));
+    (TlsSnapshot { store, options: built, default, hosts, expiries }, errors)
 }
 
 struct Builder {
