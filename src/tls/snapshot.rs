@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
 
+use super::by_host::ByHost;
 use super::certificate::{self, Expiry, Facts};
 use super::error::TlsError;
 use super::options::{self, Built, Keep};
@@ -59,17 +60,9 @@ pub struct TlsSnapshot {
     options: HashMap<Arc<str>, Option<Built>>,
     /// Of hosts that no router names.
     default: Choice,
-    /// By entry point.
-    hosts: HashMap<String, Hosts>,
+    /// What hosts ask for, by entry point.
+    hosts: HashMap<String, ByHost<Choice>>,
     expiries: Vec<Expiry>,
-}
-
-/// What the hosts of an entry point ask for.
-#[derive(Debug, Default)]
-struct Hosts {
-    exact: HashMap<String, Choice>,
-    /// By what follows `*.`.
-    wildcard: HashMap<String, Choice>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,10 +143,7 @@ impl TlsSnapshot {
     }
 
     fn choice(&self, entry_point: &str, host: Option<&str>) -> &Choice {
-        let named = host.and_then(|host| {
-            let here = self.hosts.get(entry_point)?;
-            here.exact.get(host).or_else(|| here.wildcard.get(host.split_once('.')?.1))
-        });
+        let named = host.and_then(|host| self.hosts.get(entry_point)?.get(host));
         named.unwrap_or(&self.default)
     }
 }
@@ -242,9 +232,9 @@ impl Builder {
         &mut self,
         inputs: &Inputs<'_>,
         built: &HashMap<Arc<str>, Option<Built>>,
-    ) -> HashMap<String, Hosts> {
+    ) -> HashMap<String, ByHost<Choice>> {
         let mut named: HashMap<(&str, &str), &str> = HashMap::new();
-        let mut hosts: HashMap<String, Hosts> = HashMap::new();
+        let mut hosts: HashMap<String, ByHost<Choice>> = HashMap::new();
         for HostOptions { entry_point, host, options } in &inputs.hosts {
             let first = *named.entry((entry_point, host)).or_insert(options);
             let choice = if first != options {
@@ -265,15 +255,11 @@ impl Builder {
                 });
                 Choice::Refused
             };
-            let here = hosts.entry(entry_point.clone()).or_default();
-            let kept = match host.strip_prefix("*.") {
-                Some(parent) => here.wildcard.entry(parent.to_owned()),
-                None => here.exact.entry(host.clone()),
-            };
             // Once refused, a later router that repeats the first name changes nothing.
-            let refused = choice == Choice::Refused;
-            kept.and_modify(|kept| *kept = if refused { Choice::Refused } else { kept.clone() })
-                .or_insert(choice);
+            let kept = hosts.entry(entry_point.clone()).or_default().entry(host).or_insert(choice.clone());
+            if choice == Choice::Refused {
+                *kept = choice;
+            }
         }
         hosts
     }
