@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::sign::CertifiedKey;
 
 use super::certificate::{self, CertificateError, Facts};
+use crate::config::pem;
 
 /// A certificate and its key, which belong together.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ pub(super) struct Pairs(Mutex<HashMap<(String, String), Pair>>);
 impl Pairs {
     /// Keeps a pair. Inline PEM never changes, so nothing of it is kept.
     pub(super) fn remember(&self, cert: &str, key: &str, pair: &Pair) {
-        if !certificate::is_inline(cert) && !certificate::is_inline(key) {
+        if !pem::is_inline(cert) && !pem::is_inline(key) {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.insert((cert.to_owned(), key.to_owned()), pair.clone());
         }

@@ -9,11 +9,12 @@ use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
 
 use super::by_host::ByHost;
-use super::certificate::{self, Expiry, Facts};
+use super::certificate::{Expiry, Facts};
 use super::error::TlsError;
 use super::options::{self, Built, Keep};
 use super::pairs::Pair;
 use super::store::{BySni, CertStore, Fixed, Found, canonical};
+use crate::config::pem;
 use crate::config::tls::{Certificate, CertificatePair, TlsOptions};
 
 /// Name of the options that serve whatever names no others.
@@ -209,7 +210,7 @@ impl Builder {
         key: &str,
         keep: &Keep,
     ) -> Option<(Facts, Option<Arc<CertifiedKey>>)> {
-        let certificate = certificate::display(cert).to_owned();
+        let certificate = pem::name(cert).to_owned();
         let pair = match (Pair::load(cert, key), keep.pairs.last(cert, key)) {
             (Ok(pair), _) => {
                 keep.pairs.remember(cert, key, &pair);
