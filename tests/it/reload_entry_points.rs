@@ -136,6 +136,21 @@ async fn what_is_wrong_or_needs_a_restart_changes_nothing_and_is_told() {
     becomes(foreign.parse().unwrap(), Some(200)).await;
 }
 
+/// Its faults have their places in the file that counts now, not in the one that the process was started with.
+#[tokio::test]
+async fn faults_of_a_new_entry_point_have_their_places() {
+    let origin = Origin::start().await;
+    let proxy = Setup::to(origin.address).start().await;
+    let before = reloads(&proxy);
+    let lacking = "    http:\n      middlewares: [nobody@file]\n";
+    proxy.change_fixed(|text| {
+        with_port(&text, "extra", ports::free()).replacen("  web:\n", &[lacking, "  web:\n"].concat(), 1)
+    });
+    reloaded(&proxy, before).await;
+    let told = "static.yml:5:20: entryPoints.extra.http.middlewares: middleware `nobody@file` does not exist";
+    assert!(proxy.log().contains(told), "{}", proxy.log());
+}
+
 #[tokio::test]
 async fn an_entry_point_has_as_many_connections_as_it_may() {
     let origin = Origin::start().await;

@@ -46,6 +46,7 @@ impl Reload {
         let loaded = config::load_static(&self.arguments, &variables).map_err(|errors| errors.to_string())?;
         let level = loaded.config.log.0.clone().unwrap_or_default().level;
         let level: Level = level.parse().map_err(|error| format!("log.level: {error}"))?;
+        self.runtime.kept().set_places(loaded.places);
         let mut current = self.current.lock().await;
         let mut unopened = None;
         if current.changes(&loaded.outline).into_iter().any(is_entry_point) {
