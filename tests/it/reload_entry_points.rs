@@ -115,13 +115,15 @@ async fn what_is_wrong_or_needs_a_restart_changes_nothing_and_is_told() {
     assert_eq!((status(proxy.web()).await, status(at(extra)).await), (Some(200), None));
 
     let before = reloads(&proxy);
-    proxy.change_fixed(|_| good.clone() + "accessLog:\n  format: json\n");
+    let log = "accessLog:\n  format: json\n  fields: {names: {ClientHst: keep}}\n";
+    proxy.change_fixed(|_| good.clone() + log);
     reloaded(&proxy, before).await;
     assert!(
         proxy.log().contains("accessLog.format: this change counts from the next start"),
         "{}",
         proxy.log()
     );
+    assert!(proxy.log().contains("accessLog.fields.names.ClientHst: no line has"), "{}", proxy.log());
 
     // A port that somebody else has: the others are opened, and this one stays where it was.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

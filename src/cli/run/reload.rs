@@ -46,6 +46,9 @@ impl Reload {
         let loaded = config::load_static(&self.arguments, &variables).map_err(|errors| errors.to_string())?;
         let level = loaded.config.log.0.clone().unwrap_or_default().level;
         let level: Level = level.parse().map_err(|error| format!("log.level: {error}"))?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
         self.runtime.kept().set_places(loaded.places);
         let mut current = self.current.lock().await;
         let mut unopened = None;
