@@ -3,7 +3,7 @@
 //! Whoever renews a certificate writes two files, one after the other, or takes them away for a moment. Until they hold a
 //! usable pair again, the last one stays in service.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::sign::CertifiedKey;
@@ -63,7 +63,7 @@ impl Pairs {
     }
 
     /// Forgets the pairs of files that are not named any more.
-    pub(super) fn retain(&self, named: &[(&str, &str)]) {
+    pub(super) fn retain(&self, named: &HashSet<(&str, &str)>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(cert, key), _| named.contains(&(cert.as_str(), key.as_str())));
     }

@@ -1,6 +1,6 @@
 //! The whole TLS configuration at one moment, and the decision for one handshake.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub struct Inputs<'a> {
 
 impl Inputs<'_> {
     /// Certificate and key of every pair that is named.
-    fn pairs(&self) -> Vec<(&str, &str)> {
+    fn pairs(&self) -> HashSet<(&str, &str)> {
         let default = self.default_certificate.iter().map(|pair| (&*pair.cert_file, &*pair.key_file));
         default.chain(self.certificates.iter().map(|pair| (&*pair.cert_file, &*pair.key_file))).collect()
     }
