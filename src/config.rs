@@ -18,6 +18,7 @@ pub mod middleware;
 pub mod oidc;
 pub mod oidc_options;
 pub mod outline;
+pub mod pem;
 pub mod places;
 pub mod session_store;
 pub mod source;

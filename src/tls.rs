@@ -5,6 +5,7 @@
 //! in [`Keep`]. A host whose options or certificate cannot be applied is refused, never served with
 //! weaker ones.
 
+mod by_host;
 mod certificate;
 mod client_auth;
 mod error;
@@ -16,6 +17,7 @@ mod snapshot;
 mod store;
 mod subject;
 
+pub use by_host::ByHost;
 pub use certificate::{CertificateError, Expiry};
 pub use error::TlsError;
 pub use listed::{Validity, fits_server, may_sign, server_verifier};

@@ -82,7 +82,7 @@ impl Observed {
         let audit = match config.oidc.audit.as_ref() {
             Some(config) => {
                 let opened = AuditLog::open(config, metrics.log_lines_dropped("audit"));
-                Some(Arc::new(opened.map_err(|error| format!("oidc.audit: {error}"))?))
+                Some(Arc::new(opened.map_err(|error| error.to_string())?))
             }
             None => None,
         };

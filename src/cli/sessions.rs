@@ -141,7 +141,7 @@ fn audit(loaded: &Loaded) -> Result<Option<Arc<AuditLog>>, String> {
     let metrics = Metrics::new(None).map_err(|error| error.to_string())?;
     AuditLog::open(config, metrics.log_lines_dropped("audit"))
         .map(|log| Some(Arc::new(log)))
-        .map_err(|error| format!("oidc.audit: {error}"))
+        .map_err(|error| error.to_string())
 }
 
 /// What came of an order.

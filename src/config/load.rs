@@ -198,10 +198,8 @@ fn read(path: &Path) -> Result<Node, ConfigErrors> {
     if metadata.is_dir() {
         return Err(fail("is a folder".to_owned()));
     }
-    if metadata.len() > source::LARGEST_FILE {
-        return Err(fail(format!("larger than {} bytes", source::LARGEST_FILE)));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    let content = source::read(path).map_err(|error| fail(error.to_string()))?;
+    let text = String::from_utf8(content).map_err(|error| fail(format!("is not UTF-8: {error}")))?;
     source::parse(path, &text)
 }
 

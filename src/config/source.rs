@@ -6,6 +6,8 @@ pub mod flags;
 pub mod toml;
 pub mod yaml;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::ConfigErrors;
@@ -16,6 +18,20 @@ pub const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 
 /// How deeply values may be nested.
 pub(super) const DEEPEST: usize = 64;
+
+/// The content of a file. Blocks.
+///
+/// # Errors
+/// It cannot be read, or is larger than [`LARGEST_FILE`].
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    // Not by its size: a pipe has none, and what is being written has another one later.
+    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {LARGEST_FILE} bytes")));
+    }
+    Ok(content)
+}
 
 /// Parses the text of a file by its ending: TOML for `.toml`, YAML (and with it JSON) otherwise.
 ///

@@ -107,7 +107,7 @@ pub(super) struct Shared {
     counters: watch::Sender<Counters>,
     tamper: Mutex<Option<Tamper>>,
     forgery: Mutex<Option<Forgery>>,
-    quirks: Mutex<Quirks>,
+    quirks: Quirks,
     /// Access token life in milliseconds; tests shorten it while the provider runs.
     access_life: AtomicU32,
     state_file: state_file::StateFile,
@@ -130,7 +130,7 @@ impl Shared {
     }
 
     fn quirks(&self) -> Quirks {
-        *locked(&self.quirks)
+        self.quirks
     }
 
     fn client(&self, id: &str) -> Option<Client> {
@@ -219,7 +219,7 @@ impl Provider {
             counters: watch::Sender::new(Counters(BTreeMap::new())),
             tamper: Mutex::default(),
             forgery: Mutex::default(),
-            quirks: Mutex::new(options.quirks),
+            quirks: options.quirks,
             access_life: AtomicU32::new(clamped_millis(options.access_token_ttl)),
             state_file: state_file::StateFile::new(options.state_file.clone()),
             options,
@@ -357,11 +357,6 @@ impl Provider {
     /// Signs ID tokens wrongly from now on; none ends it.
     pub fn forge(&self, forgery: Option<Forgery>) {
         *locked(&self.shared.forgery) = forgery;
-    }
-
-    /// Changes its quirks.
-    pub fn set_quirks(&self, quirks: Quirks) {
-        *locked(&self.shared.quirks) = quirks;
     }
 
     /// Life of the access and ID tokens issued from now on.

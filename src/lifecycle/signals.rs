@@ -1,6 +1,8 @@
 //! What signals do: as in Traefik, and SIGHUP reads again what can change while running.
 
 use std::io;
+use std::ops::ControlFlow;
+use std::pin::pin;
 
 use futures_util::future::BoxFuture;
 use tokio::signal::unix::{self, SignalKind};
@@ -70,13 +72,42 @@ pub async fn until_stopped(mut next: impl AsyncFnMut() -> Signal, notifier: &Not
     loop {
         match next().await {
             Signal::Stop => return,
-            Signal::ReopenLogs => {
-                (actions.reopen_logs)();
-                tracing::info!("log files are opened anew");
-            }
-            Signal::Reload => reload(notifier, actions).await,
+            Signal::ReopenLogs => reopen_logs(actions),
+            Signal::Reload => match reload_unless_stopped(&mut next, notifier, actions).await {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(()) => return,
+            },
         }
     }
+}
+
+fn reopen_logs(actions: &Actions) {
+    (actions.reopen_logs)();
+    tracing::info!("log files are opened anew");
+}
+
+/// Reloads, and again if it is asked for meanwhile. Who wants to leave need not wait for it.
+async fn reload_unless_stopped(
+    next: &mut impl AsyncFnMut() -> Signal,
+    notifier: &Notifier,
+    actions: &Actions,
+) -> ControlFlow<()> {
+    let mut wanted = true;
+    while std::mem::take(&mut wanted) {
+        let mut reloading = pin!(reload(notifier, actions));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut reloading => break,
+                signal = next() => match signal {
+                    Signal::Stop => return ControlFlow::Break(()),
+                    Signal::ReopenLogs => reopen_logs(actions),
+                    Signal::Reload => wanted = true,
+                },
+            }
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 async fn reload(notifier: &Notifier, actions: &Actions) {
@@ -135,6 +166,22 @@ mod tests {
         assert!(sent.first().unwrap().starts_with("RELOADING=1\nMONOTONIC_USEC="), "{sent:?}");
         assert_eq!(sent.get(1).unwrap(), "READY=1\nSTATUS=2 routers\n");
         assert_eq!(sent.get(3).unwrap(), "READY=1\nSTATUS=reload failed: line 3 line 4\n");
+    }
+
+    #[tokio::test]
+    async fn a_stop_does_not_wait_for_a_reload() {
+        let notifier = Notifier::recording(Arc::default());
+        let reopened = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&reopened);
+        let actions = Actions {
+            reopen_logs: Box::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            }),
+            reload: Box::new(|| std::future::pending().boxed()),
+        };
+        let mut script = VecDeque::from([Signal::Reload, Signal::ReopenLogs, Signal::Reload, Signal::Stop]);
+        until_stopped(async || script.pop_front().unwrap(), &notifier, &actions).await;
+        assert_eq!((script.len(), reopened.load(Ordering::Relaxed)), (0, 1));
     }
 
     #[tokio::test]

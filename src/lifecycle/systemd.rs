@@ -47,11 +47,6 @@ impl Notifier {
         self.tell(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
     }
 
-    /// What `systemctl status` shows.
-    pub fn status(&self, status: &str) {
-        self.tell(&[NotifyState::Status(&one_line(status))]);
-    }
-
     /// The process works.
     pub(super) fn alive(&self) {
         self.tell(&[NotifyState::Watchdog]);

@@ -23,7 +23,7 @@ impl LocalResponse {
         Self { status, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
-    /// Plain text, as Go's `http.Error` writes it.
+    /// Plain text.
     pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self::new(status).with_body("text/plain; charset=utf-8", body)
     }

@@ -34,12 +34,4 @@ impl Scheme {
             Self::Https => "https",
         }
     }
-
-    /// The port that a URL of this scheme leaves out.
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
 }

@@ -10,6 +10,16 @@ use serde_json::{Map, Value};
 use super::sink::{Sink, Target};
 use crate::config::telemetry;
 
+/// Why the audit log could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("oidc.audit.filePath: cannot open {path}: {error}")]
+pub struct AuditLogError {
+    /// The file; empty for standard output.
+    path: String,
+    /// Why not.
+    error: io::Error,
+}
+
 /// Writes what it is told, on a thread of its own.
 pub struct AuditLog(Sink);
 
@@ -18,9 +28,10 @@ impl AuditLog {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn open(config: &telemetry::Audit, dropped: IntCounter) -> io::Result<Self> {
-        let target = Target::from_config(config.file_path.as_deref());
-        Sink::open("audit-log", target, config.buffering_size, dropped).map(Self)
+    pub fn open(config: &telemetry::Audit, dropped: IntCounter) -> Result<Self, AuditLogError> {
+        let path = config.file_path.as_deref();
+        let opened = Sink::open("audit-log", Target::from_config(path), config.buffering_size, dropped);
+        opened.map(Self).map_err(|error| AuditLogError { path: path.unwrap_or_default().to_owned(), error })
     }
 
     /// Writes a line with these members, those without a value left out. Never waits.

@@ -10,7 +10,6 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use memchr::memchr;
 
-use crate::oidc::session::SessionId;
 pub use chunks::{CarriedCookies, ChunkError, Chunks, LONGEST_COOKIE, MOST_CHUNKS, Presented};
 pub use edit::{CookieEdit, OwnCookies};
 
@@ -114,16 +113,6 @@ impl Cookies {
     #[must_use]
     pub fn login_name(&self, https: bool, id: &str) -> String {
         format!("{}{id}", self.names(https).login)
-    }
-
-    /// The session ids that a request brings, garbage left out, [`MAX_SAME_NAME`] at most. Mostly one; if there are
-    /// several, try each: the first that is a session counts. Allocates nothing.
-    pub fn session_ids<'a>(
-        &'a self,
-        headers: &'a HeaderMap,
-        https: bool,
-    ) -> impl Iterator<Item = SessionId> + 'a {
-        values(headers, self.session_name(https)).filter_map(SessionId::parse)
     }
 
     /// The login attempts that a request brings: id and value. Allocates nothing.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::client_auth::Credentials;
-use super::fetch::{Fetch, FetchError};
+use super::fetch::Fetch;
 use super::metadata::Metadata;
 use super::token_endpoint::GrantError;
 
@@ -65,10 +65,7 @@ pub(super) async fn push(
     let form: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
     let proof = credentials.proof(metadata).await?;
     let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
-    let answer = fetch.call(request).await.map_err(|error| match error {
-        FetchError::Connect(_) | FetchError::Reach(_) => GrantError::NotSent(error),
-        _ => GrantError::NoAnswer(error),
-    })?;
+    let answer = fetch.call(request).await?;
     let reference = match answer.status.as_u16() {
         200 | 201 => {
             let reference: Reference =
@@ -80,9 +77,7 @@ pub(super) async fn push(
         400 | 401 | 403 => {
             let refusal: Refusal = serde_json::from_slice(&answer.body)
                 .map_err(|_| GrantError::Status { status: answer.status.as_u16(), retry_after: None })?;
-            return Err(GrantError::Rejected(
-                refusal.error.chars().filter(char::is_ascii_graphic).take(64).collect(),
-            ));
+            return Err(GrantError::rejected(&refusal.error));
         }
         status => return Err(GrantError::Status { status, retry_after: None }),
     };

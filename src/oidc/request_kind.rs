@@ -5,9 +5,7 @@
 //! Nothing here opens a route; it only chooses between two refusals.
 
 use http::Method;
-use http::header::{
-    ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, UPGRADE,
-};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, UPGRADE};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -42,13 +40,6 @@ impl RequestKind {
     pub fn wants_page(headers: &HeaderMap) -> bool {
         navigates(headers)
     }
-}
-
-/// A CORS pre-flight request (Fetch standard, "CORS-preflight request").
-pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::OPTIONS
-        && headers.contains_key(ORIGIN)
-        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether the request was caused by a page of another site, as far as the browser says so.

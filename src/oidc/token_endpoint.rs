@@ -67,7 +67,21 @@ pub enum GrantError {
     Request(String),
 }
 
+impl From<FetchError> for GrantError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Reach(_) | FetchError::Connect(_) | FetchError::Request(_) => Self::NotSent(error),
+            error => Self::NoAnswer(error),
+        }
+    }
+}
+
 impl GrantError {
+    /// What the provider's `error` says, which may be anything: at most 64 characters that can be shown.
+    pub(super) fn rejected(error: &str) -> Self {
+        Self::Rejected(error.chars().filter(char::is_ascii_graphic).take(64).collect())
+    }
+
     /// Whether the provider does not know the client, or not by its proof (RFC 6749, section 5.2: `invalid_client`).
     pub fn is_about_client(&self) -> bool {
         matches!(self, Self::Rejected(error) if error == "invalid_client")
@@ -80,7 +94,7 @@ impl GrantError {
 
     /// Whether the provider was too slow, as opposed to wrong.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::NotSent(FetchError::Timeout(_)) | Self::NoAnswer(FetchError::Timeout(_)))
+        matches!(self, Self::NoAnswer(FetchError::Timeout(_)))
     }
 }
 
@@ -274,7 +288,7 @@ pub async fn revoke(
     let form = [("token", token.expose_secret()), ("token_type_hint", "refresh_token")];
     let proof = credentials.proof(metadata).await?;
     let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
-    let answer = fetch.call(request).await.map_err(GrantError::NoAnswer)?;
+    let answer = fetch.call(request).await?;
     match answer.status.as_u16() {
         200 => Ok(()),
         status => Err(GrantError::Status { status, retry_after: None }),
@@ -329,14 +343,9 @@ fn finish(
     let answer = result.map_err(|error| match error {
         RequestTokenError::ServerResponse(response) => match response.error() {
             CoreErrorResponseType::InvalidGrant => GrantError::InvalidGrant,
-            other => GrantError::Rejected(
-                other.as_ref().chars().filter(|c| c.is_ascii_graphic()).take(64).collect(),
-            ),
+            other => GrantError::rejected(other.as_ref()),
         },
-        RequestTokenError::Request(Transport::Fetch(
-            error @ (FetchError::Connect(_) | FetchError::Reach(_)),
-        )) => GrantError::NotSent(error),
-        RequestTokenError::Request(Transport::Fetch(error)) => GrantError::NoAnswer(error),
+        RequestTokenError::Request(Transport::Fetch(error)) => error.into(),
         RequestTokenError::Request(Transport::Status(status, retry_after)) => {
             GrantError::Status { status, retry_after }
         }

@@ -18,6 +18,7 @@ use crate::observe::LevelMetrics;
 use crate::oidc::OwnCookies;
 use crate::router::Router;
 use crate::service::Service;
+use crate::tls::ByHost;
 
 /// One generation of the routing configuration. Swapped as a whole; a request sees one only.
 #[derive(Default)]
@@ -55,7 +56,7 @@ pub struct EntryPoint {
     /// How long a pause within a request body may last; none = for ever.
     pub body_idle_timeout: Option<Duration>,
     /// Name of the TLS options of each host that has options other than `default`.
-    pub tls_options: HashMap<String, Arc<str>>,
+    pub tls_options: ByHost<Arc<str>>,
     /// What is ours, of all routes: clients cannot send it, services do not get it.
     pub own: Arc<Own>,
     /// Counts requests of this entry point, unless switched off.
@@ -124,7 +125,7 @@ impl EntryPoint {
             max_header_bytes: 1_048_576,
             idle_timeout: Some(Duration::from_secs(180)),
             body_idle_timeout: Some(Duration::from_secs(60)),
-            tls_options: HashMap::new(),
+            tls_options: ByHost::default(),
             own: Arc::default(),
             metrics: None,
             observed: Observed::default(),
@@ -167,14 +168,7 @@ impl EntryPoint {
 
     /// The TLS options that connections to `host` must have been made with.
     pub(super) fn options_of(&self, host: &str) -> &str {
-        let wildcard = || {
-            let (_, parent) = host.split_once('.')?;
-            self.tls_options.get(&["*.", parent].concat())
-        };
-        match self.tls_options.is_empty() {
-            true => "default",
-            false => self.tls_options.get(host).or_else(wildcard).map_or("default", |name| name),
-        }
+        self.tls_options.get(host).map_or("default", |name| name)
     }
 }
 

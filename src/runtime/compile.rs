@@ -1,6 +1,6 @@
 //! From a configuration to what requests are served by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::entry_points;
@@ -16,7 +16,7 @@ use crate::config::{ConfigError, StaticConfig};
 use crate::middleware::Chain;
 use crate::proxy::{EntryPoint, Observed, Route, RouteService, Snapshot};
 use crate::router::Rule;
-use crate::tls::TlsSnapshot;
+use crate::tls::{ByHost, TlsSnapshot};
 
 /// The outcome of a compilation: always something to serve, and what does not work in it.
 pub struct Compiled {
@@ -120,7 +120,7 @@ fn build(
     fixed: &StaticConfig,
     kept: &Kept,
     table: &mut Table,
-    tls_options: Option<&HashMap<String, Arc<str>>>,
+    tls_options: Option<&ByHost<Arc<str>>>,
 ) -> EntryPoint {
     let (plain, tls) = table.take(name);
     // Its values were checked with the rest of the static configuration; should one be wrong all the

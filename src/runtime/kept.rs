@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
+
 use super::events::Told;
 use super::stores::Stores;
 use crate::admin::{Admin, Health};
@@ -30,7 +32,8 @@ pub struct Kept {
     oidc: OnceLock<Shared>,
     stores: Stores,
     audit: Option<Arc<AuditLog>>,
-    places: Option<Places>,
+    /// Where the keys of the static configuration are written: in the file that was read last.
+    places: ArcSwapOption<Places>,
 }
 
 /// What all OIDC middlewares share, whatever their stores are.
@@ -61,19 +64,25 @@ impl Kept {
             oidc: OnceLock::new(),
             stores,
             audit: None,
-            places: None,
+            places: ArcSwapOption::empty(),
         }
     }
 
     /// Tells faults of the static configuration with their places in it.
     #[must_use]
     pub fn with_places(self, places: Option<Places>) -> Self {
-        Self { places, ..self }
+        self.set_places(places);
+        self
+    }
+
+    /// The static configuration was read again, and its keys are written at these places now.
+    pub fn set_places(&self, places: Option<Places>) {
+        self.places.store(places.map(Arc::new));
     }
 
     /// Gives a fault of the static configuration its place.
     pub fn place(&self, fault: &mut ConfigError) {
-        if let Some(places) = &self.places {
+        if let Some(places) = &*self.places.load() {
             fault.place_in(places);
         }
     }

@@ -1,6 +1,6 @@
 //! The `tls` section, and which hosts ask for which of its options.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::kept::Kept;
@@ -8,7 +8,7 @@ use super::names::defined;
 use super::routers::Table;
 use crate::config::ConfigError;
 use crate::config::dynamic::DynamicConfig;
-use crate::tls::{Inputs, TlsError, TlsSnapshot, build as build_snapshot};
+use crate::tls::{ByHost, Inputs, TlsError, TlsSnapshot, build as build_snapshot};
 
 /// The names of all TLS options, as routers refer to them.
 pub fn names(dynamic: &DynamicConfig, provider: &str) -> BTreeSet<String> {
@@ -101,11 +101,11 @@ fn of_certificate(index: Option<usize>, dynamic: &DynamicConfig, message: String
 }
 
 /// Hosts with TLS options other than the default ones, by entry point.
-pub fn by_entry_point(table: &Table) -> BTreeMap<String, HashMap<String, Arc<str>>> {
-    let mut options: BTreeMap<String, HashMap<String, Arc<str>>> = BTreeMap::new();
+pub fn by_entry_point(table: &Table) -> BTreeMap<String, ByHost<Arc<str>>> {
+    let mut options: BTreeMap<String, ByHost<Arc<str>>> = BTreeMap::new();
     for asked in table.asked.iter().map(|asked| &asked.options).filter(|asked| asked.options != "default") {
         let here = options.entry(asked.entry_point.clone()).or_default();
-        here.insert(asked.host.clone(), asked.options.as_str().into());
+        here.entry(&asked.host).insert_entry(asked.options.as_str().into());
     }
     options
 }

@@ -11,6 +11,8 @@ use thiserror::Error;
 use x509_parser::prelude::{GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
+use crate::config::pem;
+
 /// Why a certificate or its key cannot be used. Inline PEM is never quoted.
 #[derive(Debug, Error)]
 pub enum CertificateError {
@@ -68,33 +70,19 @@ pub(super) struct Facts {
     pub(super) expiry: Expiry,
 }
 
-/// How messages call a source, which may be a private key in the open.
-pub(super) fn display(source: &str) -> &str {
-    if is_inline(source) { "the inline PEM" } else { source }
-}
-
-pub(super) fn is_inline(source: &str) -> bool {
-    source.contains("-----BEGIN")
-}
-
-fn load(source: &str) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
-    if is_inline(source) {
-        return Ok(Zeroizing::new(source.as_bytes().to_vec()));
-    }
-    let bytes = std::fs::read(source)
-        .map_err(|reason| CertificateError::Unreadable { name: source.to_owned(), reason })?;
-    Ok(Zeroizing::new(bytes))
+fn read(source: &str) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+    pem::read(source).map_err(|reason| CertificateError::Unreadable { name: source.to_owned(), reason })
 }
 
 /// Every certificate of a file or inline PEM; at least one, each of them parsed.
 pub(super) fn certificates(source: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let bad = |reason: &dyn std::fmt::Display| CertificateError::Certificate {
-        name: display(source).to_owned(),
+        name: pem::name(source).to_owned(),
         reason: reason.to_string(),
     };
-    let pem = load(source)?;
+    let content = read(source)?;
     let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|e| bad(&e))?;
+        CertificateDer::pem_slice_iter(&content).collect::<Result<_, _>>().map_err(|e| bad(&e))?;
     if chain.is_empty() {
         return Err(bad(&"there is no PEM block CERTIFICATE"));
     }
@@ -110,10 +98,10 @@ pub(super) fn certified_key(
     key: &str,
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, CertificateError> {
-    let name = || display(key).to_owned();
+    let name = || pem::name(key).to_owned();
     let bad =
         |reason: &dyn std::fmt::Display| CertificateError::Key { name: name(), reason: reason.to_string() };
-    let private = PrivateKeyDer::from_pem_slice(&load(key)?).map_err(|e| bad(&e))?;
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|e| bad(&e))?;
     let signer = provider.key_provider.load_private_key(private).map_err(|e| bad(&e))?;
     let certified = CertifiedKey::new(chain, signer);
     certified.keys_match().map_err(|_| CertificateError::Mismatch { key: name() })?;
@@ -127,7 +115,7 @@ pub(super) fn certified_key(
 pub(super) fn facts(source: &str, chain: &[CertificateDer<'static>]) -> Result<Facts, CertificateError> {
     let first = chain.first().map(|first| x509_parser::parse_x509_certificate(first));
     let Some(Ok((_, parsed))) = first else {
-        let (name, reason) = (display(source).to_owned(), "it cannot be parsed".to_owned());
+        let (name, reason) = (pem::name(source).to_owned(), "it cannot be parsed".to_owned());
         return Err(CertificateError::Certificate { name, reason });
     };
     let (mut names, addresses) = alternative_names(&parsed);

@@ -3,12 +3,13 @@
 //! Whoever renews a certificate writes two files, one after the other, or takes them away for a moment. Until they hold a
 //! usable pair again, the last one stays in service.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::sign::CertifiedKey;
 
 use super::certificate::{self, CertificateError, Facts};
+use crate::config::pem;
 
 /// A certificate and its key, which belong together.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ pub(super) struct Pairs(Mutex<HashMap<(String, String), Pair>>);
 impl Pairs {
     /// Keeps a pair. Inline PEM never changes, so nothing of it is kept.
     pub(super) fn remember(&self, cert: &str, key: &str, pair: &Pair) {
-        if !certificate::is_inline(cert) && !certificate::is_inline(key) {
+        if !pem::is_inline(cert) && !pem::is_inline(key) {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.insert((cert.to_owned(), key.to_owned()), pair.clone());
         }
@@ -62,7 +63,7 @@ impl Pairs {
     }
 
     /// Forgets the pairs of files that are not named any more.
-    pub(super) fn retain(&self, named: &[(&str, &str)]) {
+    pub(super) fn retain(&self, named: &HashSet<(&str, &str)>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(cert, key), _| named.contains(&(cert.as_str(), key.as_str())));
     }

@@ -1,6 +1,6 @@
 //! The whole TLS configuration at one moment, and the decision for one handshake.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use rustls::ServerConfig;
 use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
 
-use super::certificate::{self, Expiry, Facts};
+use super::by_host::ByHost;
+use super::certificate::{Expiry, Facts};
 use super::error::TlsError;
 use super::options::{self, Built, Keep};
 use super::pairs::Pair;
 use super::store::{BySni, CertStore, Fixed, Found, canonical};
+use crate::config::pem;
 use crate::config::tls::{Certificate, CertificatePair, TlsOptions};
-use crate::net::TlsInfo;
 
 /// Name of the options that serve whatever names no others.
 const DEFAULT: &str = "default";
@@ -34,7 +35,7 @@ pub struct Inputs<'a> {
 
 impl Inputs<'_> {
     /// Certificate and key of every pair that is named.
-    fn pairs(&self) -> Vec<(&str, &str)> {
+    fn pairs(&self) -> HashSet<(&str, &str)> {
         let default = self.default_certificate.iter().map(|pair| (&*pair.cert_file, &*pair.key_file));
         default.chain(self.certificates.iter().map(|pair| (&*pair.cert_file, &*pair.key_file))).collect()
     }
@@ -58,18 +59,11 @@ pub struct TlsSnapshot {
     store: Option<Arc<CertStore>>,
     /// `None` for options that cannot be applied.
     options: HashMap<Arc<str>, Option<Built>>,
-    default: Arc<str>,
-    /// By entry point.
-    hosts: HashMap<String, Hosts>,
+    /// Of hosts that no router names.
+    default: Choice,
+    /// What hosts ask for, by entry point.
+    hosts: HashMap<String, ByHost<Choice>>,
     expiries: Vec<Expiry>,
-}
-
-/// What the hosts of an entry point ask for.
-#[derive(Debug, Default)]
-struct Hosts {
-    exact: HashMap<String, Choice>,
-    /// By what follows `*.`.
-    wildcard: HashMap<String, Choice>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +117,7 @@ impl TlsSnapshot {
         let Choice::Options(name) = self.choice(entry_point, sni.as_deref()) else {
             return Decision::Refuse(Refusal::Unusable);
         };
-        let (Some(Some(built)), Some(store)) = (self.options.get(&name), &self.store) else {
+        let (Some(Some(built)), Some(store)) = (self.options.get(name), &self.store) else {
             return Decision::Refuse(Refusal::Unusable);
         };
         let mut config = built.config.clone();
@@ -141,17 +135,7 @@ impl TlsSnapshot {
             }
         }
         let verifies_clients = built.verifies_clients;
-        Decision::Serve { config, options_name: name, verifies_clients }
-    }
-
-    /// Whether a request for `host` must not be served on a connection with these facts, and gets
-    /// 421 instead: the host's TLS options are not those of the handshake (RFC 9110, section
-    /// 15.5.20). `host` is canonical.
-    pub fn is_misdirected(&self, entry_point: &str, tls: &TlsInfo, host: &str) -> bool {
-        match self.choice(entry_point, Some(host)) {
-            Choice::Options(name) => name != tls.options_name,
-            Choice::Refused => true,
-        }
+        Decision::Serve { config, options_name: Arc::clone(name), verifies_clients }
     }
 
     /// Validity of every certificate that is served.
@@ -159,12 +143,9 @@ impl TlsSnapshot {
         &self.expiries
     }
 
-    fn choice(&self, entry_point: &str, host: Option<&str>) -> Choice {
-        let named = host.and_then(|host| {
-            let here = self.hosts.get(entry_point)?;
-            here.exact.get(host).or_else(|| here.wildcard.get(host.split_once('.')?.1))
-        });
-        named.cloned().unwrap_or_else(|| Choice::Options(self.default.clone()))
+    fn choice(&self, entry_point: &str, host: Option<&str>) -> &Choice {
+        let named = host.and_then(|host| self.hosts.get(entry_point)?.get(host));
+        named.unwrap_or(&self.default)
     }
 }
 
@@ -192,7 +173,8 @@ pub fn build(inputs: &Inputs<'_>, keep: &Keep) -> (TlsSnapshot, Vec<TlsError>) {
     keep.retain(|name| all.contains_key(name));
     let hosts = builder.hosts(inputs, &built);
     let Builder { errors, expiries } = builder;
-    (TlsSnapshot { store, options: built, default: Arc::from(DEFAULT), hosts, expiries }, errors)
+    let default = Choice::Options(Arc::from(DEFAULT));
+    (TlsSnapshot { store, options: built, default, hosts, expiries }, errors)
 }
 
 struct Builder {
@@ -229,7 +211,7 @@ impl Builder {
         key: &str,
         keep: &Keep,
     ) -> Option<(Facts, Option<Arc<CertifiedKey>>)> {
-        let certificate = certificate::display(cert).to_owned();
+        let certificate = pem::name(cert).to_owned();
         let pair = match (Pair::load(cert, key), keep.pairs.last(cert, key)) {
             (Ok(pair), _) => {
                 keep.pairs.remember(cert, key, &pair);
@@ -252,9 +234,9 @@ impl Builder {
         &mut self,
         inputs: &Inputs<'_>,
         built: &HashMap<Arc<str>, Option<Built>>,
-    ) -> HashMap<String, Hosts> {
+    ) -> HashMap<String, ByHost<Choice>> {
         let mut named: HashMap<(&str, &str), &str> = HashMap::new();
-        let mut hosts: HashMap<String, Hosts> = HashMap::new();
+        let mut hosts: HashMap<String, ByHost<Choice>> = HashMap::new();
         for HostOptions { entry_point, host, options } in &inputs.hosts {
             let first = *named.entry((entry_point, host)).or_insert(options);
             let choice = if first != options {
@@ -275,15 +257,11 @@ impl Builder {
                 });
                 Choice::Refused
             };
-            let here = hosts.entry(entry_point.clone()).or_default();
-            let kept = match host.strip_prefix("*.") {
-                Some(parent) => here.wildcard.entry(parent.to_owned()),
-                None => here.exact.entry(host.clone()),
-            };
             // Once refused, a later router that repeats the first name changes nothing.
-            let refused = choice == Choice::Refused;
-            kept.and_modify(|kept| *kept = if refused { Choice::Refused } else { kept.clone() })
-                .or_insert(choice);
+            let kept = hosts.entry(entry_point.clone()).or_default().entry(host).or_insert(choice.clone());
+            if choice == Choice::Refused {
+                *kept = choice;
+            }
         }
         hosts
     }

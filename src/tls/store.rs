@@ -8,15 +8,14 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
+use super::by_host::ByHost;
 use super::certificate::Facts;
 
 /// Certificates by name. A name whose certificate could not be loaded is known too, so that it is
 /// refused instead of being answered with the default certificate.
 #[derive(Debug)]
 pub(super) struct CertStore {
-    exact: HashMap<String, Candidates>,
-    /// By what follows `*.`.
-    wildcard: HashMap<String, Candidates>,
+    names: ByHost<Candidates>,
     addresses: HashMap<IpAddr, Candidates>,
     default: Arc<CertifiedKey>,
 }
@@ -57,17 +56,13 @@ impl Candidates {
 
 impl CertStore {
     pub(super) fn new(default: Arc<CertifiedKey>) -> Self {
-        Self { exact: HashMap::new(), wildcard: HashMap::new(), addresses: HashMap::new(), default }
+        Self { names: ByHost::default(), addresses: HashMap::new(), default }
     }
 
     /// Adds a certificate under all its names; without a key only marks the names as broken.
     pub(super) fn add(&mut self, facts: &Facts, key: Option<&Arc<CertifiedKey>>) {
         for name in &facts.names {
-            let candidates = match name.strip_prefix("*.") {
-                Some(parent) => self.wildcard.entry(parent.to_owned()),
-                None => self.exact.entry(name.clone()),
-            };
-            let candidates = candidates.or_default();
+            let candidates = self.names.entry(name).or_default();
             key.into_iter().for_each(|key| candidates.add(key, facts.expiry.not_after));
         }
         for address in &facts.addresses {
@@ -76,10 +71,9 @@ impl CertStore {
         }
     }
 
-    /// Exact name before wildcard of one label. `name` is in lower case without trailing dot.
+    /// What there is for `name`, which is in lower case and without trailing dot.
     pub(super) fn find(&self, name: &str) -> Found<'_> {
-        let wildcard = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
-        match self.exact.get(name).or_else(wildcard) {
+        match self.names.get(name) {
             Some(candidates) if candidates.0.is_empty() => Found::Broken,
             Some(candidates) => Found::Certificate(candidates),
             None => Found::Nothing,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 ///
 /// main → cli → lifecycle, entrypoint, admin, provider, runtime, demo → proxy → middleware, service, router → oidc,
 /// tls → observe, net, config
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("config", &[]),
     ("net", &[]),
     ("observe", &["net", "config"]),
@@ -17,8 +17,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("router", &["oidc", "tls", "observe", "net", "config"]),
     ("service", &["router", "oidc", "tls", "observe", "net", "config"]),
     ("middleware", &["service", "router", "oidc", "tls", "observe", "net", "config"]),
-    ("tcp", &["service", "router", "tls", "observe", "net", "config"]),
-    ("proxy", &["middleware", "service", "router", "tcp", "oidc", "tls", "observe", "net", "config"]),
+    ("proxy", &["middleware", "service", "router", "oidc", "tls", "observe", "net", "config"]),
     ("demo", &["net", "config"]),
     ("provider", &["observe", "net", "config"]),
     ("admin", BELOW_TOP),
@@ -38,7 +37,6 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "middleware",
             "service",
             "router",
-            "tcp",
             "oidc",
             "tls",
             "observe",
@@ -49,7 +47,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
 ];
 
 const BELOW_TOP: &[&str] =
-    &["proxy", "middleware", "service", "router", "tcp", "oidc", "tls", "observe", "net", "config"];
+    &["proxy", "middleware", "service", "router", "oidc", "tls", "observe", "net", "config"];
 
 const TOP: &[&str] = &[
     "lifecycle",
@@ -61,7 +59,6 @@ const TOP: &[&str] = &[
     "middleware",
     "service",
     "router",
-    "tcp",
     "oidc",
     "tls",
     "observe",
@@ -70,8 +67,7 @@ const TOP: &[&str] = &[
 ];
 
 /// Where Pingora's types may stand.
-const ENGINE: [&str; 8] =
-    ["entrypoint", "proxy", "service", "tls", "lifecycle", "middleware", "tcp", "runtime"];
+const ENGINE: [&str; 7] = ["entrypoint", "proxy", "service", "tls", "lifecycle", "middleware", "runtime"];
 
 /// Lines of a file that are not tests.
 const LONGEST: usize = 500;

@@ -115,13 +115,15 @@ async fn what_is_wrong_or_needs_a_restart_changes_nothing_and_is_told() {
     assert_eq!((status(proxy.web()).await, status(at(extra)).await), (Some(200), None));
 
     let before = reloads(&proxy);
-    proxy.change_fixed(|_| good.clone() + "accessLog:\n  format: json\n");
+    let log = "accessLog:\n  format: json\n  fields: {names: {ClientHst: keep}}\n";
+    proxy.change_fixed(|_| good.clone() + log);
     reloaded(&proxy, before).await;
     assert!(
         proxy.log().contains("accessLog.format: this change counts from the next start"),
         "{}",
         proxy.log()
     );
+    assert!(proxy.log().contains("accessLog.fields.names.ClientHst: no line has"), "{}", proxy.log());
 
     // A port that somebody else has: the others are opened, and this one stays where it was.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -134,6 +136,21 @@ async fn what_is_wrong_or_needs_a_restart_changes_nothing_and_is_told() {
     drop(taken);
     proxy.signal("HUP");
     becomes(foreign.parse().unwrap(), Some(200)).await;
+}
+
+/// Its faults have their places in the file that counts now, not in the one that the process was started with.
+#[tokio::test]
+async fn faults_of_a_new_entry_point_have_their_places() {
+    let origin = Origin::start().await;
+    let proxy = Setup::to(origin.address).start().await;
+    let before = reloads(&proxy);
+    let lacking = "    http:\n      middlewares: [nobody@file]\n";
+    proxy.change_fixed(|text| {
+        with_port(&text, "extra", ports::free()).replacen("  web:\n", &[lacking, "  web:\n"].concat(), 1)
+    });
+    reloaded(&proxy, before).await;
+    let told = "static.yml:5:20: entryPoints.extra.http.middlewares: middleware `nobody@file` does not exist";
+    assert!(proxy.log().contains(told), "{}", proxy.log());
 }
 
 #[tokio::test]

@@ -214,8 +214,17 @@ async fn watch_over(runtime: Arc<Runtime>) {
     }
 }
 
+/// The machine's name. Asked of the system: a service manager may hide `/proc/sys` (`ProcSubset=pid`).
 fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map(|name| name.trim().to_owned())
-        .unwrap_or_default()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    #[test]
+    fn the_machine_has_a_name() {
+        let told = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(super::hostname(), told.trim());
+    }
 }

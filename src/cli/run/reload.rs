@@ -54,6 +54,10 @@ impl Reload {
         let loaded = cli::load(&self.arguments).map_err(|errors| errors.to_string())?;
         let level = loaded.config.log.0.clone().unwrap_or_default().level;
         let level: Level = level.parse().map_err(|error| format!("log.level: {error}"))?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.runtime.kept().set_places(loaded.places);
         let mut current = self.current.lock().await;
         self.log.set_level(level);
         let (read, unopened) = match current.changes(&loaded.outline).into_iter().any(is_entry_point) {

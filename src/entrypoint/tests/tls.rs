@@ -109,21 +109,6 @@ async fn options_belong_to_hosts() {
     let facts = tls.facts(address, "old.test").await.unwrap();
     assert!(facts.contains("version=1.2") && facts.contains("options=old@file"), "{facts}");
     assert!(tls.version(&rustls::version::TLS12).facts(address, "new.test").await.is_err());
-
-    let snapshot = edge.tls.load();
-    let on_old = crate::net::TlsInfo {
-        sni: Some("old.test".into()),
-        alpn: None,
-        version: "1.2",
-        cipher: "",
-        client_cert: None,
-        options_name: "old@file".into(),
-    };
-    assert!(!snapshot.is_misdirected("web", &on_old, "old.test"));
-    assert!(snapshot.is_misdirected("web", &on_old, "new.test"));
-    assert!(snapshot.is_misdirected("web", &on_old, "unnamed.test"));
-    // Another entry point has no such router: its default options differ too.
-    assert!(snapshot.is_misdirected("other", &on_old, "old.test"));
 }
 
 #[tokio::test]

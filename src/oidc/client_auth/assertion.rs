@@ -62,7 +62,7 @@ pub struct Assertion {
 #[derive(Debug, thiserror::Error)]
 pub enum AssertionError {
     /// The key file cannot be read.
-    #[error("clientAssertionKeyPath {path}: {source}")]
+    #[error("clientAssertionKeyPath: cannot read {path}: {source}")]
     File {
         /// Path.
         path: String,
@@ -70,7 +70,7 @@ pub enum AssertionError {
         source: std::io::Error,
     },
     /// It holds no fitting key.
-    #[error("clientAssertionKeyPath {0}: {1}")]
+    #[error("clientAssertionKeyPath: {0} {1}")]
     Key(String, KeyFault),
     /// Signing failed.
     #[error("client assertion: {0}")]
@@ -136,7 +136,7 @@ impl KeyFile {
         };
         match (fresh, self.current.load_full()) {
             (Err(error), Some(last)) => {
-                tracing::warn!(%error, "the last good key is used");
+                tracing::warn!(%error, "client assertions are signed with the last good key");
                 Ok(Arc::clone(&last.signer))
             }
             (result, _) => result,

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::oidc::session::SessionId;
 
 fn headers(cookies: &[&str]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -63,11 +64,11 @@ fn set_and_clear_carry_the_same_attributes() {
 }
 
 #[test]
-fn garbage_counts_as_absent_and_duplicates_are_all_tried() {
-    let (cookies, id) = (cookies(), SessionId::random().unwrap());
+fn garbage_counts_as_absent() {
+    let id = SessionId::random().unwrap();
     let text = id.to_text();
-    let found = |list: &[&str]| cookies.session_ids(&headers(list), true).collect::<Vec<_>>();
     let name = "__Host-pc_session";
+    let found = |list: &[&str]| values(&headers(list), name).filter_map(SessionId::parse).collect::<Vec<_>>();
     assert_eq!(found(&[&format!("{name}={text}")]), [id]);
     assert_eq!(found(&[&format!("a=1; {name}=junk ;{name}= {text} ; b=2")]), [id]);
     assert_eq!(found(&[&format!("{name}={}", &text[..40]), "x", ";;=;=="]), []);
@@ -161,7 +162,7 @@ proptest! {
         if let Ok(value) = HeaderValue::from_bytes(&bytes) {
             let request = HeaderMap::from_iter([(COOKIE, value)]);
             let cookies = cookies();
-            prop_assert!(cookies.session_ids(&request, true).count() <= MAX_SAME_NAME);
+            prop_assert!(values(&request, cookies.session_name(true)).count() <= MAX_SAME_NAME);
             let _ = cookies.logins(&request, false).count();
             let _ = OwnCookies::of(&[cookies]).edit(&request);
         }

@@ -58,7 +58,10 @@ async fn a_key_file_that_cannot_be_read_closes_the_policy() {
         ("clientAssertionKeyID", "k"),
     ];
     let error = Policy::new("auth", settings(&world.provider.issuer, &more), &world.deps).unwrap_err();
-    assert!(error.to_string().starts_with("clientAssertionKeyPath /nonexistent/key.pem"), "{error}");
+    assert!(
+        error.to_string().starts_with("clientAssertionKeyPath: cannot read /nonexistent/key.pem"),
+        "{error}"
+    );
 }
 
 /// The authorization request in the browser's address, and the one that was pushed.

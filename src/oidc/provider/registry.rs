@@ -86,11 +86,12 @@ impl Providers {
         self.by_key.retain(|_, provider| provider.strong_count() > 0);
         // What the file holds is part of the identity: a reload takes up new authorities.
         let ca_file = read_authorities(settings)?;
-        let fetch = Fetch::new(settings, ca_file.as_deref())?;
         let key = ProviderKey::new(issuer, settings, ca_file);
         if let Some(provider) = self.by_key.get(&key).and_then(|weak| weak.upgrade()) {
             return Ok(provider);
         }
+        // Reads the system's authorities: not for each middleware and each reload.
+        let fetch = Fetch::new(settings, key.ca_file.as_deref())?;
         let in_use = InUse::new(issuer, &self.issuers, &self.events);
         let events = Arc::clone(&self.events);
         let provider = Provider::spawn(issuer, settings, fetch, in_use, events, &self.runtime);

@@ -48,7 +48,7 @@ pub(super) enum RegistrationError {
     NoMethod,
     #[error("the initial access token is no header value")]
     Token,
-    #[error("the initial access token in {path}: {reason}")]
+    #[error("initialAccessTokenFile: cannot read {path}: {reason}")]
     TokenFile { path: String, reason: String },
     #[error("registration: {0}")]
     Fetch(#[from] FetchError),

@@ -13,7 +13,7 @@ use dashmap::mapref::entry::Entry;
 
 use super::id::{IndexKey, SessionKey};
 use super::memory::MemoryStore;
-use super::store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored};
+use super::store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored, page};
 use crate::oidc::clock::unix_millis;
 
 /// How many sessions keep their newest generation here unless told otherwise: a few kilobytes each.
@@ -306,11 +306,8 @@ impl SessionStore for CookieStore {
         after: Option<&SessionKey>,
         limit: usize,
     ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
-        let mut listed: Vec<_> = self.rows.iter().map(|row| (*row.key(), row.stored.expires)).collect();
-        listed.retain(|(key, _)| after.is_none_or(|after| key > after));
-        listed.sort_unstable();
-        listed.truncate(limit);
-        Ok(listed)
+        let all = self.rows.iter().map(|row| (*row.key(), row.stored.expires)).collect();
+        Ok(page(all, after, limit))
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::id::{IndexKey, SessionKey};
-use super::store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored};
+use super::store::{CasOutcome, Changes, LeaseOutcome, OwnerId, SessionStore, StoreError, Stored, page};
 
 /// A bounded map. Requests do not come here: live sessions are cached by [`Sessions`](super::Sessions),
 /// so one mutex, held for a map access, is enough.
@@ -104,15 +104,12 @@ impl SessionStore for MemoryStore {
         after: Option<&SessionKey>,
         limit: usize,
     ) -> Result<Vec<(SessionKey, SystemTime)>, StoreError> {
-        let mut listed: Vec<_> = {
+        let all = {
             let rows = self.rows();
             let sessions = rows.iter().filter(|(key, row)| row.stored.is_session(key));
             sessions.map(|(key, row)| (*key, row.stored.expires)).collect()
         };
-        listed.retain(|(key, _)| after.is_none_or(|after| key > after));
-        listed.sort_unstable();
-        listed.truncate(limit);
-        Ok(listed)
+        Ok(page(all, after, limit))
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

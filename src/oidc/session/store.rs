@@ -125,6 +125,22 @@ impl StoreError {
     }
 }
 
+/// Of `all` rows of a store without an order: those after `after`, by their names, at most `limit`.
+pub(super) fn page(
+    mut all: Vec<(SessionKey, SystemTime)>,
+    after: Option<&SessionKey>,
+    limit: usize,
+) -> Vec<(SessionKey, SystemTime)> {
+    all.retain(|(key, _)| after.is_none_or(|after| key > after));
+    if limit < all.len() {
+        // Not all are put in order for each page of them.
+        all.select_nth_unstable(limit);
+        all.truncate(limit);
+    }
+    all.sort_unstable();
+    all
+}
+
 /// Where sessions live.
 ///
 /// Durable stores answer a write only once it would survive the end of this process.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::interest::{Interest, is_configuration, is_shown};
 use super::{NAME, Source, references, template};
 use crate::config::dynamic::DynamicConfig;
-use crate::config::source::{self, LARGEST_FILE};
+use crate::config::source;
 use crate::config::value::Position;
 use crate::config::{ConfigError, ConfigErrors, Decoded, decode_dynamic};
 use crate::provider::Fragment;
@@ -182,10 +182,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     if !metadata.is_file() {
         return Err("is not a file".to_owned());
     }
-    if metadata.len() > LARGEST_FILE {
-        return Err(format!("larger than {LARGEST_FILE} bytes"));
-    }
-    std::fs::read(path).map_err(|error| error.to_string())
+    source::read(path).map_err(|error| error.to_string())
 }
 
 /// What lies at the provider's path.

@@ -31,7 +31,9 @@ async fn a_host_with_other_tls_options_than_the_connections_is_421() {
     let origin = Origin::echoing().await;
     let strict = |options| {
         Setup::to(origin.url())
-            .entry(|entry| entry.tls_options = [("a.test".to_owned(), Arc::from("strict@file"))].into())
+            .entry(|entry| {
+                entry.tls_options = [("a.test".to_owned(), Arc::from("strict@file"))].into_iter().collect();
+            })
             .tls(options)
     };
     assert_eq!(strict("default").start().await.get("/").await.status(), 421);
@@ -49,7 +51,7 @@ async fn a_router_with_tls_options_answers_no_host_that_chose_others() {
     let routed = |options| Setup::to(origin.url()).route_options("mutual@file").tls(options);
     assert_eq!(routed("default").start().await.get("/").await.status(), 421);
     let named = [("a.test".to_owned(), Arc::from("mutual@file"))];
-    let same = routed("mutual@file").entry(|entry| entry.tls_options = named.into());
+    let same = routed("mutual@file").entry(|entry| entry.tls_options = named.into_iter().collect());
     assert_eq!(same.start().await.get("/").await.status(), 200);
 }
 
@@ -65,7 +67,7 @@ async fn tls_options_of_a_wildcard_host_hold_for_its_hosts() {
     let origin = Origin::echoing().await;
     let wildcard = |options| {
         let named = [("*.test".to_owned(), Arc::from("strict@file"))];
-        Setup::to(origin.url()).entry(|entry| entry.tls_options = named.into()).tls(options)
+        Setup::to(origin.url()).entry(|entry| entry.tls_options = named.into_iter().collect()).tls(options)
     };
     assert_eq!(wildcard("default").start().await.get("/").await.status(), 421);
     assert_eq!(wildcard("strict@file").start().await.get("/").await.status(), 200);

@@ -13,6 +13,7 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::config::pem;
 use crate::oidc::session::{RedisSettings, RedisTls, Topology};
 
 /// What a cluster command may take with its redirections, in answer times.
@@ -162,13 +163,13 @@ fn mode(settings: &RedisSettings) -> TlsMode {
 /// Read for each connection, so that renewed files count.
 async fn certificates(tls: &RedisTls) -> RedisResult<TlsCertificates> {
     let root_cert = match &tls.ca {
-        Some(ca) => Some(pem(ca).await?),
+        Some(ca) => Some(read_pem(ca).await?),
         None => None,
     };
     let client_tls = match &tls.client {
         Some((certificate, key)) => Some(ClientTlsConfig {
-            client_cert: pem(certificate).await?,
-            client_key: pem(key.expose_secret()).await?,
+            client_cert: read_pem(certificate).await?,
+            client_key: read_pem(key.expose_secret()).await?,
         }),
         None => None,
     };
@@ -176,12 +177,16 @@ async fn certificates(tls: &RedisTls) -> RedisResult<TlsCertificates> {
 }
 
 /// Inline PEM, or what the file of that name holds.
-async fn pem(source: &str) -> RedisResult<Vec<u8>> {
-    if source.contains("-----BEGIN") {
+async fn read_pem(source: &str) -> RedisResult<Vec<u8>> {
+    if pem::is_inline(source) {
         return Ok(source.as_bytes().to_vec());
     }
     tokio::fs::read(source).await.map_err(|error| {
-        RedisError::from((ErrorKind::InvalidClientConfig, "TLS file", format!("{source}: {error}")))
+        RedisError::from((
+            ErrorKind::InvalidClientConfig,
+            "TLS file",
+            format!("cannot read {source}: {error}"),
+        ))
     })
 }
 
