@@ -14,7 +14,7 @@ use pingora::proxy::Session;
 use smallvec::SmallVec;
 
 use super::context::Ctx;
-use super::session_end;
+use super::{framing, session_end};
 use crate::middleware::ResponseFacts;
 use crate::net::headers::{connection_members, is_hop_by_hop};
 
@@ -28,7 +28,11 @@ pub(super) fn from_service(
 ) -> Result<()> {
     let switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if response.status.is_informational() && !switching {
+        interim(response);
         return Ok(());
+    }
+    if !switching {
+        framing::settle(response)?;
     }
     if response.version < Version::HTTP_11 {
         // The version is ours and not the service's (RFC 9110, section 6.2).
@@ -60,6 +64,12 @@ pub(super) fn from_service(
         close_delimit(session, response);
     }
     Ok(())
+}
+
+/// An answer before the answer.
+fn interim(response: &mut ResponseHeader) {
+    framing::unframe(response);
+    strip_hop_by_hop(response, false);
 }
 
 /// Shows a header to the middlewares that the request passed, innermost first.
