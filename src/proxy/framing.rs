@@ -4,7 +4,7 @@
 //! on as it came: who reads it after us could see another end of the body, and take the rest for the next answer.
 
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType, Result};
 
@@ -48,6 +48,25 @@ fn one_length(response: &mut ResponseHeader) -> Result<()> {
         Some(number) => response.insert_header(CONTENT_LENGTH, HeaderValue::from(number)),
         None => refuse("the answer has a length that is no number"),
     }
+}
+
+/// Whether a 101 is the answer to what the client has asked for.
+///
+/// # Errors
+/// It has not asked, or for another protocol (RFC 9110, sections 7.8 and 15.2.2).
+pub(super) fn agrees(asked: bool, request: &HeaderMap, response: &ResponseHeader) -> Result<()> {
+    let protocols = |headers: &HeaderMap| -> Vec<String> {
+        let fields = headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok());
+        fields
+            .flat_map(|value| value.split(','))
+            .map(|token| token.trim_ascii().to_ascii_lowercase())
+            .collect()
+    };
+    let (wanted, given) = (protocols(request), protocols(&response.headers));
+    if asked && !given.is_empty() && given.iter().all(|protocol| wanted.contains(protocol)) {
+        return Ok(());
+    }
+    refuse("the service switches to a protocol that nobody has asked for")
 }
 
 fn refuse<T>(reason: &'static str) -> Result<T> {
@@ -108,5 +127,26 @@ mod tests {
         assert_eq!(left(204, &[("transfer-encoding", "chunked")]), "");
         assert_eq!(left(304, &framed), "content-length: 5; etag: x");
         assert_eq!(left(304, &[("transfer-encoding", "chunked")]), "");
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_switched_to() {
+        let verdict = |asked, wanted: &[&'static str], given: &[&'static str]| {
+            let mut request = HeaderMap::new();
+            for value in wanted {
+                request.append(UPGRADE, HeaderValue::from_static(value));
+            }
+            let mut response = ResponseHeader::build(101, None).unwrap();
+            for value in given {
+                response.append_header(UPGRADE, *value).unwrap();
+            }
+            agrees(asked, &request, &response).is_ok()
+        };
+        assert!(verdict(true, &["websocket"], &["WebSocket"]));
+        assert!(verdict(true, &["foo/1, bar"], &["bar"]));
+        assert!(!verdict(false, &["websocket"], &["websocket"]), "not passed on");
+        assert!(!verdict(true, &["websocket"], &["foo"]));
+        assert!(!verdict(true, &["websocket"], &["websocket, foo"]));
+        assert!(!verdict(true, &["websocket"], &[]));
     }
 }

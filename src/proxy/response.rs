@@ -17,6 +17,7 @@ use super::context::Ctx;
 use super::{framing, session_end};
 use crate::middleware::ResponseFacts;
 use crate::net::headers::{connection_members, is_hop_by_hop};
+use crate::service::Use;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -31,7 +32,9 @@ pub(super) fn from_service(
         interim(response);
         return Ok(());
     }
-    if !switching {
+    if switching {
+        framing::agrees(ctx.wanted != Use::Request, &session.req_header().headers, response)?;
+    } else {
         framing::settle(response)?;
     }
     if response.version < Version::HTTP_11 {

@@ -107,3 +107,29 @@ async fn an_interim_answer_says_nothing_about_a_body_or_the_inner_connection() {
     }
     assert_eq!(connection.response().await.text(), "hi");
 }
+
+#[tokio::test]
+async fn a_switch_that_nobody_asked_for_is_a_502() {
+    const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n";
+    let (_origin, proxy) =
+        answering(&[("foo", SWITCH), ("nothing", "HTTP/1.1 101 Switching Protocols\r\n\r\n")]).await;
+    let ask =
+        |path: &str, version: &str, fields: &str| format!("GET /{path} {version}\r\nHost: a\r\n{fields}\r\n");
+    let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    for request in [
+        ask("foo", "HTTP/1.1", ""),
+        ask("foo", "HTTP/1.0", ""),
+        ask("foo", "HTTP/1.1", websocket),
+        ask("foo", "HTTP/1.0", "Connection: Upgrade\r\nUpgrade: foo\r\n"),
+        ask("foo", "HTTP/1.1", "Upgrade: foo\r\n"),
+        ask("nothing", "HTTP/1.1", websocket),
+    ] {
+        let mut connection = Connection::open(proxy.web()).await;
+        connection.send(&request).await;
+        assert_eq!(soon(&request, connection.response()).await.status(), 502, "{request}");
+    }
+    assert_eq!(over_http2(&proxy, "foo").await.status, 502);
+    let mut connection = Connection::open(proxy.web()).await;
+    connection.send(ask("foo", "HTTP/1.1", "Connection: Upgrade\r\nUpgrade: bar, Foo\r\n")).await;
+    assert_eq!(soon("the switch", connection.head()).await.unwrap().get("upgrade"), Some("foo"));
+}
