@@ -29,9 +29,10 @@ pub(super) fn from_service(
 ) -> Result<()> {
     let switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if response.status.is_informational() && !switching {
-        interim(response);
+        interim(session, response);
         return Ok(());
     }
+    session.set_close_on_response_before_downstream_finish(true);
     if switching {
         framing::agrees(ctx.wanted != Use::Request, &session.req_header().headers, response)?;
     } else {
@@ -70,7 +71,10 @@ pub(super) fn from_service(
 }
 
 /// An answer before the answer.
-fn interim(response: &mut ResponseHeader) {
+fn interim(session: &mut Session, response: &mut ResponseHeader) {
+    // The request's body is yet to come, often because of this answer. The engine would take it for the last one, and
+    // close the connection because the body is not read.
+    session.set_close_on_response_before_downstream_finish(false);
     framing::unframe(response);
     strip_hop_by_hop(response, false);
 }

@@ -150,6 +150,8 @@ async fn answer_expectation(session: &mut Session, request: &mut RequestHeader) 
     }
     request.remove_header(&EXPECT);
     if session.req_header().version == Version::HTTP_11 {
+        // This is not the answer before the end of the body for which the engine closes a connection.
+        session.set_close_on_response_before_downstream_finish(false);
         session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)?;
     }
     Ok(())

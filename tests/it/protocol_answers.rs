@@ -133,3 +133,26 @@ async fn a_switch_that_nobody_asked_for_is_a_502() {
     connection.send(ask("foo", "HTTP/1.1", "Connection: Upgrade\r\nUpgrade: bar, Foo\r\n")).await;
     assert_eq!(soon("the switch", connection.head()).await.unwrap().get("upgrade"), Some("foo"));
 }
+
+#[tokio::test]
+async fn a_client_that_was_told_to_continue_keeps_its_connection() {
+    let origin = Origin::before_body(|seen, mut connection| async move {
+        connection.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+        connection.request_body(&seen.head).await;
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        Some(connection)
+    })
+    .await;
+    let proxy = Setup::to(origin.address).start().await;
+    let mut connection = Connection::open(proxy.web()).await;
+    for _ in 0..3 {
+        connection
+            .send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            .await;
+        let leave = soon("leave to go on", connection.head()).await.unwrap();
+        assert_eq!(leave.start, "HTTP/1.1 100 Continue");
+        connection.send("hi").await;
+        let answer = soon("the answer", connection.response()).await;
+        assert_eq!((answer.status(), answer.get("connection")), (200, Some("keep-alive")));
+    }
+}
