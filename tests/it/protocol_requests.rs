@@ -143,6 +143,18 @@ async fn what_is_no_http_gets_our_answer_and_a_line_in_the_access_log() {
     assert!(origin.requests().is_empty());
 }
 
+#[tokio::test]
+async fn a_client_cannot_make_the_proxy_drop_the_body() {
+    let (origin, proxy) = plain().await;
+    let chunked = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   2\r\nhi\r\n0\r\n\r\n";
+    assert_eq!(answer(&proxy, chunked).await.status(), 200);
+    assert_eq!(origin.last().body, b"hi");
+    let length = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(answer(&proxy, length).await.status(), 400);
+    assert_eq!(origin.requests().len(), 1);
+}
+
 const WRITE_TIMEOUT: &str = "transport:\n  respondingTimeouts:\n    writeTimeout: 1s\n";
 
 /// `/slow` answers after it should, `/stream` does not stop, anything else answers.
