@@ -144,6 +144,24 @@ async fn what_is_no_http_gets_our_answer_and_a_line_in_the_access_log() {
 }
 
 #[tokio::test]
+async fn bytes_that_need_an_escape_get_one() {
+    let (origin, proxy) = plain().await;
+    for (target, expected) in [
+        (r#"/q?query={app="x"}|~`<a>`"#, "/q?query={app=%22x%22}|~`%3Ca%3E`"),
+        (r#"/<a>`"?"#, "/%3Ca%3E%60%22?"),
+        (r#"http://a/x"?y""#, "/x%22?y%22"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(answer(&proxy, request).await.status(), 200, "{target}");
+        assert_eq!(origin.last().target, expected, "{target}");
+    }
+    for target in ["http://a<b/", "http://\"/", "<"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(answer(&proxy, request).await.status(), 400, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_cannot_make_the_proxy_drop_the_body() {
     let (origin, proxy) = plain().await;
     let chunked = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n\
