@@ -107,6 +107,18 @@ async fn a_host_that_is_none_is_refused() {
     }
 }
 
+/// Checks of load balancers are often HTTP/1.0. HTTP/1.1 must have a host (RFC 9112, section 3.2).
+#[tokio::test]
+async fn a_request_without_a_host_gets_that_of_the_server() {
+    let (origin, proxy) = plain().await;
+    for request in
+        ["OPTIONS / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nHost:\r\n\r\n", "GET / HTTP/1.1\r\nHost:\r\n\r\n"]
+    {
+        assert_eq!(answer(&proxy, request).await.status(), 200, "{request:?}");
+        assert_eq!(origin.last().get("host"), Some(&*origin.address.to_string()), "{request:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_http_gets_our_answer_and_a_line_in_the_access_log() {
     let origin = Origin::start().await;
