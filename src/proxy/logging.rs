@@ -131,7 +131,11 @@ impl Unparsed {
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let version = if line.ends_with("HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 };
+        let version = match line.ends_with("HTTP/1.0") {
+            _ if conn.h2 => Version::HTTP_2,
+            true => Version::HTTP_10,
+            false => Version::HTTP_11,
+        };
         let headers = HeaderMap::new();
         let record = RequestRecord {
             start: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),

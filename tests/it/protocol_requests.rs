@@ -185,6 +185,30 @@ async fn a_client_cannot_make_the_proxy_drop_the_body() {
     assert_eq!(origin.requests().len(), 1);
 }
 
+#[tokio::test]
+async fn what_the_engine_refuses_over_http2_has_a_line_in_the_access_log() {
+    let origin = Origin::start().await;
+    let proxy = Setup::to(origin.address).fixed("accessLog: {format: json}").start().await;
+    let large = "x".repeat(70_000);
+    let connection = Http2::open(proxy.web()).await;
+    for (host, field, status) in
+        [("u@a", "", 400), ("b", "", 400), ("a", large.as_str(), 431), ("a", large.as_str(), 431)]
+    {
+        let request =
+            Request::get("http://a/").header("host", host).header("x-field", field).body(()).unwrap();
+        assert_eq!(connection.send(request, &[], false).await.status, status, "{host}");
+    }
+    let lines = |status: u64| {
+        let log = proxy.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["DownstreamStatus"] == status && line["RequestProtocol"] == "HTTP/2.0")
+            .count()
+    };
+    eventually("a line for each", || async { (lines(400), lines(431)) == (2, 2) }).await;
+    assert!(origin.requests().is_empty());
+}
+
 const WRITE_TIMEOUT: &str = "transport:\n  respondingTimeouts:\n    writeTimeout: 1s\n";
 
 /// `/slow` answers after it should, `/stream` does not stop, anything else answers.
