@@ -103,6 +103,8 @@ pub struct State {
     pub hide_authorization: bool,
     /// Do not append the peer to `X-Forwarded-For`.
     pub omit_forwarded_for: bool,
+    /// Nothing was left of the path behind its prefix, for which a request line has `/`.
+    pub path_is_empty: bool,
     /// The request body, once a middleware has asked for it by [`Flow::ReadBody`].
     pub body: Option<Bytes>,
     /// How many middlewares let the request pass.
