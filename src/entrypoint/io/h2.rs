@@ -109,7 +109,7 @@ impl H2 {
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<io::Result<()>> {
         let deadline = if self.preface_left > 0 {
-            self.opened + self.timeouts.header
+            self.opened + self.timeouts.head()
         } else if self.received.is_in_header() {
             *self.header_since.get_or_insert_with(Instant::now) + self.timeouts.header
         } else if self.windows.await_client() {
