@@ -116,6 +116,7 @@ async fn a_request_without_a_host_gets_that_of_the_server() {
     {
         assert_eq!(answer(&proxy, request).await.status(), 200, "{request:?}");
         assert_eq!(origin.last().get("host"), Some(&*origin.address.to_string()), "{request:?}");
+        assert_eq!(origin.last().get("x-forwarded-host"), None, "{request:?}");
     }
 }
 
