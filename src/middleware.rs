@@ -100,8 +100,12 @@ pub struct State {
     pub sessions: SmallVec<[Arc<SessionEntry>; 1]>,
     /// Keep the query out of the access log: it holds what only the provider and we may know.
     pub hide_query: bool,
+    /// Keep `Authorization` out of logs and metrics, whatever they are told to show: it holds a login.
+    pub hide_authorization: bool,
     /// Do not append the peer to `X-Forwarded-For`.
     pub omit_forwarded_for: bool,
+    /// Nothing was left of the path behind its prefix, for which a request line has `/`.
+    pub path_is_empty: bool,
     /// The request body, once a middleware has asked for it by [`Flow::ReadBody`].
     pub body: Option<Bytes>,
     /// How many middlewares let the request pass.

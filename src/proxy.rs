@@ -2,7 +2,7 @@
 //!
 //! [`Edge`] is what Pingora calls; each of its methods delegates to the module of its phase:
 //! `early` (request made sane, router matched), `request` (middleware chain, answers of our own),
-//! `upstream` (server, peer, request header), `response`, `body`, `session_end`, `failure`, `logging`. What one
+//! `upstream` (server, peer, request header), `response`, `framing`, `body`, `session_end`, `failure`, `logging`. What one
 //! request carries from phase to phase is a `Ctx`. Everything that the configuration decides is in
 //! the immutable [`Snapshot`], of which a request takes its entry point and its route once.
 
@@ -11,6 +11,7 @@ mod context;
 mod early;
 mod edge;
 mod failure;
+mod framing;
 mod header_deadline;
 mod logging;
 mod request;

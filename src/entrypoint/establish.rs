@@ -63,7 +63,7 @@ impl Establish<'_> {
     pub(super) async fn run(self, accepted: Accepted) -> Result<(HttpIo, Arc<ConnInfo>), Failure> {
         let timeouts = self.settings.timeouts;
         let socket_peer = accepted.peer;
-        let deadline = accepted.opened + timeouts.handshake.min(timeouts.header);
+        let deadline = accepted.opened + timeouts.handshake.min(timeouts.head());
         let mut arrival = Arrival { accepted, first: BytesMut::new(), deadline };
         self.proxy_header(&mut arrival).await?;
         if arrival.first_byte().await? == TLS_HANDSHAKE {

@@ -107,7 +107,7 @@ impl HttpIo {
             .map(|tls| Arc::new(SslDigest::new(tls.cipher, tls.version, None, None, Vec::new())));
         conn.control.add_received(first.len());
         let reader = if conn.h2 {
-            Reader::H2(H2::new(opened, limits.timeouts, limits.h2_window))
+            Reader::H2(H2::new(opened, limits.timeouts, limits.h2_window, events))
         } else {
             Reader::H1(H1::new(opened, limits, events))
         };
@@ -152,7 +152,7 @@ impl AsyncWrite for HttpIo {
         let deadline = this.reader.write_deadline(&this.wire);
         let written = this.writer.poll_write(cx, &mut this.wire, buf, deadline);
         if let (Reader::H2(h2), Poll::Ready(Ok(n))) = (&mut this.reader, &written) {
-            h2.sent(buf.get(..*n).unwrap_or_default());
+            h2.sent(buf.get(..*n).unwrap_or_default(), &this.wire.conn);
         }
         written
     }
@@ -169,7 +169,7 @@ impl AsyncWrite for HttpIo {
             let mut left = *n;
             for buf in bufs {
                 let n = left.min(buf.len());
-                h2.sent(buf.get(..n).unwrap_or_default());
+                h2.sent(buf.get(..n).unwrap_or_default(), &this.wire.conn);
                 left -= n;
             }
         }

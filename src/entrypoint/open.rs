@@ -23,16 +23,17 @@ pub trait ConnectionEvents: Send + Sync + 'static {
     fn answered(&self, _answered: &Answered<'_>) {}
 }
 
-/// An HTTP/1 request that is answered before anybody has parsed it.
+/// A request that is answered before it comes to the proxy: one of HTTP/1 that is none, one of HTTP/2 that the engine
+/// refuses by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {
     /// Its connection.
     pub conn: &'a ConnInfo,
     /// What it is told.
     pub status: StatusCode,
-    /// Its first line as far as it came, whatever is in it.
+    /// Its first line as far as it came, whatever is in it. Empty for HTTP/2, which has none.
     pub line: &'a [u8],
-    /// Since its first byte came.
+    /// Since its first byte came, as far as that is known.
     pub took: Duration,
 }
 

@@ -98,6 +98,13 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// What a request head may take, and the wait for the first one.
+    pub fn head(&self) -> Duration {
+        self.read.map_or(self.header, |read| read.min(self.header))
+    }
+}
+
 impl Default for Http2 {
     fn default() -> Self {
         // Each stream may hold this much decoded header: 64 KiB times 250 streams is the memory

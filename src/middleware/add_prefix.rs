@@ -24,7 +24,10 @@ impl AddPrefix {
     }
 
     pub(super) fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
-        let path = [&*self.prefix, path(exchange.request)].concat();
+        // A prefix that takes the place of another leads to `/new`, not to `/new/`.
+        let rest = if exchange.state.path_is_empty { "" } else { path(exchange.request) };
+        let path = [&*self.prefix, rest].concat();
+        exchange.state.path_is_empty = false;
         set_path(exchange.request, &path)
     }
 }
@@ -32,7 +35,31 @@ impl AddPrefix {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
-    use crate::middleware::testing::{Request, refused};
+    use std::sync::Arc;
+
+    use crate::middleware::testing::{Request, middleware, refused};
+    use crate::middleware::{Chain, Flow};
+
+    #[tokio::test]
+    async fn it_takes_the_place_of_a_prefix() {
+        let strip = Arc::new(middleware("stripPrefix: {prefixes: [/old]}"));
+        let add = || Arc::new(middleware("addPrefix: {prefix: /new}"));
+        let chain = Chain::new([Arc::clone(&strip), add(), add()]);
+        for (target, expected) in [
+            ("/old", "/new/new"),
+            ("/old?q", "/new/new?q"),
+            ("/old/", "/new/new/"),
+            ("/old/x", "/new/new/x"),
+            ("/", "/new/new/"),
+        ] {
+            let mut request = Request::get(target);
+            assert!(matches!(request.run(&chain).await, Flow::Continue));
+            assert_eq!(request.target(), expected, "{target}");
+        }
+        let mut alone = Request::get("/old");
+        assert!(matches!(alone.run(&Chain::new([strip])).await, Flow::Continue));
+        assert_eq!(alone.target(), "/");
+    }
 
     #[tokio::test]
     async fn prefixes() {

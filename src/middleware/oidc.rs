@@ -30,9 +30,11 @@ impl Oidc {
     }
 
     pub(super) async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
-        let State { body, hide_query, .. } = &mut *exchange.state;
+        let State { body, hide_query, hide_authorization, .. } = &mut *exchange.state;
         let parts = parts(exchange.request, exchange.facts, body.as_deref());
         *hide_query |= self.0.hides_query(&parts);
+        // Where a bearer token is a login, it is as secret as our cookies.
+        *hide_authorization |= self.0.takes_bearer_tokens();
         if let (None, Some(limit)) = (parts.body, self.0.wants_body(&parts)) {
             return Flow::ReadBody(limit);
         }
@@ -42,7 +44,6 @@ impl Oidc {
                     // Its query holds the state of a login, or an ID token.
                     location.set_sensitive(true);
                 }
-                hide_bearer(exchange, &self.0);
                 if let Some(headers) = self.0.security_headers() {
                     headers.complete(&mut response, &exchange.request.headers, exchange.facts.scheme);
                 }
@@ -50,7 +51,6 @@ impl Oidc {
             }
             Decision::Forward(identity) => {
                 forward(exchange, identity);
-                hide_bearer(exchange, &self.0);
                 Flow::Continue
             }
         }
@@ -89,15 +89,6 @@ fn parts<'a>(request: &'a RequestHeader, facts: &'a Facts, body: Option<&'a [u8]
         client: facts.client.ip(),
         peer_trusted: facts.peer_trusted,
         request_id: &facts.request_id,
-    }
-}
-
-/// Where a bearer token is a login, it is as secret as our cookies.
-fn hide_bearer(exchange: &mut Exchange<'_>, policy: &Policy) {
-    let token = exchange.request.headers.get(AUTHORIZATION).filter(|_| policy.takes_bearer_tokens());
-    if let Some(mut token) = token.cloned() {
-        token.set_sensitive(true);
-        set_header!(exchange.request, insert_header, "Authorization", token);
     }
 }
 

@@ -27,6 +27,7 @@ impl ReplacePath {
 
     pub(super) fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
         let old = path(exchange.request).to_owned();
+        exchange.state.path_is_empty = false;
         if let Flow::Respond(response) = set_path(exchange.request, &self.path) {
             return Flow::Respond(response);
         }

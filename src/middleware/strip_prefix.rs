@@ -54,6 +54,7 @@ impl StripPrefix {
             return Flow::Continue;
         };
         let rest = path.get(escaped_len(path, prefix.text.len())..).unwrap_or_default();
+        exchange.state.path_is_empty = rest.is_empty();
         let rest = if rest.starts_with('/') { rest.to_owned() } else { ["/", rest].concat() };
         // `/api../admin` without `/api` must not become `/../admin`.
         if clean(&rest) != rest {

@@ -1,6 +1,6 @@
 //! The target and the authority of a request, read and rewritten.
 
-use http::header::HOST;
+use http::header::{HOST, X_CONTENT_TYPE_OPTIONS};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, StatusCode};
 use pingora::http::RequestHeader;
@@ -64,9 +64,10 @@ pub(super) fn set_path(request: &mut RequestHeader, path: &str) -> Flow {
     }
 }
 
-/// A refusal whose body is the text of its status.
+/// A refusal whose body is the text of its status, as Go's `http.Error` writes it.
 pub(super) fn plain(status: StatusCode) -> LocalResponse {
     LocalResponse::text(status, status.canonical_reason().unwrap_or_default())
+        .with_header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
 }
 
 #[cfg(test)]

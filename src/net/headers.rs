@@ -66,20 +66,24 @@ pub fn connection_names(headers: &HeaderMap, member: &str) -> bool {
 /// What a member of `Connection` is to a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nomination {
-    /// `close`, `keep-alive`, `upgrade`: about the connection itself.
+    /// `close`, `keep-alive`, `upgrade`: about the connection itself. `transfer-encoding` too: the coding is the
+    /// engine's, and taking it off would leave a body of which nobody knows where it ends.
     Option,
     /// A header that may be taken off.
     Header,
-    /// Taking it off would change whom the request is for or whom it comes from.
+    /// Taking it off would change whom the request is for, whom it comes from, or where it ends.
     Protected,
 }
 
 /// Judges a member of `Connection`.
 pub fn nomination(member: &str) -> Nomination {
     let is = |name: &&str| member.eq_ignore_ascii_case(name);
-    if ["close", "keep-alive", "upgrade"].iter().any(is) {
+    if ["close", "keep-alive", "transfer-encoding", "upgrade"].iter().any(is) {
         Nomination::Option
-    } else if ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"].iter().any(is) {
+    } else if ["content-length", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
+        .iter()
+        .any(is)
+    {
         Nomination::Protected
     } else {
         Nomination::Header
@@ -125,6 +129,13 @@ mod tests {
         assert!(!same_name("x-real-ips", "x-real-ip"));
         assert!(!same_name("xxreal-ip", "x-real-ip"));
         assert!(is_alias_name("x_real-ip") && !is_alias_name("x-real-ip1"));
+    }
+
+    #[test]
+    fn what_frames_the_request_is_not_taken_off() {
+        assert_eq!(nomination("Transfer-Encoding"), Nomination::Option);
+        assert_eq!(nomination("Content-Length"), Nomination::Protected);
+        assert_eq!(nomination("X-Mine"), Nomination::Header);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::COOKIE;
+use http::HeaderName;
 use prometheus::IntCounter;
 
 use super::record::RequestRecord;
@@ -120,9 +120,9 @@ impl AccessLog {
         self.format == Format::Json && !self.policy.drops_all_headers()
     }
 
-    /// Whether a line may hold the client's cookies, so that those of ours have to be taken out before.
-    pub fn keeps_cookies(&self) -> bool {
-        self.format == Format::Json && self.policy.header(&COOKIE) == Mode::Keep
+    /// Whether a line may hold this header, so that what is secret in it has to be taken out before.
+    pub fn keeps_header(&self, name: &HeaderName) -> bool {
+        self.format == Format::Json && self.policy.header(name) == Mode::Keep
     }
 
     /// Opens the file anew after it was renamed (SIGUSR1).

@@ -68,7 +68,12 @@ pub(super) fn request_chunk(ctx: &mut Ctx, chunk: &mut Option<Bytes>, end: bool)
 }
 
 /// A chunk of the service's response body.
-pub(super) fn response_chunk(ctx: &mut Ctx, end: bool) {
+pub(super) fn response_chunk(ctx: &mut Ctx, chunk: &mut Option<Bytes>, end: bool) {
+    // An HTTP/2 service can send a body where there is none (RFC 9110, section 6.4.1), which a client of HTTP/2 would
+    // take for a fault of ours. Bodies behind HEAD are refused by the library, and HTTP/1 has no place for either.
+    if matches!(ctx.origin.status, Some(204 | 304)) {
+        *chunk = None;
+    }
     if end {
         ctx.origin.duration = ctx.origin.started.map(|started| started.elapsed());
     }

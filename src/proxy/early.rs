@@ -137,11 +137,14 @@ fn forward(
     websocket: bool,
 ) -> HeaderValue {
     let client = forwarded::address(peer);
-    let has = |request: &RequestHeader, name| request.headers.contains_key(name);
+    // As in Go, what is empty is not there.
+    let has = |request: &RequestHeader, name| {
+        request.headers.get(name).is_some_and(|value: &HeaderValue| !value.is_empty())
+    };
     let real_ip = has(request, forwarded::X_REAL_IP);
     let proto = has(request, forwarded::X_FORWARDED_PROTO);
     let port = has(request, forwarded::X_FORWARDED_PORT);
-    let host = has(request, forwarded::X_FORWARDED_HOST);
+    let host = has(request, forwarded::X_FORWARDED_HOST) || authority.is_empty();
     insert(request, real_ip, "X-Real-Ip", || client.clone());
     insert(request, proto, "X-Forwarded-Proto", || forwarded::proto(tls, websocket));
     let scheme = forwarded::outside_scheme(&request.headers, tls);

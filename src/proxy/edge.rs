@@ -159,7 +159,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
         session_end::response_chunk(ctx, chunk, end);
-        body::response_chunk(ctx, end);
+        body::response_chunk(ctx, chunk, end);
         Ok(None)
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Version};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource};
@@ -38,6 +39,7 @@ pub(super) fn finished(session: &mut Session, error: Option<&Error>, ctx: &mut C
         report(error, ctx);
     }
     hide_own_cookies(session, ctx);
+    hide_authorization(session, ctx);
     let written = session.response_written();
     let end = End {
         status: ctx
@@ -56,9 +58,28 @@ pub(super) fn finished(session: &mut Session, error: Option<&Error>, ctx: &mut C
 /// A request that goes to a service has lost our cookies; one that is answered before still has them.
 fn hide_own_cookies(session: &mut Session, ctx: &Ctx) {
     if let Some(entry) = &ctx.entry
-        && ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_cookies())
+        && ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_header(&COOKIE))
     {
         sanity::own_cookies(session.req_header_mut(), entry);
+    }
+}
+
+/// Marks a bearer token that is a login, where it would be shown otherwise.
+fn hide_authorization(session: &mut Session, ctx: &Ctx) {
+    if !ctx.state.hide_authorization {
+        return;
+    }
+    let of_route = ctx.route.as_deref().map(|route| [&route.metrics, &route.service_metrics]);
+    let of_entry = ctx.entry.as_deref().map(|entry| &entry.metrics);
+    let mut metrics = of_route.into_iter().flatten().chain(of_entry).flatten();
+    let logged = ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_header(&AUTHORIZATION));
+    if !logged && !metrics.any(|metrics| metrics.shows_header(&AUTHORIZATION)) {
+        return;
+    }
+    if let Some(mut token) = session.req_header().headers.get(AUTHORIZATION).cloned() {
+        token.set_sensitive(true);
+        // In place of a header that is there, so there is room for it.
+        let _ = session.req_header_mut().insert_header(AUTHORIZATION, token);
     }
 }
 
@@ -131,7 +152,11 @@ impl Unparsed {
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let version = if line.ends_with("HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 };
+        let version = match line.ends_with("HTTP/1.0") {
+            _ if conn.h2 => Version::HTTP_2,
+            true => Version::HTTP_10,
+            false => Version::HTTP_11,
+        };
         let headers = HeaderMap::new();
         let record = RequestRecord {
             start: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),

@@ -14,9 +14,10 @@ use pingora::proxy::Session;
 use smallvec::SmallVec;
 
 use super::context::Ctx;
-use super::session_end;
+use super::{framing, session_end};
 use crate::middleware::ResponseFacts;
 use crate::net::headers::{connection_members, is_hop_by_hop};
+use crate::service::Use;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -28,7 +29,14 @@ pub(super) fn from_service(
 ) -> Result<()> {
     let switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if response.status.is_informational() && !switching {
+        interim(session, response);
         return Ok(());
+    }
+    session.set_close_on_response_before_downstream_finish(true);
+    if switching {
+        framing::agrees(ctx.wanted != Use::Request, &session.req_header().headers, response)?;
+    } else {
+        framing::settle(response)?;
     }
     if response.version < Version::HTTP_11 {
         // The version is ours and not the service's (RFC 9110, section 6.2).
@@ -60,6 +68,15 @@ pub(super) fn from_service(
         close_delimit(session, response);
     }
     Ok(())
+}
+
+/// An answer before the answer.
+fn interim(session: &mut Session, response: &mut ResponseHeader) {
+    // The request's body is yet to come, often because of this answer. The engine would take it for the last one, and
+    // close the connection because the body is not read.
+    session.set_close_on_response_before_downstream_finish(false);
+    framing::unframe(response);
+    strip_hop_by_hop(response, false);
 }
 
 /// Shows a header to the middlewares that the request passed, innermost first.

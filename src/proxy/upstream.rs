@@ -72,7 +72,7 @@ pub(super) fn connected(
 pub(super) async fn request(session: &mut Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     append_forwarded_for(request, ctx)?;
     if let Some(endpoint) = &ctx.origin.endpoint {
-        if !passes_host(ctx) {
+        if !passes_host(ctx) || !names_host(request) {
             request.insert_header(HOST, endpoint.authority().clone())?;
         }
         prepend_path(request, endpoint)?;
@@ -89,6 +89,11 @@ fn passes_host(ctx: &Ctx) -> bool {
         Some(RouteService::Balanced(service)) => service.pass_host_header(),
         _ => true,
     }
+}
+
+/// Whether a host is named. HTTP/1.0 needs none, but what goes on is HTTP/1.1 or HTTP/2, which do.
+fn names_host(request: &RequestHeader) -> bool {
+    request.uri.authority().is_some() || request.headers.get(HOST).is_some_and(|host| !host.is_empty())
 }
 
 fn append_forwarded_for(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
@@ -150,6 +155,8 @@ async fn answer_expectation(session: &mut Session, request: &mut RequestHeader) 
     }
     request.remove_header(&EXPECT);
     if session.req_header().version == Version::HTTP_11 {
+        // This is not the answer before the end of the body for which the engine closes a connection.
+        session.set_close_on_response_before_downstream_finish(false);
         session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)?;
     }
     Ok(())

@@ -71,6 +71,14 @@ async fn a_trusted_peer_is_believed_and_appended() {
     assert_eq!(seen.get("x-forwarded-host"), Some("evil.example.test"));
     assert_eq!(seen.get("x-forwarded-port"), Some("4711"));
     assert_eq!(seen.get("x-real-ip"), Some("203.0.113.7"));
+    // Nothing was said about these.
+    let empty = [("X-Forwarded-Proto", ""), ("X-Forwarded-Host", "")];
+    get(proxy.web(), "app.example.test", "/", &empty).await;
+    let seen = origin.last();
+    assert_eq!(
+        (seen.head.all("x-forwarded-proto"), seen.get("x-forwarded-host")),
+        (vec!["http"], Some("app.example.test"))
+    );
 }
 
 #[tokio::test]

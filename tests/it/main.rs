@@ -31,6 +31,7 @@ mod oidc_security_headers;
 mod oidc_sessions;
 mod oidc_store;
 mod protocol;
+mod protocol_answers;
 mod protocol_faults;
 mod protocol_requests;
 mod proxy_protocol;

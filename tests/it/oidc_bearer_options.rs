@@ -270,3 +270,17 @@ async fn the_place_of_introspection_can_be_set() {
     assert_eq!(show(&world, &issued(&world, AUDIENCE).await).await.status(), 401, "it was not issued there");
     assert_eq!((asked(&world), asked(&elsewhere)), (0, 1));
 }
+
+/// Whoever reads a log must not be able to come as the machine.
+#[tokio::test]
+async fn a_token_is_in_no_log_that_keeps_its_header() {
+    let log = "accessLog: {format: json, fields: {headers: {names: {Authorization: keep}}}}";
+    let world = with_machine(plan().fixed(log).plugin("stripAuthorizationHeader: false")).await;
+    let token = issued(&world, AUDIENCE).await;
+    assert_eq!(show(&world, &token).await.status(), 200);
+    assert_eq!(show(&world, "no.good.token").await.status(), 401);
+    let redacted = "\"request_Authorization\":\"REDACTED\"";
+    eventually("a line for each", || async { world.proxy.log().matches(redacted).count() == 2 }).await;
+    let log = world.proxy.log();
+    assert!(!log.contains(&token) && !log.contains("no.good.token"), "{log}");
+}

@@ -62,6 +62,21 @@ async fn what_is_no_navigation_gets_401_json_and_no_login_state() {
     assert!(world.origin.requests().is_empty(), "{:?}", world.origin.requests());
 }
 
+/// `Upgrade` is about one connection, and counts only where `Connection` says that it is about this one (RFC 9110,
+/// section 7.8). What is ignored and not passed on does not make another request of it.
+#[tokio::test]
+async fn an_upgrade_that_is_ignored_is_no_reason_to_refuse() {
+    let world = World::start().await;
+    for fields in [&[("Upgrade", "websocket")][..], &[("Connection", "Upgrade"), ("Upgrade", "h2c")]] {
+        let navigates = [&[("Accept", "text/html")], fields].concat();
+        assert_eq!(ask(&world, "GET", "/private", &navigates).await.0, 302, "{fields:?}");
+        let calls = [&[("Sec-Fetch-Mode", "cors")], fields].concat();
+        assert_eq!(ask(&world, "GET", "/private", &calls).await.0, 401, "{fields:?}");
+        assert_eq!(ask(&world, "GET", "/public", fields).await.0, 200, "{fields:?}");
+        assert_eq!(world.origin.last().get("upgrade"), None, "{fields:?}");
+    }
+}
+
 #[tokio::test]
 async fn headers_and_queries_of_a_client_open_nothing() {
     let world = World::start().await;

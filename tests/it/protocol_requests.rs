@@ -107,6 +107,19 @@ async fn a_host_that_is_none_is_refused() {
     }
 }
 
+/// Checks of load balancers are often HTTP/1.0. HTTP/1.1 must have a host (RFC 9112, section 3.2).
+#[tokio::test]
+async fn a_request_without_a_host_gets_that_of_the_server() {
+    let (origin, proxy) = plain().await;
+    for request in
+        ["OPTIONS / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nHost:\r\n\r\n", "GET / HTTP/1.1\r\nHost:\r\n\r\n"]
+    {
+        assert_eq!(answer(&proxy, request).await.status(), 200, "{request:?}");
+        assert_eq!(origin.last().get("host"), Some(&*origin.address.to_string()), "{request:?}");
+        assert_eq!(origin.last().get("x-forwarded-host"), None, "{request:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_http_gets_our_answer_and_a_line_in_the_access_log() {
     let origin = Origin::start().await;
@@ -140,6 +153,60 @@ async fn what_is_no_http_gets_our_answer_and_a_line_in_the_access_log() {
         eventually(&format!("a line about {path}"), || async { written() }).await;
     }
     assert!(!proxy.log().contains("code=secret"));
+    assert!(origin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn bytes_that_need_an_escape_get_one() {
+    let (origin, proxy) = plain().await;
+    for (target, expected) in [
+        (r#"/q?query={app="x"}|~`<a>`"#, "/q?query={app=%22x%22}|~`%3Ca%3E`"),
+        (r#"/<a>`"?"#, "/%3Ca%3E%60%22?"),
+        (r#"http://a/x"?y""#, "/x%22?y%22"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(answer(&proxy, request).await.status(), 200, "{target}");
+        assert_eq!(origin.last().target, expected, "{target}");
+    }
+    for target in ["http://a<b/", "http://\"/", "<"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(answer(&proxy, request).await.status(), 400, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_cannot_make_the_proxy_drop_the_body() {
+    let (origin, proxy) = plain().await;
+    let chunked = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   2\r\nhi\r\n0\r\n\r\n";
+    assert_eq!(answer(&proxy, chunked).await.status(), 200);
+    assert_eq!(origin.last().body, b"hi");
+    let length = "POST /x HTTP/1.1\r\nHost: a\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(answer(&proxy, length).await.status(), 400);
+    assert_eq!(origin.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_engine_refuses_over_http2_has_a_line_in_the_access_log() {
+    let origin = Origin::start().await;
+    let proxy = Setup::to(origin.address).fixed("accessLog: {format: json}").start().await;
+    let large = "x".repeat(70_000);
+    let connection = Http2::open(proxy.web()).await;
+    for (host, field, status) in
+        [("u@a", "", 400), ("b", "", 400), ("a", large.as_str(), 431), ("a", large.as_str(), 431)]
+    {
+        let request =
+            Request::get("http://a/").header("host", host).header("x-field", field).body(()).unwrap();
+        assert_eq!(connection.send(request, &[], false).await.status, status, "{host}");
+    }
+    let lines = |status: u64| {
+        let log = proxy.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["DownstreamStatus"] == status && line["RequestProtocol"] == "HTTP/2.0")
+            .count()
+    };
+    eventually("a line for each", || async { (lines(400), lines(431)) == (2, 2) }).await;
     assert!(origin.requests().is_empty());
 }
 

@@ -193,7 +193,7 @@ impl H1 {
             wire.conn.control.wake_on_change(cx.waker());
             let closing = wire.conn.control.is_closing();
             let first = self.request == 1;
-            let allowed = if first { Some(timeouts.header) } else { timeouts.idle };
+            let allowed = if first { Some(timeouts.head()) } else { timeouts.idle };
             let allowed = match allowed {
                 Some(allowed) if closing => Some(allowed.min(LAST_CALL)),
                 None if closing => Some(LAST_CALL),
@@ -205,7 +205,7 @@ impl H1 {
             // A first head must come in time from the connection's beginning.
             let since = self.waiting_since.filter(|_| self.request == 1);
             let since = *self.head_since.get_or_insert_with(|| since.unwrap_or_else(Instant::now));
-            Some(since + timeouts.read.map_or(timeouts.header, |read| read.min(timeouts.header)))
+            Some(since + timeouts.head())
         };
         match deadline {
             Some(deadline) if self.timer.has_passed(cx, deadline) => {

@@ -4,18 +4,24 @@
 //! sides pass by here; their headers tell whether the client owes a request's body, and whether it
 //! may send it. A connection on which it owes one and is quiet for too long is ended, with all its
 //! streams: a single stream cannot be ended from here.
+//!
+//! What Pingora and its HTTP/2 library answer by themselves shows in the frames, too.
 
 mod frames;
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
 use super::timer::Timer;
 use super::wire::Wire;
+use crate::entrypoint::open::{Answered, ConnectionEvents};
 use crate::entrypoint::settings::Timeouts;
+use crate::net::ConnInfo;
 #[cfg(feature = "fuzzing")]
 pub use frames::follow_frames;
 use frames::{Received, Sent, Windows};
@@ -26,6 +32,7 @@ pub(in crate::entrypoint) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\
 pub(super) struct H2 {
     opened: Instant,
     timeouts: Timeouts,
+    events: Arc<dyn ConnectionEvents>,
     timer: Timer,
     preface_left: usize,
     received: Received,
@@ -40,10 +47,16 @@ pub(super) struct H2 {
 }
 
 impl H2 {
-    pub(super) fn new(opened: Instant, timeouts: Timeouts, window: u32) -> Self {
+    pub(super) fn new(
+        opened: Instant,
+        timeouts: Timeouts,
+        window: u32,
+        events: Arc<dyn ConnectionEvents>,
+    ) -> Self {
         Self {
             opened,
             timeouts,
+            events,
             timer: Timer::default(),
             preface_left: PREFACE.len(),
             received: Received::default(),
@@ -82,14 +95,21 @@ impl H2 {
         Poll::Ready(Ok(()))
     }
 
-    /// Follows what has been sent to the client.
-    pub(super) fn sent(&mut self, bytes: &[u8]) {
-        self.answers.follow(bytes, &mut self.windows);
+    /// Follows what has been sent to the client. Requests that the engine refuses, for their authority or the size of
+    /// their header, are seen nowhere else.
+    pub(super) fn sent(&mut self, bytes: &[u8], conn: &ConnInfo) {
+        let events = &self.events;
+        self.answers.follow(bytes, &mut self.windows, |reason| {
+            events.rejected(&conn.entry_point, reason);
+            if let Some(status) = reason.status() {
+                events.answered(&Answered { conn, status, line: b"", took: Duration::ZERO });
+            }
+        });
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<io::Result<()>> {
         let deadline = if self.preface_left > 0 {
-            self.opened + self.timeouts.header
+            self.opened + self.timeouts.head()
         } else if self.received.is_in_header() {
             *self.header_since.get_or_insert_with(Instant::now) + self.timeouts.header
         } else if self.windows.await_client() {

@@ -248,6 +248,8 @@ fn content_length(digits: &[u8]) -> Option<u64> {
 
 /// What goes on in other words than the client's.
 struct Rewording<'a> {
+    /// For a target with bytes that need an escape: the engine's URIs have no place for them, and Go takes them.
+    target: Option<Vec<u8>>,
     /// HTTP/1.1 for what is newer: it is to be understood as that (RFC 9110, section 2.5).
     version: bool,
     /// For the lines of `Content-Length`, of which each hop might believe another (RFC 9110, section 8.6).
@@ -274,16 +276,17 @@ impl<'a> Rewording<'a> {
             }
             _ => None,
         };
-        Ok(Self { version: line.minor > b'1', length, host })
+        Ok(Self { target: escaped(line.target), version: line.minor > b'1', length, host })
     }
 
     fn is_needed(&self) -> bool {
-        self.version || self.length.is_some() || self.host.is_some()
+        self.target.is_some() || self.version || self.length.is_some() || self.host.is_some()
     }
 
     fn apply(&self, head: &[u8], line: &RequestLine<'_>) -> Vec<u8> {
         let version = if line.minor == b'0' { b"HTTP/1.0" } else { b"HTTP/1.1" };
-        let mut reworded = [line.method, line.target, version].join(&b' ');
+        let target = self.target.as_deref().unwrap_or(line.target);
+        let mut reworded = [line.method, target, version].join(&b' ');
         let mut length = self.length;
         for line in lines(head).skip(1) {
             reworded.extend_from_slice(b"\r\n");
@@ -306,6 +309,27 @@ impl<'a> Rewording<'a> {
         reworded.extend_from_slice(b"\r\n");
         reworded
     }
+}
+
+/// `target` with escapes for what must not stand in a URI and yet does, in queries that programs write above all:
+/// quotes and angle brackets (RFC 3986, section 2), and in the path the grave accent.
+fn escaped(target: &[u8]) -> Option<Vec<u8>> {
+    let suspicious = memchr::memchr3(b'"', b'<', b'>', target).or_else(|| memchr::memchr(b'`', target));
+    suspicious?;
+    let query = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let needs =
+        |(at, byte): (usize, &u8)| matches!(byte, b'"' | b'<' | b'>') || (*byte == b'`' && at < query);
+    if !target.iter().enumerate().any(needs) {
+        return None;
+    }
+    let mut escaped = Vec::with_capacity(target.len() + 16);
+    for (at, byte) in target.iter().enumerate() {
+        match needs((at, byte)) {
+            true => escaped.extend(percent_encoding::percent_encode_byte(*byte).bytes()),
+            false => escaped.push(*byte),
+        }
+    }
+    Some(escaped)
 }
 
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {

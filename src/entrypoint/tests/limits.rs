@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 
 use super::harness::{Edge, LONG, connect, hasty};
-use crate::entrypoint::{RejectReason, Settings};
+use crate::entrypoint::{RejectReason, Settings, Timeouts};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -64,10 +64,15 @@ async fn the_header_deadline_is_new_for_each_request() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_without_a_word() {
-    let (edge, address) = Edge::start(hasty(|t| t.header = SHORT)).await;
-    let mut client = connect(address).await;
-    assert_eq!(client.rest().await, "");
-    assert!(edge.rejected().is_empty());
+    let limits: [fn(&mut Timeouts); 2] = [|t| t.header = SHORT, |t| t.read = Some(SHORT)];
+    for limit in limits {
+        let (edge, address) = Edge::start(hasty(limit)).await;
+        let mut client = connect(address).await;
+        let began = Instant::now();
+        assert_eq!(client.rest().await, "");
+        assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+        assert!(edge.rejected().is_empty());
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,10 @@ impl HeaderLabels {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    pub(super) fn shows(&self, name: &HeaderName) -> bool {
+        self.0.iter().any(|(_, shown)| shown == name)
+    }
 }
 
 /// How many requests there were with which headers.
@@ -54,6 +58,10 @@ pub(super) struct ByHeaders {
 impl ByHeaders {
     pub(super) fn new(labels: Arc<HeaderLabels>) -> Self {
         Self { labels, counts: DashMap::new() }
+    }
+
+    pub(super) fn labels(&self) -> &HeaderLabels {
+        &self.labels
     }
 
     /// Counts a request; a header that it has not got is an empty value, as in Traefik.

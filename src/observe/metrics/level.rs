@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::HeaderName;
 use prometheus::proto::Metric;
 
 use super::exposition;
@@ -107,6 +108,11 @@ impl LevelMetrics {
             retries: AtomicU64::new(0),
             by_headers: (!labels.is_empty()).then(|| ByHeaders::new(Arc::clone(labels))),
         }
+    }
+
+    /// Whether a header's value is a label, so that it must hold no secret.
+    pub fn shows_header(&self, name: &HeaderName) -> bool {
+        self.by_headers.as_ref().is_some_and(|by_headers| by_headers.labels().shows(name))
     }
 
     /// Counts a finished request. A service counts only what reached it.

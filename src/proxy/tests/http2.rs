@@ -60,6 +60,26 @@ fn post(path: &str) -> Request<()> {
     Request::post(format!("http://a.test{path}")).body(()).unwrap()
 }
 
+/// Its client would take it for a fault of the connection (RFC 9113, section 8.1.1).
+#[tokio::test]
+async fn a_body_where_none_can_be_goes_nowhere() {
+    let addr = http2_origin(|request, mut respond| async move {
+        let status = if request.uri().path() == "/none" { 204 } else { 304 };
+        let mut body =
+            respond.send_response(Response::builder().status(status).body(()).unwrap(), false).unwrap();
+        body.send_data("poison".into(), true).unwrap();
+    })
+    .await;
+    let proxy = Setup::to(format!("h2c://{addr}")).start().await;
+    let mut client = client(&proxy).await;
+    for path in ["/none", "/unmodified"] {
+        let request = Request::get(format!("http://a.test{path}")).body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        let mut response = response.await.unwrap().into_body();
+        assert_eq!(body(&mut response).await.unwrap(), "", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn an_http_2_client_reaches_an_http_1_service() {
     let origin = Origin::echoing().await;

@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use crate::entrypoint::io::RejectReason;
+
 /// Streams that are followed at a time. A client that opens more is bound by the idle deadline of
 /// the connection only.
 const MAX_FOLLOWED: usize = 1024;
@@ -9,6 +11,8 @@ const MAX_FOLLOWED: usize = 1024;
 const INITIAL_WINDOW: i64 = 65_535;
 
 const FRAME_HEADER: usize = 9;
+/// Longest payload that is looked at.
+const LONGEST_TOLD: usize = 8;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -17,13 +21,15 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
-/// Requests whose end the client has not sent, and how much it may send for them.
+/// Requests whose end the client has not sent, and how much it may send for them; answers of which we have not sent
+/// the end.
 #[derive(Debug)]
 pub(super) struct Windows {
     /// What a new stream may send.
     initial: i64,
     connection: i64,
-    open: SmallVec<[Open; 8]>,
+    open: SmallVec<[Open; 6]>,
+    answers: SmallVec<[u32; 4]>,
 }
 
 #[derive(Debug)]
@@ -34,7 +40,12 @@ struct Open {
 
 impl Windows {
     pub(super) fn new(initial: u32) -> Self {
-        Self { initial: i64::from(initial), connection: INITIAL_WINDOW, open: SmallVec::new() }
+        Self {
+            initial: i64::from(initial),
+            connection: INITIAL_WINDOW,
+            open: SmallVec::new(),
+            answers: SmallVec::new(),
+        }
     }
 
     /// Whether the client owes a body and nothing of ours keeps it from sending.
@@ -51,6 +62,26 @@ impl Windows {
 
     fn end(&mut self, stream: u32) {
         self.open.retain(|open| open.stream != stream);
+    }
+
+    fn reset(&mut self, stream: u32) {
+        self.end(stream);
+        self.end_answer(stream);
+    }
+
+    /// Whether an answer has begun on `stream`, so that a header there is a trailer.
+    fn is_answering(&self, stream: u32) -> bool {
+        self.answers.contains(&stream)
+    }
+
+    fn begin_answer(&mut self, stream: u32) {
+        if self.answers.len() < MAX_FOLLOWED && !self.is_answering(stream) {
+            self.answers.push(stream);
+        }
+    }
+
+    fn end_answer(&mut self, stream: u32) {
+        self.answers.retain(|answer| *answer != stream);
     }
 
     /// Changes what may be sent on `stream`, or on the connection if that is 0.
@@ -126,7 +157,7 @@ impl Received {
                 HEADERS | DATA if frame.flags & END_STREAM != 0 => windows.end(frame.stream),
                 HEADERS => windows.begin(frame.stream),
                 DATA => windows.change(frame.stream, -i64::from(frame.length)),
-                RST_STREAM => windows.end(frame.stream),
+                RST_STREAM => windows.reset(frame.stream),
                 _ => {}
             }
             if frame.kind == DATA {
@@ -140,29 +171,88 @@ impl Received {
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     cutter: Cutter,
-    /// The stream of a window update, and what came of its payload.
-    update: Option<(u32, SmallVec<[u8; 4]>)>,
+    /// A frame whose payload tells something, and what came of it.
+    told: Option<(Told, SmallVec<[u8; LONGEST_TOLD]>)>,
+}
+
+/// A frame whose payload is looked at.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// A window update of this stream.
+    Update(u32),
+    /// A header of this length that is an answer's only frame.
+    Header(usize),
+}
+
+impl Told {
+    fn in_frame(frame: Frame, windows: &Windows) -> Option<Self> {
+        let length = usize::try_from(frame.length).unwrap_or(usize::MAX);
+        let whole = frame.flags & (END_STREAM | END_HEADERS) == END_STREAM | END_HEADERS;
+        match frame.kind {
+            WINDOW_UPDATE => Some(Self::Update(frame.stream)),
+            HEADERS if whole && (1..=LONGEST_TOLD).contains(&length) => {
+                (!windows.is_answering(frame.stream)).then_some(Self::Header(length))
+            }
+            _ => None,
+        }
+    }
+
+    fn length(self) -> usize {
+        match self {
+            Self::Update(_) => 4,
+            Self::Header(length) => length,
+        }
+    }
 }
 
 impl Sent {
-    pub(super) fn follow(&mut self, mut bytes: &[u8], windows: &mut Windows) {
+    /// Tells `refused` of each request that the engine has answered by itself.
+    pub(super) fn follow(
+        &mut self,
+        mut bytes: &[u8],
+        windows: &mut Windows,
+        mut refused: impl FnMut(RejectReason),
+    ) {
         while !bytes.is_empty() {
-            if let Some((stream, increment)) = &mut self.update {
-                let wanted = 4_usize.saturating_sub(increment.len()).min(bytes.len());
-                increment.extend_from_slice(bytes.get(..wanted).unwrap_or_default());
-                if let [b3, b2, b1, b0] = *increment.as_slice() {
-                    let by = u32::from_be_bytes([b3 & 0x7f, b2, b1, b0]);
-                    windows.change(*stream, i64::from(by));
-                    self.update = None;
+            if let Some((told, payload)) = &mut self.told {
+                let wanted = told.length().saturating_sub(payload.len()).min(bytes.len());
+                payload.extend_from_slice(bytes.get(..wanted).unwrap_or_default());
+                match (*told, payload.as_slice()) {
+                    (Told::Update(stream), [b3, b2, b1, b0]) => {
+                        let by = u32::from_be_bytes([b3 & 0x7f, *b2, *b1, *b0]);
+                        windows.change(stream, i64::from(by));
+                        self.told = None;
+                    }
+                    (Told::Header(length), block) if block.len() == length => {
+                        lone_status(block).into_iter().for_each(&mut refused);
+                        self.told = None;
+                    }
+                    _ => {}
                 }
             }
             let Some(frame) = self.cutter.next(&mut bytes) else { continue };
+            self.told = Told::in_frame(frame, windows).map(|told| (told, SmallVec::new()));
             match frame.kind {
-                WINDOW_UPDATE => self.update = Some((frame.stream, SmallVec::new())),
-                RST_STREAM => windows.end(frame.stream),
+                RST_STREAM => windows.reset(frame.stream),
+                HEADERS | DATA if frame.flags & END_STREAM != 0 => windows.end_answer(frame.stream),
+                HEADERS => windows.begin_answer(frame.stream),
                 _ => {}
             }
         }
+    }
+}
+
+/// What a header that holds a status and nothing else says (RFC 7541, section 6 and appendix A). Only the engine's own
+/// refusals have none: every other answer has a date. It knows two, 400 and 431.
+fn lone_status(block: &[u8]) -> Option<RejectReason> {
+    match block {
+        [0x8c] => Some(RejectReason::Malformed),
+        // Literally the first time, by its place in the table afterwards.
+        [0x48, length, value @ ..] if usize::from(length & 0x7f) == value.len() => {
+            Some(RejectReason::HeaderTooLarge)
+        }
+        [place] if *place >= 0xbe => Some(RejectReason::HeaderTooLarge),
+        _ => None,
     }
 }
 
@@ -175,7 +265,7 @@ pub fn follow_frames<'a>(
 ) -> (bool, bool) {
     let (mut theirs, mut ours, mut windows) = (Received::default(), Sent::default(), Windows::new(100));
     received.into_iter().for_each(|piece| theirs.follow(piece, &mut windows));
-    sent.into_iter().for_each(|piece| ours.follow(piece, &mut windows));
+    sent.into_iter().for_each(|piece| ours.follow(piece, &mut windows, drop));
     (theirs.is_in_header(), windows.await_client())
 }
 
@@ -224,17 +314,48 @@ mod tests {
         assert!(!windows.await_client());
         let mut sent = Sent::default();
         let update = [frame(DATA, 0, 3, b"answer"), frame(WINDOW_UPDATE, 0, 3, &[0, 0, 0, 50])].concat();
-        update.iter().for_each(|byte| sent.follow(&[*byte], &mut windows));
+        update.iter().for_each(|byte| sent.follow(&[*byte], &mut windows, drop));
         assert!(windows.await_client());
-        sent.follow(&frame(RST_STREAM, 0, 3, &[0; 4]), &mut windows);
+        sent.follow(&frame(RST_STREAM, 0, 3, &[0; 4]), &mut windows, drop);
         assert!(!windows.await_client());
 
         // The connection's window counts too.
         let mut windows = Windows::new(1 << 20);
         Received::default().follow(&[post(), frame(DATA, 0, 3, &[0; 65_535])].concat(), &mut windows);
         assert!(!windows.await_client());
-        Sent::default().follow(&frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]), &mut windows);
+        Sent::default().follow(&frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]), &mut windows, drop);
         assert!(windows.await_client());
+    }
+
+    #[test]
+    fn the_engines_own_refusals_are_seen() {
+        let whole = END_STREAM | END_HEADERS;
+        let refusals = |bytes: &[u8], step: usize| {
+            let (mut sent, mut windows, mut seen) = (Sent::default(), Windows::new(100), Vec::new());
+            bytes.chunks(step).for_each(|piece| sent.follow(piece, &mut windows, |reason| seen.push(reason)));
+            seen
+        };
+        let frames = [
+            frame(HEADERS, whole, 1, b"\x8c"),
+            frame(HEADERS, whole, 3, b"\x48\x03\x65\x90\x07"),
+            frame(DATA, END_STREAM, 5, b"\x8c"),
+            frame(HEADERS, whole, 7, b"\xbe"),
+            // With a date, a trailer, 304, and a literal value that is followed by more: answers of ours.
+            frame(HEADERS, whole, 9, b"\x8c\xbf"),
+            frame(HEADERS, END_HEADERS, 11, b"\x88\xbe"),
+            frame(HEADERS, whole, 11, b"\xbe"),
+            frame(HEADERS, whole, 13, b"\x8b"),
+            frame(HEADERS, whole, 15, b"\x48\x03\x65\x90\x07\xbf"),
+            frame(HEADERS, whole, 17, b"\x8c\x61\x96\xdf\x69\x7e\x94\x0b\xaa"),
+        ]
+        .concat();
+        for step in [1, 2, 7, frames.len()] {
+            assert_eq!(
+                refusals(&frames, step),
+                [RejectReason::Malformed, RejectReason::HeaderTooLarge, RejectReason::HeaderTooLarge],
+                "{step}"
+            );
+        }
     }
 
     #[test]
@@ -270,7 +391,7 @@ mod tests {
         fn any_bytes_are_followed(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut windows = Windows::new(100);
             Received::default().follow(&bytes, &mut windows);
-            Sent::default().follow(&bytes, &mut windows);
+            Sent::default().follow(&bytes, &mut windows, drop);
         }
     }
 }

@@ -35,6 +35,24 @@ fn limits() {
 }
 
 #[test]
+fn targets_get_the_escapes_that_they_lack() {
+    let reworded = |target: &str| {
+        let head = judge(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        head.reworded.map(|head| String::from_utf8(head).unwrap())
+    };
+    for target in ["/a?b=c", "/%22%3c", "/?a={b}|`^[\\]'", "/a?b`c"] {
+        assert_eq!(reworded(target), None, "{target}");
+    }
+    for (target, expected) in [
+        ("/?a=\"<b>\"`", "/?a=%22%3Cb%3E%22`"),
+        ("/`<>\"", "/%60%3C%3E%22"),
+        ("http://a/\"?\"", "http://a/%22?%22"),
+    ] {
+        assert_eq!(reworded(target).unwrap(), format!("GET {expected} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+}
+
+#[test]
 fn request_lines() {
     let line = |line: &str| judge(format!("{line}\r\nHost: a\r\n\r\n").as_bytes()).map(|_| ());
     assert_eq!(line("GET /?q=%20 HTTP/1.1"), Ok(()));
