@@ -223,19 +223,14 @@ impl Inner {
     /// Remembers a failure of the store, and says so in the log. A success proves little: reads work on a full
     /// disk. Only [`Sessions::check_store`] tells that it is over.
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        match &result {
-            Ok(_)
-            | Err(
-                StoreError::Refused(_)
-                | StoreError::Unsupported(_)
-                | StoreError::GivenWay
-                | StoreError::Crypto,
-            ) => {}
-            Err(error) => {
-                let known = self.failure.swap(Some(Arc::new(error.clone())));
-                if known.as_deref() != Some(error) {
-                    tracing::error!(%error, "the session store failed; live sessions go on from memory");
-                }
+        let failure = result.as_ref().err().filter(|error| {
+            // One that is full keeps what it has.
+            error.is_failure() && !matches!(error, StoreError::Refused(_))
+        });
+        if let Some(error) = failure {
+            let known = self.failure.swap(Some(Arc::new(error.clone())));
+            if known.as_deref() != Some(error) {
+                tracing::error!(%error, "the session store failed; live sessions go on from memory");
             }
         }
         result

@@ -96,7 +96,10 @@ pub enum StoreError {
     /// The row had to give way to those of others, and only the browser has the session.
     #[error("the session is not in the store until its browser brings it again")]
     GivenWay,
-    /// A row of that key exists, or the store holds as many as it may.
+    /// A row of that key exists.
+    #[error("the session store has a row of that key already")]
+    Exists,
+    /// The store holds as many as it may.
     #[error("the session store takes no further session: {0}")]
     Refused(&'static str),
     /// This store cannot do that.
@@ -113,6 +116,12 @@ pub enum StoreError {
 impl StoreError {
     /// Says which file it is about.
     #[must_use]
+    /// Whether the store has not done what it should, as opposed to telling how things are.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        !matches!(self, Self::Exists | Self::Unsupported(_) | Self::GivenWay | Self::Crypto)
+    }
+
     pub(super) fn at(self, path: &Path) -> Self {
         let at = |text: String| format!("{}: {text}", path.display());
         match self {
@@ -138,7 +147,7 @@ pub trait SessionStore: Send + Sync {
     /// [`StoreError`], here and in all others.
     async fn load(&self, key: &SessionKey) -> Result<Option<Stored>, StoreError>;
 
-    /// Adds a row. An existing one is [`StoreError::Refused`].
+    /// Adds a row. An existing one is [`StoreError::Exists`].
     async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError>;
 
     /// Replaces the row if it still has the `expected` generation, and ends any lease on it.
