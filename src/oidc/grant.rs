@@ -156,6 +156,9 @@ impl Core {
 
 /// What an error of the token endpoint means for the session.
 fn not_granted(error: &GrantError) -> GrantResult {
+    if let Some(reason) = error.wants_user() {
+        return GrantResult::Ended { reason, detail: None };
+    }
     let detail = Some(error.to_string());
     match error {
         GrantError::InvalidGrant => GrantResult::Invalid,

@@ -73,6 +73,15 @@ impl GrantError {
         matches!(self, Self::Rejected(error) if error == "invalid_client")
     }
 
+    /// The name of the error, if the provider says that nothing goes on without the user (OpenID Connect Core, section 3.1.2.6;
+    /// Entra and others answer a refresh so, when a new rule asks for another proof or for consent).
+    pub fn wants_user(&self) -> Option<&'static str> {
+        const NAMES: [&str; 4] =
+            ["interaction_required", "login_required", "consent_required", "account_selection_required"];
+        let Self::Rejected(error) = self else { return None };
+        NAMES.into_iter().find(|name| name == error)
+    }
+
     /// Whether the provider cannot answer anybody, as opposed to refusing this one.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::NotSent(_) | Self::NoAnswer(_) | Self::Status { .. } | Self::Malformed)
