@@ -183,7 +183,7 @@ impl Policy {
 
     fn find_attempt(&self, request: &RequestParts<'_>, state: &str) -> Option<(String, Attempt)> {
         let name = self.cookies.login_name(self.is_https(request), Attempt::cookie_id(state)?);
-        let attempt = Attempt::open(&self.attempts, &name, self.one_cookie(request, &name)?)?;
+        let attempt = self.attempts.open(&name, self.one_cookie(request, &name)?)?;
         attempt.has_state(state).then_some((name, attempt))
     }
 

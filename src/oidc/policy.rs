@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 use super::asked::Asked;
+use super::attempt::AttemptSeals;
 use super::bearer::Bearer;
 use super::carry::CarryMemos;
 use super::cause::Cause;
@@ -24,7 +25,7 @@ use super::limits::LoginRate;
 use super::principal::{IdentityHeaders, Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, Refresher, fresh_now};
-use super::seal::{Seal, SealError};
+use super::seal::SealError;
 use super::security_headers::SecurityHeaders;
 use super::session::{KeyError, Lookup, PolicyId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
@@ -80,7 +81,7 @@ pub struct Policy {
     pub(super) sessions: Sessions,
     pub(super) cookies: Cookies,
     own: OwnCookies,
-    pub(super) attempts: Seal,
+    pub(super) attempts: AttemptSeals,
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
     id: PolicyId,
@@ -122,7 +123,7 @@ impl Policy {
         Ok(Self {
             own: OwnCookies::of([&cookies]),
             cookies,
-            attempts: Seal::new(&settings.key, "login attempt", &scope_name)?,
+            attempts: AttemptSeals::new(settings.ring(), &scope_name)?,
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
             id: PolicyId::next(),
@@ -376,7 +377,7 @@ impl Policy {
 
 /// The keys of sessions: the first seals, all open.
 fn session_keys(settings: &Settings) -> Result<SessionKeys, KeyError> {
-    let ring: Vec<_> = [&settings.key].into_iter().chain(&settings.previous_keys).cloned().collect();
+    let ring: Vec<_> = settings.ring().cloned().collect();
     SessionKeys::new(&ring)
 }
 
