@@ -44,6 +44,7 @@ pub(crate) mod testing;
 mod tests;
 mod upkeep;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -104,10 +105,10 @@ struct Inner {
     hearing: Hearing,
     /// Whether any session has an idle lifetime.
     idles: AtomicBool,
-    /// Entries of which the store has yet to be told something.
-    owing: Mutex<Vec<Arc<SessionEntry>>>,
+    /// Entries of which the store has yet to be told something, by their address: in an outage they may be all there are.
+    owing: Mutex<HashMap<usize, Arc<SessionEntry>>>,
     /// Sessions that are not in memory, of whose end the store has yet to be told.
-    owed_ends: Mutex<Vec<SessionKey>>,
+    owed_ends: Mutex<HashSet<SessionKey>>,
     cursor: Mutex<Option<u64>>,
     /// Refreshes under way.
     flights: watch::Sender<usize>,
@@ -236,27 +237,24 @@ impl Inner {
         result
     }
 
-    fn owing(&self) -> MutexGuard<'_, Vec<Arc<SessionEntry>>> {
+    fn owing(&self) -> MutexGuard<'_, HashMap<usize, Arc<SessionEntry>>> {
         self.owing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that the store has to be told of this entry later.
     fn owe(&self, entry: &Arc<SessionEntry>) {
-        let mut owing = self.owing();
-        if !owing.iter().any(|known| Arc::ptr_eq(known, entry)) {
-            owing.push(Arc::clone(entry));
-        }
+        self.owing().insert(Arc::as_ptr(entry).addr(), Arc::clone(entry));
     }
 
-    fn owed_ends(&self) -> MutexGuard<'_, Vec<SessionKey>> {
+    fn owed_ends(&self) -> MutexGuard<'_, HashSet<SessionKey>> {
         self.owed_ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that the store has to be told of the end of this session, which is not in memory.
     fn owe_end(&self, key: SessionKey) {
         let mut owed = self.owed_ends();
-        if owed.len() < MOST_OWED_ENDS && !owed.contains(&key) {
-            owed.push(key);
+        if owed.len() < MOST_OWED_ENDS {
+            owed.insert(key);
         }
     }
 }
