@@ -64,7 +64,9 @@ pub(in crate::oidc) use carried::{read_carried, write_carried};
 pub(in crate::oidc) use commit::Committed;
 pub use cookie::{CookieStore, DEFAULT_CARRIED};
 pub use entry::{PolicyId, SessionEntry};
-pub use id::{IndexKey, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes};
+pub use id::{
+    IndexKey, PARTS, Parts, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes,
+};
 pub use keys::{KeyError, MIN_SECRET, SessionKeys};
 pub use lookup::Lookup;
 pub(in crate::oidc) use marks::Mark;

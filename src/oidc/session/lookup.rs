@@ -34,7 +34,7 @@ impl Sessions {
     ) -> Option<Arc<SessionEntry>> {
         let entry = self.inner.cache.get(id)?;
         let now = unix_millis(now);
-        if self.inner.hearing.is_lost(now) {
+        if self.inner.hearing.is_lost(&entry.key, now) {
             return None;
         }
         if !self.may_open(&entry, scope) || !entry.is_live(now) {
@@ -46,16 +46,16 @@ impl Sessions {
 
     /// The session, from memory or from the store.
     pub async fn lookup(&self, id: &SessionId, scope: &ScopeId, now: SystemTime) -> Lookup {
-        if self.inner.hearing.is_lost(unix_millis(now)) {
-            return Lookup::StoreDown;
-        }
+        let millis = unix_millis(now);
+        let is_lost = |entry: &SessionEntry| self.inner.hearing.is_lost(&entry.key, millis);
         let found = match self.inner.cache.get(id) {
             Some(entry) if !self.may_open(&entry, scope) => return Lookup::None,
+            Some(entry) if is_lost(&entry) => return Lookup::StoreDown,
             Some(entry) => self.recheck(entry).await,
             None => self.load(id, scope).await,
         };
-        let millis = unix_millis(now);
         match found {
+            Ok(Some(entry)) if is_lost(&entry) => Lookup::StoreDown,
             Ok(Some(entry)) if millis < entry.profile().timing.absolute => {
                 match self.has_idled_out(&entry, now).await {
                     Ok(true) => return Lookup::None,

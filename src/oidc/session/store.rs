@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::cookie::CookieStore;
-use super::id::{IndexKey, SessionKey};
+use super::id::{IndexKey, Parts, SessionKey};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub struct Changes {
     pub rows: Vec<(SessionKey, Option<u64>)>,
     /// Changes were missed: every cached session must be read again.
     pub lost: bool,
+    /// Parts of the store that could not tell; the others could.
+    pub silent: Parts,
 }
 
 /// Why a store could not answer. It never means "there is no such session".
@@ -114,14 +116,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Says which file it is about.
-    #[must_use]
     /// Whether the store has not done what it should, as opposed to telling how things are.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         !matches!(self, Self::Exists | Self::Unsupported(_) | Self::GivenWay | Self::Crypto)
     }
 
+    /// Says which file it is about.
+    #[must_use]
     pub(super) fn at(self, path: &Path) -> Self {
         let at = |text: String| format!("{}: {text}", path.display());
         match self {

@@ -89,7 +89,7 @@ impl Sessions {
         }
         *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes.cursor);
         // Last: what was missed counts before anybody goes on.
-        self.inner.hearing.heard(asked);
+        self.inner.hearing.heard(asked, changes.silent);
     }
 
     /// Tells the store what it could not take before: new tokens, ends. What it refuses again stays owed.
