@@ -128,6 +128,17 @@ impl World {
     }
 
     pub(super) fn policy(&self, more: &[(&str, &str)]) -> Policy {
+    /// Waits until the provider has been asked so often, five seconds at most.
+    pub(super) async fn until(&self, what: &'static str, count: usize) {
+        for _ in 0..1_000 {
+            if self.provider.count(what) >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{what}: {} of {count}", self.provider.count(what));
+    }
+
         Policy::new("auth", settings(&self.provider.issuer, more), &self.deps).unwrap()
     }
 }

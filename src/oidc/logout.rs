@@ -8,9 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{ALLOW, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::asked::Asked;
+use super::client_auth::Credentials;
 use super::fetch::MAX_TIME;
 use super::metadata::Metadata;
 use super::policy::Policy;
@@ -68,7 +69,13 @@ impl Policy {
     async fn end_session(&self, request: &Asked<'_>, now: SystemTime) -> Option<SessionRecord> {
         let entry = match self.find_session(request, now).await {
             Lookup::Live(entry) => entry,
-            Lookup::StoreDown => self.unheard_session(request)?,
+            Lookup::StoreDown => match self.remembered_session(request) {
+                Some(entry) => entry,
+                None => {
+                    self.end_unheard(request);
+                    return None;
+                }
+            },
             Lookup::None => return None,
         };
         let record = match self.sessions.record(&entry).await {
@@ -99,10 +106,31 @@ impl Policy {
         record
     }
 
-    /// The session of a request while the store cannot be asked: from memory, although that is not believed for so long
-    /// any more. Of one that is not there the store will be told.
-    fn unheard_session(&self, request: &RequestParts<'_>) -> Option<Arc<SessionEntry>> {
-        self.sessions.end_unheard(&self.session_id(request)?, &self.core.scope)
+    /// Revokes a refresh token. The browser does not wait for it, and its leaving does not stop it.
+    pub(super) fn revoke_later(&self, client: Arc<Credentials>, token: SecretString) {
+        let core = Arc::clone(&self.core);
+        self.runtime.spawn(async move {
+            if let Some(metadata) = core.provider.metadata_within(MAX_TIME).await {
+                core.revoke(&client, &metadata, &token).await;
+            }
+        });
+    }
+
+    /// The session of a request while the store cannot be asked, as far as memory has it: to be ended.
+    pub(super) fn remembered_session(&self, request: &RequestParts<'_>) -> Option<Arc<SessionEntry>> {
+        self.sessions.remembered(&self.session_id(request)?, &self.core.scope)
+    }
+
+    /// Ends a session that memory does not have while the store cannot be asked whose it is.
+    fn end_unheard(&self, request: &RequestParts<'_>) {
+        let id = self.session_id(request);
+        let Some(key) = id.and_then(|id| self.sessions.end_unheard(&id, &self.core.scope)) else { return };
+        self.core.events.logged_out(&self.core.name, "rp_initiated");
+        self.audit_key(AuditEvent::Logout, request, &key);
+        tracing::info!(
+            policy = %self.core.name, session = ?key, request_id = request.request_id, client = %request.client,
+            "logged out; the store will be told when it works again"
+        );
     }
 
     /// Sends the browser on, without its session.

@@ -118,13 +118,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`]: it is ended here, and the store will be told as soon as it works again.
     pub async fn end(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
-        self.inner.upsets.add();
-        entry.end();
-        if let Some(store) = self.inner.store.in_browser() {
-            // A cookie may say a later idle end than the row: the store hears of that beside the request, and of what
-            // another process has put into cookies never.
-            store.remember_end(&entry.key, entry.profile().timing.absolute);
-        }
+        self.end_in_memory(entry);
         let deleted = self.inner.store.delete(&entry.key).await;
         if let Err(error) = self.inner.note(deleted) {
             // Until the store has forgotten it the ended entry stays, so that nobody loads it again.
@@ -136,16 +130,44 @@ impl Sessions {
         Ok(())
     }
 
-    /// What can be done to end a session while the store cannot be asked for it: it is what memory has of it, to be ended
-    /// as any other; if that is nothing, the store is told once it works again.
-    pub(in crate::oidc) fn end_unheard(&self, id: &SessionId, scope: &ScopeId) -> Option<Arc<SessionEntry>> {
-        if let Some(entry) = self.inner.cache.get(id) {
-            return (self.may_open(&entry, scope) && !entry.is_ended()).then_some(entry);
+    /// Ends what memory has of the wanted sessions while the store cannot say which there are. The store is told of each as
+    /// soon as it works again.
+    pub(in crate::oidc) fn end_known(
+        &self,
+        wanted: impl Fn(&SessionEntry) -> bool,
+    ) -> Vec<Arc<SessionEntry>> {
+        let entries = self.inner.cache.select(|entry| !entry.is_ended() && wanted(entry));
+        for entry in &entries {
+            self.end_in_memory(entry);
+            self.inner.owe(entry);
         }
-        for ring in self.keys.iter().filter(|ring| ring.made(scope, id)) {
-            self.inner.owe_end(ring.session_key(scope, id));
+        entries
+    }
+
+    fn end_in_memory(&self, entry: &SessionEntry) {
+        self.inner.upsets.add();
+        entry.end();
+        if let Some(store) = self.inner.store.in_browser() {
+            // A cookie may say a later idle end than the row: the store hears of that beside the request, and of what
+            // another process has put into cookies never.
+            store.remember_end(&entry.key, entry.profile().timing.absolute);
         }
-        None
+    }
+
+    /// What memory has of a session while the store cannot be asked for it, and memory may not be believed any more: to be
+    /// ended, and for nothing else.
+    pub(in crate::oidc) fn remembered(&self, id: &SessionId, scope: &ScopeId) -> Option<Arc<SessionEntry>> {
+        let entry = self.inner.cache.get(id)?;
+        (self.may_open(&entry, scope) && !entry.is_ended()).then_some(entry)
+    }
+
+    /// Ends a session of which memory has nothing while the store cannot be asked for it: that is told once it works again.
+    /// Its name there; none if it is no session of ours.
+    pub(in crate::oidc) fn end_unheard(&self, id: &SessionId, scope: &ScopeId) -> Option<SessionKey> {
+        let ring = self.keys.iter().find(|ring| ring.made(scope, id))?;
+        let key = ring.session_key(scope, id);
+        self.inner.owe_end(key);
+        Some(key)
     }
 
     /// Ends the sessions with the provider's session id `sid`; how many.
