@@ -92,16 +92,10 @@ impl Policy {
             policy = %self.core.name, user = %entry.profile().identifier(), session = ?entry.key(),
             request_id = request.request_id, client = %request.client, "logged out"
         );
-        let refresh_token = record.as_ref().and_then(|record| record.refresh_token.clone());
         let client = record.as_ref().and_then(|record| self.core.client_of(record));
+        let refresh_token = record.as_ref().and_then(|record| newest_refresh_token(&entry, record));
         if let Some((token, client)) = refresh_token.zip(client) {
-            // The browser does not wait for it, and its leaving does not stop it.
-            let core = Arc::clone(&self.core);
-            self.runtime.spawn(async move {
-                if let Some(metadata) = core.provider.metadata_within(MAX_TIME).await {
-                    core.revoke(&client, &metadata, &token).await;
-                }
-            });
+            self.revoke_later(client, token);
         }
         record
     }
@@ -263,7 +257,44 @@ impl Policy {
     }
 }
 
+/// The refresh token of an ended session. A refresh may have landed after `record` was read, and before the end.
+fn newest_refresh_token(entry: &SessionEntry, record: &SessionRecord) -> Option<SecretString> {
+    let profile = entry.profile();
+    if profile.generation > record.generation {
+        profile.refresh_token()
+    } else {
+        record.refresh_token.clone()
+    }
+}
+
 /// 192 random bits; empty if the generator fails, and then no return is recognised.
 fn new_state() -> String {
     super::session::random_bytes::<24>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::oidc::session::MemoryStore;
+    use crate::oidc::session::testing::{process, record};
+
+    #[tokio::test]
+    async fn a_refresh_that_lands_while_a_logout_reads_is_undone_too() {
+        let (sessions, _) = process(Arc::new(MemoryStore::new(10)));
+        let (_, entry) = sessions.create(record()).await.unwrap();
+        let read = sessions.record(&entry).await.unwrap().unwrap();
+        let token =
+            |record: &SessionRecord| newest_refresh_token(&entry, record).unwrap().expose_secret().to_owned();
+        assert_eq!(token(&read), "refresh-0");
+        let mut next = SessionRecord { generation: 1, ..read.clone() };
+        next.refresh_token = Some("refresh-1".into());
+        sessions.commit(&entry, 0, next.clone()).await;
+        sessions.end(&entry).await.unwrap();
+        assert_eq!(token(&read), "refresh-1");
+        // Of another process, and not heard of yet.
+        next.generation = 2;
+        next.refresh_token = Some("refresh-2".into());
+        assert_eq!(token(&next), "refresh-2");
+    }
 }
