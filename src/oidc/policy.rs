@@ -21,6 +21,7 @@ use super::cookie::{CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
 use super::identity_assertion::Assertions;
+use super::introspected::Activity;
 use super::limits::LoginRate;
 use super::principal::{IdentityHeaders, Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
@@ -212,8 +213,11 @@ impl Policy {
     async fn usable_session(&self, request: &Asked<'_>, now: SystemTime) -> Found {
         match self.session_of(request, now).await {
             Found::Session(entry) if self.core.settings.require_introspection => {
-                let active = Box::pin(self.has_active_token(&entry, now)).await;
-                if active { Found::Session(entry) } else { Found::None }
+                match Box::pin(self.activity(request, &entry, now)).await {
+                    Activity::Active => Found::Session(entry),
+                    Activity::NotActive => Found::None,
+                    Activity::StoreDown => Found::Wait(Duration::from_secs(1)),
+                }
             }
             found => found,
         }
