@@ -17,6 +17,7 @@ mod limits;
 mod log;
 mod login;
 mod logout;
+mod outage;
 mod profiles;
 mod provider;
 mod registration;
@@ -127,7 +128,6 @@ impl World {
         Self { deps, clock, provider }
     }
 
-    pub(super) fn policy(&self, more: &[(&str, &str)]) -> Policy {
     /// Waits until the provider has been asked so often, five seconds at most.
     pub(super) async fn until(&self, what: &'static str, count: usize) {
         for _ in 0..1_000 {
@@ -139,6 +139,7 @@ impl World {
         panic!("{what}: {} of {count}", self.provider.count(what));
     }
 
+    pub(super) fn policy(&self, more: &[(&str, &str)]) -> Policy {
         Policy::new("auth", settings(&self.provider.issuer, more), &self.deps).unwrap()
     }
 }
