@@ -92,6 +92,8 @@ const MOST_OWED_ENDS: usize = 100_000;
 pub struct Sessions {
     inner: Arc<Inner>,
     keys: Arc<SessionKeys>,
+    /// The store, for the operator.
+    name: Arc<str>,
     /// Counts the handles.
     used: Arc<()>,
 }
@@ -143,13 +145,13 @@ impl Sessions {
             flights: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
         };
-        Ok(Self { inner: Arc::new(inner), keys, used: Arc::default() })
+        Ok(Self { inner: Arc::new(inner), keys, name: "session store".into(), used: Arc::default() })
     }
 
     /// The same store and memory, seen with other secrets. Sessions of secrets that are not in the ring are none.
     #[must_use]
     pub fn with_keys(&self, keys: Arc<SessionKeys>) -> Self {
-        Self { inner: Arc::clone(&self.inner), keys, used: Arc::clone(&self.used) }
+        Self { keys, ..self.clone() }
     }
 
     /// Whether anybody has a handle on these sessions beside this one.

@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(30 * 60);
 impl Sessions {
     /// Starts the upkeep. It ends by itself when the last handle on these sessions is gone.
     pub fn spawn_upkeep(&self) -> tokio::task::JoinHandle<()> {
-        let keys = Arc::clone(&self.keys);
+        let (keys, name) = (Arc::clone(&self.keys), Arc::clone(&self.name));
         // Upkeep is no use of the sessions.
         let used = Arc::default();
         let inner = Arc::downgrade(&self.inner);
@@ -43,7 +43,8 @@ impl Sessions {
             for round in 0_u32.. {
                 clock.sleep(POLL).await;
                 let Some(inner) = inner.upgrade() else { break };
-                let sessions = Self { inner, keys: Arc::clone(&keys), used: Arc::clone(&used) };
+                let (keys, name) = (Arc::clone(&keys), Arc::clone(&name));
+                let sessions = Self { inner, keys, name, used: Arc::clone(&used) };
                 sessions.upkeep(round).await;
             }
         })
