@@ -62,13 +62,8 @@ pub(super) async fn establish(
                 nonce,
                 access_token: Some(tokens.access_token.expose_secret()),
             };
-            let validated = id_token::validate(token.expose_secret(), provider, expected, now);
-            match timeout_at(until, validated).await.unwrap_or(Err(TokenError::KeysUnavailable)) {
-                // The old refresh token is spent. A provider whose keys cannot be had right now must
-                // not cost the session: it goes on with what is known.
-                Err(TokenError::KeysUnavailable) if previous.is_some() => None,
-                result => Some(result?),
-            }
+            let judging = id_token::validate(token.expose_secret(), provider, expected, now);
+            judged(context, previous, judging).await?
         }
         None => None,
     };
@@ -86,12 +81,8 @@ pub(super) async fn establish(
     }
     check_tenant(settings, metadata, &claims)?;
     if settings.strict_audience {
-        let checked = timeout_at(until, check_access_token(context, &tokens.access_token)).await;
-        match checked.unwrap_or(Err(TokenError::KeysUnavailable)) {
-            // As with the ID token above.
-            Err(TokenError::KeysUnavailable) if previous.is_some() => {}
-            result => result.map_err(Cause::AccessToken)?,
-        }
+        let judging = check_access_token(context, &tokens.access_token);
+        judged(context, previous, judging).await.map_err(Cause::AccessToken)?;
     }
     // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
     if settings.require_introspection && previous.is_none() {
@@ -106,6 +97,19 @@ pub(super) async fn establish(
 }
 
 /// Whether the user's tenant may log in where the metadata are those of many.
+/// What comes of judging a token by the provider's keys. At a refresh nothing may, and then what is known of the session
+/// goes on: the old refresh token is spent by it, and keys that cannot be had right now must not cost the session.
+async fn judged<T>(
+    context: Context<'_>,
+    previous: Option<&SessionRecord>,
+    judging: impl Future<Output = Result<T, TokenError>>,
+) -> Result<Option<T>, TokenError> {
+    match timeout_at(context.until, judging).await.unwrap_or(Err(TokenError::KeysUnavailable)) {
+        Err(TokenError::KeysUnavailable) if previous.is_some() => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 pub(super) fn check_tenant(
     settings: &Settings,
     metadata: &Metadata,
