@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
@@ -124,12 +125,16 @@ pub(super) fn check_tenant(
     if allowed.iter().any(fits) { Ok(()) } else { Err(TokenError::Tenant) }
 }
 
-/// A refresh is no new login: how strong that was, and when, stays true where the new ID token does
-/// not repeat it (Core, section 12.2).
+/// A refresh is no new login: how strong that was, and when, stays true where the new ID token does not repeat it, and it
+/// was not later than it was (Core, section 12.2).
 fn keep_level(claims: &mut Claims, previous: &SessionRecord) {
     let repeats = ["acr", "auth_time"].iter().any(|name| claims.get(name).is_some());
+    let time = |members: &Map<String, Value>| members.get("auth_time").and_then(Value::as_f64);
+    let is_later = time(claims.members()).zip(time(&previous.claims)).is_some_and(|(new, old)| new > old);
     if !repeats {
-        claims.set_level(&previous.claims);
+        claims.take_over(&["acr", "amr", "auth_time"], &previous.claims);
+    } else if is_later {
+        claims.take_over(&["auth_time"], &previous.claims);
     }
 }
 
@@ -205,7 +210,7 @@ pub(super) fn stored_claims(record: &SessionRecord) -> Claims {
 fn from_userinfo(record: &SessionRecord) -> Claims {
     let mut members = record.claims.clone();
     if let Some(of_token) = id_token::claims_of_stored(record.id_token.expose_secret()) {
-        members.retain(|name, _| of_token.members().get(name).is_none_or(serde_json::Value::is_null));
+        members.retain(|name, _| of_token.members().get(name).is_none_or(Value::is_null));
     }
     Claims::new(members)
 }

@@ -102,3 +102,19 @@ async fn a_refresh_keeps_the_level_of_the_login() {
     browser.get(&world, &strict, "/admin").await.identity();
     assert_eq!(world.provider.count("refreshed"), 1);
 }
+
+/// Core, section 12.2: `auth_time` is that of the login, also where a provider takes a refresh for one.
+#[tokio::test]
+async fn a_refresh_makes_no_login_younger() {
+    let world = World::new().await;
+    says(&world, json!({"acr": "gold", "auth_time": auth_time(&world, 10)}));
+    let strict = world.policy(&[("acrValues", "[gold]"), ("maxAge", "300")]);
+    let mut browser = Browser::default();
+    browser.login(&world, &strict, "/admin").await;
+    world.clock.advance(Duration::from_secs(301));
+    says(&world, json!({"auth_time": auth_time(&world, 1)}));
+    browser.get(&world, &strict, "/admin").await.identity();
+    world.clock.advance(Duration::from_secs(100));
+    assert_eq!(browser.get(&world, &strict, "/admin").await.status(), 302, "411 s old");
+    assert_eq!(world.provider.count("refreshed"), 1);
+}
