@@ -265,9 +265,8 @@ impl Policy {
         let settings = &self.core.settings;
         let nonce = attempt.nonce();
         let Party { client, metadata } = party;
-        let provider = &self.core.provider;
         let until = Instant::now() + MAX_TIME;
-        let context = Context { settings, client, provider, metadata, until, now };
+        let context = Context { core: &self.core, client, metadata, until, now };
         let established = establish(context, &tokens, Some(&nonce), None).await?;
         let claims = established.claims;
         let subject: Arc<str> = claims.subject().unwrap_or_default().into();

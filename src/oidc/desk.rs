@@ -220,6 +220,7 @@ mod tests {
     use crate::oidc::session::SessionRecord;
     use crate::oidc::session::contract::at;
     use crate::oidc::session::testing::{Faulty, owes, process, record, scope};
+    use crate::oidc::userinfo::Wish;
 
     /// Writes down user, provider, request and cause of what an audit is told.
     #[derive(Default)]
@@ -251,12 +252,16 @@ mod tests {
                 sessions.create(record).await.unwrap();
             }
             let (name, issuer) = ("login".into(), "https://op.example".to_owned());
-            members.push(directory.enter(Member { name, issuer, scope: scope(), sessions }));
+            members.push(directory.enter(Member { name, issuer, scope: scope(), sessions, wish: wish() }));
         }
         let via = Some(Via { client: None, request_id: "request-7".to_owned() });
         let events = Arc::clone(&heard) as Arc<dyn Events>;
         let [first, _] = stores;
         (SessionDesk { directory, events, via }, heard, first, members)
+    }
+
+    fn wish() -> Wish {
+        Wish::of(&crate::oidc::flow_tests::settings("https://op.example", &[]))
     }
 
     fn no_route() -> StoreError {

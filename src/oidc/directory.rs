@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::claims::Claims;
 use super::session::{ScopeId, SessionEntry, SessionKey, Sessions};
+use super::userinfo::Wish;
 
 /// One provider and client, as a policy sees its sessions.
 pub struct Member {
@@ -14,6 +16,8 @@ pub struct Member {
     pub scope: ScopeId,
     /// The sessions, seen with the policy's secret.
     pub sessions: Sessions,
+    /// What it wants of userinfo.
+    pub wish: Wish,
 }
 
 /// Who is there. A policy leaves it by ending.
@@ -38,6 +42,11 @@ impl Directory {
     /// The provider of a scope, if a living policy has it.
     pub fn issuer(&self, scope: &ScopeId) -> Option<String> {
         self.members().into_iter().find(|member| member.scope == *scope).map(|member| member.issuer.clone())
+    }
+
+    /// Whether any policy of this provider and client wants userinfo of a user of whom these claims are known.
+    pub fn wants_userinfo(&self, scope: &ScopeId, claims: &Claims) -> bool {
+        self.members().iter().any(|member| member.scope == *scope && member.wish.is_open(claims))
     }
 
     /// The stores of all policies, each once.

@@ -14,8 +14,8 @@ use super::fetch::{FetchError, MAX_TIME};
 use super::id_token::{self, Expected, TokenError};
 use super::introspection::{Verdict, introspect};
 use super::metadata::Metadata;
+use super::policy::Core;
 use super::profile;
-use super::provider::Provider;
 use super::session::SessionRecord;
 use super::settings::{Settings, UserInfo};
 use super::throttle::warn_or_debug;
@@ -25,10 +25,10 @@ use super::userinfo::{self, UserInfoError};
 /// Whose tokens they are.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    pub(super) settings: &'a Settings,
+    /// Of the policy that asks.
+    pub(super) core: &'a Core,
     /// Who we are to the provider: whom the tokens must be for.
     pub(super) client: &'a Arc<Credentials>,
-    pub(super) provider: &'a Arc<Provider>,
     pub(super) metadata: &'a Metadata,
     /// Until when keys and userinfo are waited for.
     pub(super) until: Instant,
@@ -54,7 +54,7 @@ pub(super) async fn establish(
     nonce: Option<&str>,
     previous: Option<&SessionRecord>,
 ) -> Result<Established, Cause> {
-    let Context { settings, client, provider, metadata, until, now } = context;
+    let Context { core: Core { settings, provider, .. }, client, metadata, now, .. } = context;
     let validated = match &tokens.id_token {
         Some(token) => {
             let expected = Expected {
@@ -97,7 +97,6 @@ pub(super) async fn establish(
     Ok(Established { claims, id_expiry })
 }
 
-/// Whether the user's tenant may log in where the metadata are those of many.
 /// What comes of judging a token by the provider's keys. At a refresh nothing may, and then what is known of the session
 /// goes on: the old refresh token is spent by it, and keys that cannot be had right now must not cost the session.
 async fn judged<T>(
@@ -111,6 +110,7 @@ async fn judged<T>(
     }
 }
 
+/// Whether the user's tenant may log in where the metadata are those of many.
 pub(super) fn check_tenant(
     settings: &Settings,
     metadata: &Metadata,
@@ -145,17 +145,12 @@ async fn complete(
     access_token: &SecretString,
     previous: Option<&SessionRecord>,
 ) -> Result<(), Cause> {
-    let Context { settings, client, provider, metadata, until, .. } = context;
-    let wanted = match settings.user_info {
-        UserInfo::Never => false,
-        UserInfo::Always => true,
-        UserInfo::Auto => settings.needed_claims().iter().any(|name| claims.get(name).is_none()),
-    };
-    if !wanted {
+    let Context { core, client, metadata, until, .. } = context;
+    if !core.wants_userinfo(claims) {
         return Ok(());
     }
     let subject = claims.subject().unwrap_or_default().to_owned();
-    let answer = userinfo::fetch(provider, metadata, access_token, &client.id, &subject);
+    let answer = userinfo::fetch(&core.provider, metadata, access_token, &client.id, &subject);
     let late = FetchError::Timeout(MAX_TIME.as_secs());
     match timeout_at(until, answer).await.unwrap_or(Err(late.into())) {
         Ok(Some(info)) => claims.fill_from(&info),
@@ -174,7 +169,7 @@ fn without_userinfo(
     previous: Option<&SessionRecord>,
     error: UserInfoError,
 ) -> Result<(), Cause> {
-    let Context { settings, provider, now, .. } = context;
+    let Context { core: Core { settings, provider, .. }, now, .. } = context;
     warn_or_debug!(
         provider.incomplete().admit(now), issuer = provider.issuer(), cause = %error, "claims are incomplete"
     );
@@ -189,7 +184,7 @@ fn without_userinfo(
 
 /// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
 async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), TokenError> {
-    let Context { settings, client, provider, .. } = context;
+    let Context { core: Core { settings, provider, .. }, client, .. } = context;
     let token = token.expose_secret();
     if token.matches('.').count() != 2 {
         return Ok(());

@@ -41,14 +41,7 @@ impl RefreshGrant for Core {
             Err(error) => return not_granted(&self.noted(&client, error)),
         };
         let now = self.clock.now();
-        let context = Context {
-            settings: &self.settings,
-            client: &client,
-            provider: &self.provider,
-            metadata: &metadata,
-            until,
-            now,
-        };
+        let context = Context { core: self, client: &client, metadata: &metadata, until, now };
         let established = establish(context, &tokens, None, Some(record)).await;
         match established {
             Ok(established) => {

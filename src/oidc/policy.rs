@@ -114,7 +114,7 @@ impl Policy {
         let sessions = deps.sessions.with_keys(Arc::new(session_keys(&settings)?));
         sessions.may_last(settings.session.max_age);
         let refresh = refresh_settings(&settings, &provider);
-        let core = Arc::new(Core::new(name, settings, provider, &sessions, &deps.events));
+        let core = Arc::new(Core::new(name, settings, provider, &sessions, deps));
         let settings = &core.settings;
         let names = &settings.cookies;
         let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?

@@ -41,6 +41,26 @@ async fn claims_that_only_userinfo_has_are_asked_for() {
     assert_eq!(Browser::default().login(&world, &policy, "/page").await.location(), "/page");
 }
 
+/// Policies of one client share their sessions, whichever of them has made one or refreshes it.
+#[tokio::test]
+async fn what_another_policy_needs_is_asked_for_too() {
+    let world = World::new().await;
+    world.provider.script().userinfo = (200, json!({"sub": "alice", "department": "research"}));
+    let plain = world.policy(&[("userInfo", "never")]);
+    let strict = world.policy(&[("claims", "Equals(`department`, `research`)")]);
+    let mut browser = Browser::default();
+    browser.login(&world, &plain, "/").await;
+    browser.get(&world, &strict, "/").await.identity();
+    world.clock.advance(Duration::from_secs(301));
+    browser.get(&world, &plain, "/").await.identity();
+    assert_eq!(world.provider.count("refreshed"), 1);
+    browser.get(&world, &strict, "/").await.identity();
+    drop(strict);
+    let asked = world.provider.count("userinfo");
+    Browser::default().login(&world, &plain, "/").await;
+    assert_eq!(world.provider.count("userinfo"), asked, "nobody needs it any more");
+}
+
 #[tokio::test]
 async fn a_weak_session_is_sent_to_a_stronger_login() {
     let world = World::new().await;
