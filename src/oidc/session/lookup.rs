@@ -50,6 +50,8 @@ impl Sessions {
         let is_lost = |entry: &SessionEntry| self.inner.hearing.is_lost(&entry.key, millis);
         let found = match self.inner.cache.get(id) {
             Some(entry) if !self.may_open(&entry, scope) => return Lookup::None,
+            // For that no news are needed.
+            Some(entry) if entry.is_ended() => return Lookup::None,
             Some(entry) if is_lost(&entry) => return Lookup::StoreDown,
             Some(entry) => self.recheck(entry).await,
             None => self.load(id, scope).await,

@@ -288,6 +288,21 @@ async fn a_store_that_is_back_is_told_of_every_end() {
     assert_eq!((sessions.count().await.unwrap(), sessions.cached(), testing::owes(&sessions)), (0, 0, false));
 }
 
+#[tokio::test]
+async fn what_has_ended_here_is_over_although_the_store_cannot_be_asked() {
+    let store = testing::Faulty::new(Some(Duration::from_secs(30)));
+    let (sessions, clock) = process(Arc::clone(&store) as _);
+    let ((ended, entry), (live, _)) =
+        (sessions.create(record()).await.unwrap(), sessions.create(record()).await.unwrap());
+    sessions.poll_changes().await;
+    store.fails(Some(StoreError::Busy));
+    assert!(sessions.end(&entry).await.is_err());
+    clock.set(at(31));
+    sessions.poll_changes().await;
+    assert!(matches!(sessions.lookup(&ended, &scope(), at(31)).await, Lookup::None));
+    assert!(matches!(sessions.lookup(&live, &scope(), at(31)).await, Lookup::StoreDown));
+}
+
 /// A part of a cluster is cut off from this process, and the others are not.
 #[tokio::test]
 async fn sessions_of_a_part_that_is_silent_are_not_believed_for_ever() {
