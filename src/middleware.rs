@@ -4,7 +4,7 @@
 //! middlewares are flattened into one [`Chain`]: requests pass it in order, answers in reverse. See
 //! `docs/adding-a-middleware.md`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -77,6 +77,8 @@ pub struct Exchange<'a> {
 pub struct Facts {
     /// The TCP peer, or what a trusted PROXY header says.
     pub client: SocketAddr,
+    /// The client's address: of `X-Forwarded-For` if the peer is trusted, else as `client`.
+    pub outside_client: IpAddr,
     /// Whether this connection is TLS.
     pub tls: bool,
     /// The outside scheme: of `X-Forwarded-Proto` if the peer is trusted, else of the connection.

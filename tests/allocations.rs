@@ -172,6 +172,7 @@ impl Passage {
         }
         let facts = Facts {
             client: ([192, 0, 2, 7], 40_000).into(),
+            outside_client: [192, 0, 2, 7].into(),
             tls: false,
             scheme: Scheme::Http,
             entry_point: "web".into(),

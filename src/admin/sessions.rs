@@ -10,7 +10,7 @@ use super::{Access, json as json_answer, refuse_method};
 use crate::net::LocalResponse;
 use crate::net::internal::{InternalAnswer, InternalRequest};
 use crate::oidc::session::{SessionKey, SessionView, StoreError};
-use crate::oidc::{SessionDesk, Via};
+use crate::oidc::{SessionDesk, Silent, Told, Via};
 
 /// Where the API serves it.
 pub(super) const PATH: &str = "/api/portcullis/sessions";
@@ -53,15 +53,7 @@ pub(super) fn answer(
     };
     let via = Via { client: request.client, request_id: request.request_id.to_owned() };
     match desk.get().map(|desk| SessionDesk { via: Some(via), ..desk.clone() }) {
-        Some(desk) => InternalAnswer::Later(Box::pin(async move {
-            carry_out(&desk, asked).await.unwrap_or_else(|error| {
-                let status = match error {
-                    StoreError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
-                    _ => StatusCode::SERVICE_UNAVAILABLE,
-                };
-                fault(status, &error.to_string())
-            })
-        })),
+        Some(desk) => InternalAnswer::Later(Box::pin(async move { carry_out(&desk, asked).await })),
         None => fault(StatusCode::NOT_FOUND, "no OIDC middleware is configured").into(),
     }
 }
@@ -97,26 +89,64 @@ fn asked(rest: &str, request: &InternalRequest<'_>) -> Result<Asked, &'static st
     Ok(Asked::List { after: parameter("after").map(|text| key(&text)).transpose()?, limit })
 }
 
-async fn carry_out(desk: &SessionDesk, asked: Asked) -> Result<LocalResponse, StoreError> {
-    Ok(match asked {
+async fn carry_out(desk: &SessionDesk, asked: Asked) -> LocalResponse {
+    match asked {
         Asked::List { after, limit } => {
-            let views = desk.list(after.as_ref(), limit).await?;
-            let next = views.last().filter(|_| views.len() == limit).map(|view| view.key.to_text());
-            listing(desk, &views, next)
+            let told = desk.list(after.as_ref(), limit).await;
+            let next = told.said.last().filter(|_| told.said.len() == limit).map(|view| view.key.to_text());
+            listing(desk, &told, next)
         }
-        Asked::ListUser(user) => listing(desk, &desk.directory.of_user(&user).await?, None),
-        Asked::Revoke(key) => match desk.revoke(&key).await? {
-            true => revoked(1),
-            false => fault(StatusCode::NOT_FOUND, "there is no such session"),
-        },
-        Asked::RevokeUser(user) => revoked(desk.revoke_user(&user).await?),
-        Asked::RevokeAll => revoked(desk.revoke_all().await?),
-    })
+        Asked::ListUser(user) => listing(desk, &desk.of_user(&user).await, None),
+        Asked::Revoke(key) => {
+            let told = desk.revoke(&key).await;
+            if !told.said && told.silent.is_empty() {
+                return fault(StatusCode::NOT_FOUND, "there is no such session");
+            }
+            revoked(usize::from(told.said), &told.silent)
+        }
+        Asked::RevokeUser(user) => {
+            let told = desk.revoke_user(&user).await;
+            revoked(told.said, &told.silent)
+        }
+        Asked::RevokeAll => {
+            let told = desk.revoke_all().await;
+            revoked(told.said, &told.silent)
+        }
+    }
 }
 
-fn listing(desk: &SessionDesk, views: &[SessionView], next: Option<String>) -> LocalResponse {
-    let sessions: Vec<Value> = views.iter().map(|view| describe(desk, view)).collect();
-    json_answer(StatusCode::OK, &json!({ "sessions": sessions, "next": next }))
+/// What the stores know that could be asked. If none could there is nothing to show.
+fn listing(desk: &SessionDesk, told: &Told<Vec<SessionView>>, next: Option<String>) -> LocalResponse {
+    let sessions: Vec<Value> = told.said.iter().map(|view| describe(desk, view)).collect();
+    let status =
+        if told.answered > 0 || told.silent.is_empty() { StatusCode::OK } else { away(&told.silent) };
+    complete(status, json!({ "sessions": sessions, "next": next }), &told.silent)
+}
+
+/// Whoever looks at the status alone must not take for ended what lives on in a store that was not reached.
+fn revoked(count: usize, silent: &[Silent]) -> LocalResponse {
+    let status = if silent.is_empty() { StatusCode::OK } else { away(silent) };
+    complete(status, json!({ "revoked": count }), silent)
+}
+
+fn away(silent: &[Silent]) -> StatusCode {
+    let cannot = |silent: &Silent| matches!(silent.error, StoreError::Unsupported(_));
+    if silent.iter().all(cannot) { StatusCode::NOT_IMPLEMENTED } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// Adds the stores that were not reached, if there are any.
+fn complete(status: StatusCode, mut answer: Value, silent: &[Silent]) -> LocalResponse {
+    let failed: Vec<Value> = silent.iter().map(told).collect();
+    if let Some(members) = answer.as_object_mut().filter(|_| !failed.is_empty()) {
+        members.insert("error".to_owned(), json!("not every session store could be asked"));
+        members.insert("failed".to_owned(), Value::Array(failed));
+    }
+    json_answer(status, &answer)
+}
+
+fn told(silent: &Silent) -> Value {
+    let Silent { store, error, pending } = silent;
+    json!({ "store": store, "error": error.to_string(), "pending": pending })
 }
 
 /// Names without a value are unknown: no request has brought the session here since the start.
@@ -132,10 +162,6 @@ fn describe(desk: &SessionDesk, view: &SessionView) -> Value {
         "lastSeen": known.and_then(|entry| entry.last_seen()).and_then(|time| Timestamp::try_from(time).ok())
             .map(|time| time.to_string()),
     })
-}
-
-fn revoked(count: usize) -> LocalResponse {
-    json_answer(StatusCode::OK, &json!({ "revoked": count }))
 }
 
 fn fault(status: StatusCode, message: &str) -> LocalResponse {

@@ -122,10 +122,7 @@ fn carry_out(loaded: &Loaded, order: &Order) -> Result<Outcome, String> {
     let mut stores = kept.stores().all();
     stores.sort_by(|one, other| one.name.cmp(&other.name));
     for store in &stores {
-        match connected.block_on(stores::carry_out(order, desk, store)) {
-            Ok(done) => outcome.add(done),
-            Err(problem) => outcome.problems.push(format!("{}: {problem}", store.component())),
-        }
+        outcome.add(&store.component(), connected.block_on(stores::carry_out(order, desk, store)));
     }
     if let Some(audit) = audit {
         audit.flush(FLUSH);
@@ -147,7 +144,7 @@ fn audit(loaded: &Loaded) -> Result<Option<Arc<AuditLog>>, String> {
 /// What came of an order.
 #[derive(Default)]
 struct Outcome {
-    /// In how many stores it was carried out.
+    /// In how many stores it was carried out to the end.
     stores: usize,
     /// Sessions that were ended.
     ended: usize,
@@ -158,11 +155,12 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn add(&mut self, done: Done) {
-        self.stores += 1;
-        match done {
-            Done::Listed(lines) => self.listed.push_str(&lines),
-            Done::Ended(count) => self.ended += count,
+    fn add(&mut self, store: &str, done: Done) {
+        self.listed.push_str(&done.listed);
+        self.ended += done.ended;
+        match done.problem {
+            None => self.stores += 1,
+            Some(problem) => self.problems.push(format!("{store}: {problem}")),
         }
     }
 
@@ -176,10 +174,11 @@ impl Outcome {
             self.problems.insert(0, "there is no such session".to_owned());
             self.stores = 0;
         }
-        let code = match (self.stores, self.problems.is_empty()) {
-            (0, _) => 1,
-            (_, true) => 0,
-            (_, false) => 2,
+        let nothing = self.stores == 0 && self.ended == 0 && self.listed.is_empty();
+        let code = match (nothing, self.problems.is_empty()) {
+            (true, _) => 1,
+            (false, true) => 0,
+            (false, false) => 2,
         };
         let text = match order {
             _ if code == 1 => String::new(),
@@ -238,6 +237,10 @@ mod tests {
         assert_eq!(
             told(outcome(1, 1, &["memory"]), &Order::RevokeAll),
             plain("1 session revoked", "memory", 2)
+        );
+        assert_eq!(
+            told(outcome(0, 1, &["cut off"]), &Order::RevokeAll),
+            plain("1 session revoked", "cut off", 2)
         );
         assert_eq!(told(outcome(0, 0, &["down"]), &Order::RevokeAll), plain("", "down", 1));
         assert_eq!(told(outcome(1, 1, &["memory"]), &one), plain("1 session revoked", "", 0));

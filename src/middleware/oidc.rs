@@ -86,7 +86,7 @@ fn parts<'a>(request: &'a RequestHeader, facts: &'a Facts, body: Option<&'a [u8]
         query: request.uri.query(),
         headers: &request.headers,
         body,
-        client: facts.client.ip(),
+        client: facts.outside_client,
         peer_trusted: facts.peer_trusted,
         request_id: &facts.request_id,
     }

@@ -70,6 +70,7 @@ impl Request {
     pub(crate) fn new(method: &str, target: &str) -> Self {
         let facts = Facts {
             client: ([192, 0, 2, 1], 40_000).into(),
+            outside_client: [192, 0, 2, 1].into(),
             tls: false,
             scheme: Scheme::Http,
             entry_point: "web".into(),

@@ -4,7 +4,7 @@
 //! are set where they are missing. `Forwarded` (RFC 7239) goes the same way, because a service that
 //! reads it would believe the client otherwise.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -94,6 +94,26 @@ pub fn outside_scheme(headers: &HeaderMap, tls: bool) -> Scheme {
         .get(X_FORWARDED_PROTO)
         .and_then(|proto| Scheme::from_forwarded_proto(proto.as_bytes()))
         .unwrap_or_else(|| Scheme::of_connection(tls))
+}
+
+/// The address of the client: the peer's, or where that is trusted the last one that `X-Forwarded-For` tells and that is no
+/// trusted proxy's. What stands left of it the client may have written itself. Read it only after untrusted headers are gone.
+pub fn outside_client(headers: &HeaderMap, trust: &Trust, peer: IpAddr) -> IpAddr {
+    let mut client = peer;
+    for line in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+        for told in line.to_str().unwrap_or_default().rsplit(',') {
+            let Some(told) = forwarded_address(told.trim()).filter(|_| trust.trusts(client)) else {
+                return client;
+            };
+            client = told;
+        }
+    }
+    client
+}
+
+/// An address, some proxies add the port.
+fn forwarded_address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// `X-Forwarded-Proto` for a client that sent none.
@@ -192,6 +212,33 @@ mod tests {
         headers.append(X_FORWARDED_FOR, HeaderValue::from_static("10.0.0.1, 10.0.0.2"));
         headers.append(X_FORWARDED_FOR, HeaderValue::from_static("10.0.0.3"));
         assert_eq!(append_client(&headers, &client), "10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.7");
+    }
+
+    #[test]
+    fn the_client_is_the_last_one_that_no_trusted_proxy_is() {
+        let trust = Trust::new(false, &["10.0.0.0/8", "192.0.2.1"]).unwrap();
+        let client = |peer: &str, lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_static(line));
+            }
+            outside_client(&headers, &trust, peer.parse().unwrap()).to_string()
+        };
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client("203.0.113.7", &["198.51.100.1"]), "203.0.113.7", "not trusted");
+        assert_eq!(client("10.0.0.1", &["203.0.113.7"]), "203.0.113.7");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1, 203.0.113.7"]), "203.0.113.7", "forged");
+        assert_eq!(
+            client("10.0.0.1", &["198.51.100.1", "203.0.113.7,192.0.2.1"]),
+            "203.0.113.7",
+            "two proxies"
+        );
+        assert_eq!(client("10.0.0.1", &["10.0.0.9, 10.0.0.2"]), "10.0.0.9", "a client of our own");
+        assert_eq!(client("10.0.0.1", &["203.0.113.7:4711"]), "203.0.113.7");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        for junk in ["", "unknown", "203.0.113.7, unknown", "203.0.113.7,"] {
+            assert_eq!(client("10.0.0.1", &[junk]), "10.0.0.1", "{junk}");
+        }
     }
 
     #[test]

@@ -22,12 +22,33 @@ impl Policy {
         if navigates && !self.core.settings.disable_login {
             return self.start_login(request, now).await;
         }
-        let response = page::json(StatusCode::UNAUTHORIZED, "unauthorized", "a login is required");
+        let status = StatusCode::UNAUTHORIZED;
+        let response = match RequestKind::is_form(request.method, request.headers) {
+            true => self.not_taken(request),
+            false => page::json(status, "unauthorized", "a login is required"),
+        };
         match self.challenges() {
             // Without a credential there is no error to name (RFC 6750, section 3.1).
             true => response.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             false => response,
         }
+    }
+
+    /// A person has sent a form, and their session is over.
+    fn not_taken(&self, request: &RequestParts<'_>) -> LocalResponse {
+        let paragraphs = [
+            "You are not logged in any more, so what you sent was not taken and is not kept.",
+            "After a login you can go back and send it again.",
+        ];
+        let target = self.target(request);
+        page::Page {
+            status: StatusCode::UNAUTHORIZED,
+            title: "Please log in again",
+            paragraphs: &paragraphs,
+            link: (!self.core.settings.disable_login).then_some(("Log in", target.as_str())),
+            request_id: request.request_id,
+        }
+        .response()
     }
 
     /// There is a session, but its login is not strong or recent enough: another one for a person at

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::{constant_time, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::SecretString;
 
 use super::authorize::StepUp;
 use super::random::random_bytes;
@@ -185,6 +186,38 @@ impl Attempt {
     }
 }
 
+/// What seals the attempts of a client: its newest key, and those before it, with which logins under way have begun.
+pub(super) struct AttemptSeals {
+    newest: Seal,
+    older: Vec<Seal>,
+}
+
+impl AttemptSeals {
+    /// `ring` has the newest key first.
+    ///
+    /// # Errors
+    /// [`SealError`]: the crypto library refuses, or there is no key.
+    pub(super) fn new<'a>(
+        ring: impl Iterator<Item = &'a SecretString>,
+        scope: &str,
+    ) -> Result<Self, SealError> {
+        let mut seals = ring.map(|key| Seal::new(key, "login attempt", scope));
+        let newest = seals.next().ok_or(SealError)??;
+        Ok(Self { newest, older: seals.collect::<Result<_, _>>()? })
+    }
+
+    /// See [`Attempt::seal`].
+    pub(super) fn seal(&self, attempt: &Attempt, cookie_name: &str) -> Result<String, SealError> {
+        attempt.seal(&self.newest, cookie_name)
+    }
+
+    /// See [`Attempt::open`].
+    pub(super) fn open(&self, cookie_name: &str, value: &str) -> Option<Attempt> {
+        let mut seals = [&self.newest].into_iter().chain(&self.older);
+        seals.find_map(|seal| Attempt::open(seal, cookie_name, value))
+    }
+}
+
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt").field("started", &self.started).finish_non_exhaustive()
@@ -200,7 +233,6 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use super::*;
-    use secrecy::SecretString;
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)

@@ -89,15 +89,26 @@ impl Policy {
         let name = profile.as_ref().map(|profile| profile.identifier());
         let login = session.filter(|_| event == AuditEvent::Login);
         self.core.events.audit(&AuditRecord {
-            event,
-            policy: Some(&self.core.name),
-            provider: Some(self.core.provider.issuer()),
             user: who.or(name.as_deref()),
             session: session.map(SessionEntry::key),
-            client: Some(request.client),
-            request_id: Some(request.request_id),
             refreshable: login.map(|entry| self.is_refreshable(entry)),
             cause,
+            ..self.of_request(event, request)
         });
+    }
+
+    /// The same of a session of which only the name is known.
+    pub(super) fn audit_key(&self, event: AuditEvent, request: &RequestParts<'_>, session: &SessionKey) {
+        self.core.events.audit(&AuditRecord { session: Some(session), ..self.of_request(event, request) });
+    }
+
+    fn of_request<'a>(&'a self, event: AuditEvent, request: &RequestParts<'a>) -> AuditRecord<'a> {
+        AuditRecord {
+            policy: Some(&self.core.name),
+            provider: Some(self.core.provider.issuer()),
+            client: Some(request.client),
+            request_id: Some(request.request_id),
+            ..AuditRecord::new(event)
+        }
     }
 }

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::attempt::Attempt;
 use super::cause::Cause;
+use super::clock::unix_millis;
 use super::id_token::{SKEW, TokenError};
 use super::logout_token::{self, LogoutToken, Target};
 use super::policy::Policy;
@@ -117,15 +118,46 @@ impl Policy {
             }
         }
         let token = valid?;
-        let ended = self.carry_out(&token, now).await?;
-        let (named, cause) = match &token.target {
-            Target::Session(_) => (None, format!("one session at the provider: {ended} here")),
+        if self.core.settings.channels.sid_required && matches!(token.target, Target::Subject(_)) {
+            return Err(Refusal::NoSession);
+        }
+        let done = self.carry_out(&token, now).await;
+        if matches!(done, Err(Refusal::Store(_))) {
+            self.end_remembered(request, &token);
+        }
+        let ended = done?;
+        self.audit_backchannel(request, &token.target, &format!("{ended} here"));
+        Ok(ended)
+    }
+
+    /// The store cannot say which sessions the token names, nor keep their end: those that are in memory end at once, and
+    /// the store is told of them later. The provider is not told that it is done, as there may be others. A token that was
+    /// used before cannot be told from a new one, so what began after it lives.
+    fn end_remembered(&self, request: &RequestParts<'_>, token: &LogoutToken) {
+        let (scope, latest) = (&self.core.scope, unix_millis(token.issued + SKEW));
+        let ended = self.sessions.end_known(|entry| {
+            let profile = entry.profile();
+            let is_named = || match &token.target {
+                Target::Session(sid) => profile.sid().as_deref() == Some(sid.as_str()),
+                Target::Subject(subject) => *profile.subject() == **subject,
+            };
+            entry.scope() == scope && profile.timing.created <= latest && is_named()
+        });
+        if !ended.is_empty() {
+            self.core.events.logged_out(&self.core.name, "back_channel");
+            let ended = format!("{} in memory; the store is away", ended.len());
+            self.audit_backchannel(request, &token.target, &ended);
+        }
+    }
+
+    fn audit_backchannel(&self, request: &RequestParts<'_>, target: &Target, ended: &str) {
+        let (named, cause) = match target {
+            Target::Session(_) => (None, format!("one session at the provider: {ended}")),
             Target::Subject(subject) => {
-                (Some(subject.as_str()), format!("all sessions of the subject: {ended} here"))
+                (Some(subject.as_str()), format!("all sessions of the subject: {ended}"))
             }
         };
         self.audit(AuditEvent::BackchannelLogout, request, None, named, Some(&cause));
-        Ok(ended)
     }
 
     /// In an order that a stop at any point leaves safe: the token counts as used only once everything is done, so
@@ -140,7 +172,6 @@ impl Policy {
         let life = self.core.settings.login_max_age.max(sessions.longest_unlisted());
         let until = now + life + SKEW;
         let ended = match &token.target {
-            Target::Subject(_) if self.core.settings.channels.sid_required => return Err(Refusal::NoSession),
             Target::Session(sid) => {
                 sessions.set_mark(Mark::Session, scope, sid, now, until).await?;
                 sessions.end_by_sid(scope, sid).await?
@@ -164,9 +195,6 @@ impl Policy {
         entry: &Arc<SessionEntry>,
         attempt: &Attempt,
     ) -> Result<(), Cause> {
-        if self.core.settings.channels.back.is_none() {
-            return Ok(());
-        }
         let profile = Arc::clone(&entry.profile());
         let mut ended = self.sessions.mark(Mark::Subject, entry.scope(), &profile.subject()).await;
         if let (Ok(by_subject), Some(sid)) = (&ended, profile.sid()) {

@@ -177,13 +177,33 @@ impl Policy {
         let code = authorized_code(&query, &metadata)?;
         let party = Party { client: &client, metadata: &metadata };
         let tokens = self.exchange(request, party, code, &attempt).await?;
-        let record = self.new_record(party, tokens, &attempt, now).await?;
-        self.finish_login(request, record, &attempt, &cookie, now).await
+        let refresh_token = tokens.refresh_token.clone();
+        let done = self.use_tokens(request, party, tokens, &attempt, &cookie, now).await;
+        if let (Err(_), Some(token)) = (&done, refresh_token)
+            // Providers may end all that the user has of this client with it: nothing that still lives may pay for this.
+            && matches!(self.find_session(request, now).await, Lookup::None)
+        {
+            self.revoke_later(Arc::clone(&client), token);
+        }
+        done
+    }
+
+    async fn use_tokens(
+        &self,
+        request: &Asked<'_>,
+        party: Party<'_>,
+        tokens: Tokens,
+        attempt: &Attempt,
+        cookie: &str,
+        now: SystemTime,
+    ) -> Result<LocalResponse, Cause> {
+        let record = self.new_record(party, tokens, attempt, now).await?;
+        self.finish_login(request, record, attempt, cookie, now).await
     }
 
     fn find_attempt(&self, request: &RequestParts<'_>, state: &str) -> Option<(String, Attempt)> {
         let name = self.cookies.login_name(self.is_https(request), Attempt::cookie_id(state)?);
-        let attempt = Attempt::open(&self.attempts, &name, self.one_cookie(request, &name)?)?;
+        let attempt = self.attempts.open(&name, self.one_cookie(request, &name)?)?;
         attempt.has_state(state).then_some((name, attempt))
     }
 
@@ -245,9 +265,8 @@ impl Policy {
         let settings = &self.core.settings;
         let nonce = attempt.nonce();
         let Party { client, metadata } = party;
-        let provider = &self.core.provider;
         let until = Instant::now() + MAX_TIME;
-        let context = Context { settings, client, provider, metadata, until, now };
+        let context = Context { core: &self.core, client, metadata, until, now };
         let established = establish(context, &tokens, Some(&nonce), None).await?;
         let claims = established.claims;
         let subject: Arc<str> = claims.subject().unwrap_or_default().into();
@@ -291,7 +310,14 @@ impl Policy {
         {
             tracing::warn!(session = ?old.key(), %error, "the session before this login is ended in memory only");
         }
-        let principal = self.principal(&entry).await?;
+        let principal = match self.principal(&entry).await {
+            Ok(principal) => principal,
+            Err(cause) => {
+                // The browser does not get its id. In memory it ends in any case.
+                let _ = self.sessions.end(&entry).await;
+                return Err(cause);
+            }
+        };
         let user = principal.user();
         let verdict = principal.verdict.and(login_suffices(&entry, attempt, now));
         match verdict {

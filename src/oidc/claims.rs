@@ -88,11 +88,11 @@ impl Claims {
         self.text(name).or_else(|| self.subject())
     }
 
-    /// Takes over how strong another token's login was, and when.
-    pub fn set_level(&mut self, from: &Map<String, Value>) {
-        for name in ["acr", "amr", "auth_time"] {
-            if let Some(value) = from.get(name) {
-                self.0.insert(name.to_owned(), value.clone());
+    /// Takes over what another token says under these names.
+    pub fn take_over(&mut self, names: &[&str], from: &Map<String, Value>) {
+        for name in names {
+            if let Some(value) = from.get(*name) {
+                self.0.insert((*name).to_owned(), value.clone());
             }
         }
     }

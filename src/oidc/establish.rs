@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
@@ -13,8 +14,8 @@ use super::fetch::{FetchError, MAX_TIME};
 use super::id_token::{self, Expected, TokenError};
 use super::introspection::{Verdict, introspect};
 use super::metadata::Metadata;
+use super::policy::Core;
 use super::profile;
-use super::provider::Provider;
 use super::session::SessionRecord;
 use super::settings::{Settings, UserInfo};
 use super::throttle::warn_or_debug;
@@ -24,10 +25,10 @@ use super::userinfo::{self, UserInfoError};
 /// Whose tokens they are.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    pub(super) settings: &'a Settings,
+    /// Of the policy that asks.
+    pub(super) core: &'a Core,
     /// Who we are to the provider: whom the tokens must be for.
     pub(super) client: &'a Arc<Credentials>,
-    pub(super) provider: &'a Arc<Provider>,
     pub(super) metadata: &'a Metadata,
     /// Until when keys and userinfo are waited for.
     pub(super) until: Instant,
@@ -53,7 +54,7 @@ pub(super) async fn establish(
     nonce: Option<&str>,
     previous: Option<&SessionRecord>,
 ) -> Result<Established, Cause> {
-    let Context { settings, client, provider, metadata, until, now } = context;
+    let Context { core: Core { settings, provider, .. }, client, metadata, now, .. } = context;
     let validated = match &tokens.id_token {
         Some(token) => {
             let expected = Expected {
@@ -62,13 +63,8 @@ pub(super) async fn establish(
                 nonce,
                 access_token: Some(tokens.access_token.expose_secret()),
             };
-            let validated = id_token::validate(token.expose_secret(), provider, expected, now);
-            match timeout_at(until, validated).await.unwrap_or(Err(TokenError::KeysUnavailable)) {
-                // The old refresh token is spent. A provider whose keys cannot be had right now must
-                // not cost the session: it goes on with what is known.
-                Err(TokenError::KeysUnavailable) if previous.is_some() => None,
-                result => Some(result?),
-            }
+            let judging = id_token::validate(token.expose_secret(), provider, expected, now);
+            judged(context, previous, judging).await?
         }
         None => None,
     };
@@ -86,12 +82,8 @@ pub(super) async fn establish(
     }
     check_tenant(settings, metadata, &claims)?;
     if settings.strict_audience {
-        let checked = timeout_at(until, check_access_token(context, &tokens.access_token)).await;
-        match checked.unwrap_or(Err(TokenError::KeysUnavailable)) {
-            // As with the ID token above.
-            Err(TokenError::KeysUnavailable) if previous.is_some() => {}
-            result => result.map_err(Cause::AccessToken)?,
-        }
+        let judging = check_access_token(context, &tokens.access_token);
+        judged(context, previous, judging).await.map_err(Cause::AccessToken)?;
     }
     // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
     if settings.require_introspection && previous.is_none() {
@@ -103,6 +95,19 @@ pub(super) async fn establish(
     }
     complete(context, &mut claims, &tokens.access_token, previous).await?;
     Ok(Established { claims, id_expiry })
+}
+
+/// What comes of judging a token by the provider's keys. At a refresh nothing may, and then what is known of the session
+/// goes on: the old refresh token is spent by it, and keys that cannot be had right now must not cost the session.
+async fn judged<T>(
+    context: Context<'_>,
+    previous: Option<&SessionRecord>,
+    judging: impl Future<Output = Result<T, TokenError>>,
+) -> Result<Option<T>, TokenError> {
+    match timeout_at(context.until, judging).await.unwrap_or(Err(TokenError::KeysUnavailable)) {
+        Err(TokenError::KeysUnavailable) if previous.is_some() => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 /// Whether the user's tenant may log in where the metadata are those of many.
@@ -120,12 +125,16 @@ pub(super) fn check_tenant(
     if allowed.iter().any(fits) { Ok(()) } else { Err(TokenError::Tenant) }
 }
 
-/// A refresh is no new login: how strong that was, and when, stays true where the new ID token does
-/// not repeat it (Core, section 12.2).
+/// A refresh is no new login: how strong that was, and when, stays true where the new ID token does not repeat it, and it
+/// was not later than it was (Core, section 12.2).
 fn keep_level(claims: &mut Claims, previous: &SessionRecord) {
     let repeats = ["acr", "auth_time"].iter().any(|name| claims.get(name).is_some());
+    let time = |members: &Map<String, Value>| members.get("auth_time").and_then(Value::as_f64);
+    let is_later = time(claims.members()).zip(time(&previous.claims)).is_some_and(|(new, old)| new > old);
     if !repeats {
-        claims.set_level(&previous.claims);
+        claims.take_over(&["acr", "amr", "auth_time"], &previous.claims);
+    } else if is_later {
+        claims.take_over(&["auth_time"], &previous.claims);
     }
 }
 
@@ -136,17 +145,12 @@ async fn complete(
     access_token: &SecretString,
     previous: Option<&SessionRecord>,
 ) -> Result<(), Cause> {
-    let Context { settings, client, provider, metadata, until, .. } = context;
-    let wanted = match settings.user_info {
-        UserInfo::Never => false,
-        UserInfo::Always => true,
-        UserInfo::Auto => settings.needed_claims().iter().any(|name| claims.get(name).is_none()),
-    };
-    if !wanted {
+    let Context { core, client, metadata, until, .. } = context;
+    if !core.wants_userinfo(claims) {
         return Ok(());
     }
     let subject = claims.subject().unwrap_or_default().to_owned();
-    let answer = userinfo::fetch(provider, metadata, access_token, &client.id, &subject);
+    let answer = userinfo::fetch(&core.provider, metadata, access_token, &client.id, &subject);
     let late = FetchError::Timeout(MAX_TIME.as_secs());
     match timeout_at(until, answer).await.unwrap_or(Err(late.into())) {
         Ok(Some(info)) => claims.fill_from(&info),
@@ -165,7 +169,7 @@ fn without_userinfo(
     previous: Option<&SessionRecord>,
     error: UserInfoError,
 ) -> Result<(), Cause> {
-    let Context { settings, provider, now, .. } = context;
+    let Context { core: Core { settings, provider, .. }, now, .. } = context;
     warn_or_debug!(
         provider.incomplete().admit(now), issuer = provider.issuer(), cause = %error, "claims are incomplete"
     );
@@ -180,7 +184,7 @@ fn without_userinfo(
 
 /// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
 async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), TokenError> {
-    let Context { settings, client, provider, .. } = context;
+    let Context { core: Core { settings, provider, .. }, client, .. } = context;
     let token = token.expose_secret();
     if token.matches('.').count() != 2 {
         return Ok(());
@@ -201,7 +205,7 @@ pub(super) fn stored_claims(record: &SessionRecord) -> Claims {
 fn from_userinfo(record: &SessionRecord) -> Claims {
     let mut members = record.claims.clone();
     if let Some(of_token) = id_token::claims_of_stored(record.id_token.expose_secret()) {
-        members.retain(|name, _| of_token.members().get(name).is_none_or(serde_json::Value::is_null));
+        members.retain(|name, _| of_token.members().get(name).is_none_or(Value::is_null));
     }
     Claims::new(members)
 }

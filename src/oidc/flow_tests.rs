@@ -17,6 +17,7 @@ mod limits;
 mod log;
 mod login;
 mod logout;
+mod outage;
 mod profiles;
 mod provider;
 mod registration;
@@ -125,6 +126,17 @@ impl World {
             runtime,
         };
         Self { deps, clock, provider }
+    }
+
+    /// Waits until the provider has been asked so often, five seconds at most.
+    pub(super) async fn until(&self, what: &'static str, count: usize) {
+        for _ in 0..1_000 {
+            if self.provider.count(what) >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{what}: {} of {count}", self.provider.count(what));
     }
 
     pub(super) fn policy(&self, more: &[(&str, &str)]) -> Policy {

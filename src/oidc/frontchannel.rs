@@ -4,7 +4,7 @@
 //! `SameSite=Lax`: the browser sends them from a frame only if provider and application are of one site (such as
 //! `id.example.com` and `app.example.com`). For others there is the back channel.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{ALLOW, CONTENT_SECURITY_POLICY, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode};
@@ -18,6 +18,15 @@ use crate::net::LocalResponse;
 
 /// Longest query that is read.
 const MAX_QUERY: usize = 8 * 1024;
+
+/// Why a logout was not done.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Wrong(&'static str),
+    #[error("the session store is away")]
+    StoreDown,
+}
 
 impl Policy {
     /// Whether `path` is where front-channel logouts arrive.
@@ -34,28 +43,34 @@ impl Policy {
         }
         match self.try_frontchannel(request, now).await {
             Ok(()) => self.framed(request),
-            Err(reason) => {
+            Err(refusal) => {
                 tracing::info!(
-                    policy = %self.core.name, cause = reason, request_id = request.request_id, client = %request.client,
+                    policy = %self.core.name, cause = %refusal, request_id = request.request_id, client = %request.client,
                     "front-channel logout refused"
                 );
-                page::json(StatusCode::BAD_REQUEST, "invalid_request", reason)
+                match refusal {
+                    Refusal::StoreDown => self.unavailable(request, Duration::from_secs(1)),
+                    Refusal::Wrong(reason) => page::json(StatusCode::BAD_REQUEST, "invalid_request", reason),
+                }
             }
         }
     }
 
     /// Ends the session of the browser, if the parameters name it. Its tokens are the provider's affair.
-    async fn try_frontchannel(&self, request: &Asked<'_>, now: SystemTime) -> Result<(), &'static str> {
-        let (issuer, sid) =
-            named(request.query.unwrap_or_default()).ok_or("one iss and one sid are needed")?;
+    async fn try_frontchannel(&self, request: &Asked<'_>, now: SystemTime) -> Result<(), Refusal> {
+        let (issuer, sid) = named(request.query.unwrap_or_default())
+            .ok_or(Refusal::Wrong("one iss and one sid are needed"))?;
         if !self.is_issuer(&issuer) {
-            return Err("another issuer");
+            return Err(Refusal::Wrong("another issuer"));
         }
-        let Lookup::Live(entry) = self.find_session(request, now).await else {
-            return Err("this browser has no session");
+        let entry = match self.find_session(request, now).await {
+            Lookup::Live(entry) => entry,
+            Lookup::None => return Err(Refusal::Wrong("this browser has no session")),
+            // Which session at the provider it belongs to only memory can tell.
+            Lookup::StoreDown => self.remembered_session(request).ok_or(Refusal::StoreDown)?,
         };
         if entry.profile().sid().as_deref() != Some(sid.as_str()) {
-            return Err("this browser has another session");
+            return Err(Refusal::Wrong("this browser has another session"));
         }
         if let Err(error) = self.sessions.end(&entry).await {
             tracing::warn!(session = ?entry.key(), %error, "the session is ended; the store will be told later");

@@ -1,4 +1,4 @@
-//! Who may pass: users, e-mail domains, roles and groups.
+//! Who may pass: tenants, users, e-mail domains, roles and groups.
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use super::claims::Claims;
 /// The authorization rules of one policy.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
+    tenants: Vec<String>,
     users: Vec<String>,
     domains: Vec<String>,
     roles_and_groups: Vec<String>,
@@ -21,6 +22,8 @@ pub struct Gate {
 /// Why a user may not pass, in words for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
+    /// The tenant is not listed.
+    Tenant,
     /// Neither the user nor the e-mail domain is listed.
     User,
     /// The domain is listed but the address is not verified.
@@ -37,6 +40,7 @@ impl Denial {
     /// A name for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Tenant => "tenant not allowed",
             Self::User => "user not allowed",
             Self::EmailNotVerified => "email address not verified",
             Self::RolesAndGroups => "no allowed role or group",
@@ -72,6 +76,7 @@ impl Gate {
     pub fn new(settings: &GateSettings) -> Self {
         let fold = |list: &[String]| list.iter().map(|name| fold_case(name.trim())).collect();
         Self {
+            tenants: Vec::new(),
             users: fold(&settings.users),
             domains: fold(&settings.domains)
                 .into_iter()
@@ -86,11 +91,20 @@ impl Gate {
         }
     }
 
+    /// The same gate for users of these tenants alone (`tid`); none, or `*`: of any. A login of another policy of the same
+    /// client, which makes the same sessions, may have asked for others.
+    #[must_use]
+    pub fn for_tenants(self, tenants: &[String]) -> Self {
+        let any = tenants.iter().any(|tenant| tenant == "*");
+        Self { tenants: if any { Vec::new() } else { tenants.to_vec() }, ..self }
+    }
+
     /// Whether the user with these claims may pass.
     ///
     /// # Errors
     /// The rule that denies. A claim that is missing denies.
     pub fn admit(&self, claims: &Claims) -> Result<(), Denial> {
+        self.admit_tenant(claims)?;
         self.admit_user(claims)?;
         if !self.roles_and_groups.is_empty() && !self.has_role_or_group(claims) {
             return Err(Denial::RolesAndGroups);
@@ -99,6 +113,12 @@ impl Gate {
             Some(expression) if !expression.admits(claims) => Err(Denial::Claims),
             _ => Ok(()),
         }
+    }
+
+    fn admit_tenant(&self, claims: &Claims) -> Result<(), Denial> {
+        let tenant = claims.text("tid").unwrap_or_default();
+        let is_listed = || self.tenants.iter().any(|allowed| allowed.eq_ignore_ascii_case(tenant));
+        if self.tenants.is_empty() || is_listed() { Ok(()) } else { Err(Denial::Tenant) }
     }
 
     fn admit_user(&self, claims: &Claims) -> Result<(), Denial> {

@@ -41,14 +41,7 @@ impl RefreshGrant for Core {
             Err(error) => return not_granted(&self.noted(&client, error)),
         };
         let now = self.clock.now();
-        let context = Context {
-            settings: &self.settings,
-            client: &client,
-            provider: &self.provider,
-            metadata: &metadata,
-            until,
-            now,
-        };
+        let context = Context { core: self, client: &client, metadata: &metadata, until, now };
         let established = establish(context, &tokens, None, Some(record)).await;
         match established {
             Ok(established) => {
@@ -156,6 +149,9 @@ impl Core {
 
 /// What an error of the token endpoint means for the session.
 fn not_granted(error: &GrantError) -> GrantResult {
+    if let Some(reason) = error.wants_user() {
+        return GrantResult::Ended { reason, detail: None };
+    }
     let detail = Some(error.to_string());
     match error {
         GrantError::InvalidGrant => GrantResult::Invalid,

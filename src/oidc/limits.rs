@@ -64,8 +64,10 @@ impl LoginRate {
         let Some(address) = limited(client) else { return Ok(()) };
         let now = unix_millis(now);
         let mut used_until = self.used_until.entry(self.known(address, now)).or_insert(now);
-        let next = (*used_until).max(now).saturating_add(self.interval);
         let most = now.saturating_add(self.interval.saturating_mul(self.burst));
+        // Nobody can have used up more: the clock was set back since.
+        let used = if *used_until > most { now } else { (*used_until).max(now) };
+        let next = used.saturating_add(self.interval);
         if next > most {
             return Err(Duration::from_millis(next - most));
         }
@@ -239,6 +241,18 @@ mod tests {
         for _ in 0..6 {
             assert_eq!(rate.admit(client, at(120_000)), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let (rate, client) = (LoginRate::new(6), address("203.0.113.9"));
+        for _ in 0..6 {
+            assert_eq!(rate.admit(client, at(3_600_000)), Ok(()));
+        }
+        for _ in 0..6 {
+            assert_eq!(rate.admit(client, at(0)), Ok(()));
+        }
+        assert_eq!(rate.admit(client, at(0)), Err(Duration::from_secs(10)));
     }
 
     #[test]

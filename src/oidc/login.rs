@@ -137,7 +137,7 @@ impl Policy {
         attempt: &Attempt,
     ) -> Option<HeaderValue> {
         let spent = attempt.clone().with_step_up(None).into_spent();
-        match spent.seal(&self.attempts, name) {
+        match self.attempts.seal(&spent, name) {
             Ok(value) => self.set_cookie(request, name, &value, SPENT_TIME),
             Err(_) => self.clear_cookie(request, name),
         }
@@ -148,7 +148,7 @@ impl Policy {
         let https = self.is_https(request);
         let spent = |(id, value): (&str, &str)| {
             let name = self.cookies.login_name(https, id);
-            Attempt::open(&self.attempts, &name, value).filter(Attempt::is_spent).map(|_| name)
+            self.attempts.open(&name, value).filter(Attempt::is_spent).map(|_| name)
         };
         let logins = self.cookies.logins(request.headers, https);
         logins.filter(|(id, _)| id.len() == attempt::NAME).take(MOST_ATTEMPTS).filter_map(spent).collect()
@@ -204,7 +204,7 @@ impl Policy {
             self.cookies.logins(request.headers, https).filter(|(id, _)| id.len() == attempt::NAME)
         {
             let name = self.cookies.login_name(https, id);
-            match Attempt::open(&self.attempts, &name, value) {
+            match self.attempts.open(&name, value) {
                 Some(attempt)
                     if !attempt.is_spent() && !attempt.is_over(now, self.core.settings.login_max_age) =>
                 {
@@ -222,7 +222,7 @@ impl Policy {
 
         let name = self.cookies.login_name(https, Attempt::cookie_id(&attempt.state()).unwrap_or_default());
         let seal = |attempt: &Attempt| {
-            attempt.seal(&self.attempts, &name).map_err(|_| Cause::Internal("sealing failed"))
+            self.attempts.seal(attempt, &name).map_err(|_| Cause::Internal("sealing failed"))
         };
         let used: usize = live.iter().map(|(_, _, bytes)| bytes).sum();
         let (mut attempt, mut value) = (attempt.clone(), seal(&attempt)?);

@@ -8,9 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{ALLOW, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::asked::Asked;
+use super::client_auth::Credentials;
 use super::fetch::MAX_TIME;
 use super::metadata::Metadata;
 use super::policy::Policy;
@@ -68,7 +69,13 @@ impl Policy {
     async fn end_session(&self, request: &Asked<'_>, now: SystemTime) -> Option<SessionRecord> {
         let entry = match self.find_session(request, now).await {
             Lookup::Live(entry) => entry,
-            Lookup::StoreDown => self.unheard_session(request)?,
+            Lookup::StoreDown => match self.remembered_session(request) {
+                Some(entry) => entry,
+                None => {
+                    self.end_unheard(request);
+                    return None;
+                }
+            },
             Lookup::None => return None,
         };
         let record = match self.sessions.record(&entry).await {
@@ -85,24 +92,39 @@ impl Policy {
             policy = %self.core.name, user = %entry.profile().identifier(), session = ?entry.key(),
             request_id = request.request_id, client = %request.client, "logged out"
         );
-        let refresh_token = record.as_ref().and_then(|record| record.refresh_token.clone());
         let client = record.as_ref().and_then(|record| self.core.client_of(record));
+        let refresh_token = record.as_ref().and_then(|record| newest_refresh_token(&entry, record));
         if let Some((token, client)) = refresh_token.zip(client) {
-            // The browser does not wait for it, and its leaving does not stop it.
-            let core = Arc::clone(&self.core);
-            self.runtime.spawn(async move {
-                if let Some(metadata) = core.provider.metadata_within(MAX_TIME).await {
-                    core.revoke(&client, &metadata, &token).await;
-                }
-            });
+            self.revoke_later(client, token);
         }
         record
     }
 
-    /// The session of a request while the store cannot be asked: from memory, although that is not believed for so long
-    /// any more. Of one that is not there the store will be told.
-    fn unheard_session(&self, request: &RequestParts<'_>) -> Option<Arc<SessionEntry>> {
-        self.sessions.end_unheard(&self.session_id(request)?, &self.core.scope)
+    /// Revokes a refresh token. The browser does not wait for it, and its leaving does not stop it.
+    pub(super) fn revoke_later(&self, client: Arc<Credentials>, token: SecretString) {
+        let core = Arc::clone(&self.core);
+        self.runtime.spawn(async move {
+            if let Some(metadata) = core.provider.metadata_within(MAX_TIME).await {
+                core.revoke(&client, &metadata, &token).await;
+            }
+        });
+    }
+
+    /// The session of a request while the store cannot be asked, as far as memory has it: to be ended.
+    pub(super) fn remembered_session(&self, request: &RequestParts<'_>) -> Option<Arc<SessionEntry>> {
+        self.sessions.remembered(&self.session_id(request)?, &self.core.scope)
+    }
+
+    /// Ends a session that memory does not have while the store cannot be asked whose it is.
+    fn end_unheard(&self, request: &RequestParts<'_>) {
+        let id = self.session_id(request);
+        let Some(key) = id.and_then(|id| self.sessions.end_unheard(&id, &self.core.scope)) else { return };
+        self.core.events.logged_out(&self.core.name, "rp_initiated");
+        self.audit_key(AuditEvent::Logout, request, &key);
+        tracing::info!(
+            policy = %self.core.name, session = ?key, request_id = request.request_id, client = %request.client,
+            "logged out; the store will be told when it works again"
+        );
     }
 
     /// Sends the browser on, without its session.
@@ -235,7 +257,44 @@ impl Policy {
     }
 }
 
+/// The refresh token of an ended session. A refresh may have landed after `record` was read, and before the end.
+fn newest_refresh_token(entry: &SessionEntry, record: &SessionRecord) -> Option<SecretString> {
+    let profile = entry.profile();
+    if profile.generation > record.generation {
+        profile.refresh_token()
+    } else {
+        record.refresh_token.clone()
+    }
+}
+
 /// 192 random bits; empty if the generator fails, and then no return is recognised.
 fn new_state() -> String {
     super::session::random_bytes::<24>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::oidc::session::MemoryStore;
+    use crate::oidc::session::testing::{process, record};
+
+    #[tokio::test]
+    async fn a_refresh_that_lands_while_a_logout_reads_is_undone_too() {
+        let (sessions, _) = process(Arc::new(MemoryStore::new(10)));
+        let (_, entry) = sessions.create(record()).await.unwrap();
+        let read = sessions.record(&entry).await.unwrap().unwrap();
+        let token =
+            |record: &SessionRecord| newest_refresh_token(&entry, record).unwrap().expose_secret().to_owned();
+        assert_eq!(token(&read), "refresh-0");
+        let mut next = SessionRecord { generation: 1, ..read.clone() };
+        next.refresh_token = Some("refresh-1".into());
+        sessions.commit(&entry, 0, next.clone()).await;
+        sessions.end(&entry).await.unwrap();
+        assert_eq!(token(&read), "refresh-1");
+        // Of another process, and not heard of yet.
+        next.generation = 2;
+        next.refresh_token = Some("refresh-2".into());
+        assert_eq!(token(&next), "refresh-2");
+    }
 }

@@ -19,6 +19,8 @@ pub struct LogoutToken {
     pub target: Target,
     /// Names the token.
     pub jti: String,
+    /// When it was issued.
+    pub issued: SystemTime,
     /// When it ends; it is not accepted later than [`id_token::SKEW`] after it.
     pub expiry: SystemTime,
 }
@@ -95,7 +97,8 @@ fn judge(claims: &Claims, issuer: &str, client_id: &str, now: SystemTime) -> Res
     if jti.is_empty() {
         return Err(TokenError::Claim("jti"));
     }
-    Ok(LogoutToken { target, jti, expiry })
+    let issued = id_token::time(claims, "iat")?.ok_or(TokenError::Claim("iat"))?;
+    Ok(LogoutToken { target, jti, issued, expiry })
 }
 
 /// A claim that may be missing, but is text where it is there.

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 use super::asked::Asked;
+use super::attempt::AttemptSeals;
 use super::bearer::Bearer;
 use super::carry::CarryMemos;
 use super::cause::Cause;
@@ -20,11 +21,12 @@ use super::cookie::{CookieError, Cookies, OwnCookies};
 use super::events::Events;
 use super::fetch::TrustError;
 use super::identity_assertion::Assertions;
+use super::introspected::Activity;
 use super::limits::LoginRate;
 use super::principal::{IdentityHeaders, Principal, Rules, TemplateTokens};
 use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, Refresher, fresh_now};
-use super::seal::{Seal, SealError};
+use super::seal::SealError;
 use super::security_headers::SecurityHeaders;
 use super::session::{KeyError, Lookup, PolicyId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
@@ -80,7 +82,7 @@ pub struct Policy {
     pub(super) sessions: Sessions,
     pub(super) cookies: Cookies,
     own: OwnCookies,
-    pub(super) attempts: Seal,
+    pub(super) attempts: AttemptSeals,
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
     id: PolicyId,
@@ -112,7 +114,7 @@ impl Policy {
         let sessions = deps.sessions.with_keys(Arc::new(session_keys(&settings)?));
         sessions.may_last(settings.session.max_age);
         let refresh = refresh_settings(&settings, &provider);
-        let core = Arc::new(Core::new(name, settings, provider, &sessions, &deps.events));
+        let core = Arc::new(Core::new(name, settings, provider, &sessions, deps));
         let settings = &core.settings;
         let names = &settings.cookies;
         let cookies = Cookies::new(&names.prefix, names.domain.as_deref(), Some(&names.path))?
@@ -122,7 +124,7 @@ impl Policy {
         Ok(Self {
             own: OwnCookies::of([&cookies]),
             cookies,
-            attempts: Seal::new(&settings.key, "login attempt", &scope_name)?,
+            attempts: AttemptSeals::new(settings.ring(), &scope_name)?,
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
             id: PolicyId::next(),
@@ -211,8 +213,11 @@ impl Policy {
     async fn usable_session(&self, request: &Asked<'_>, now: SystemTime) -> Found {
         match self.session_of(request, now).await {
             Found::Session(entry) if self.core.settings.require_introspection => {
-                let active = Box::pin(self.has_active_token(&entry, now)).await;
-                if active { Found::Session(entry) } else { Found::None }
+                match Box::pin(self.activity(request, &entry, now)).await {
+                    Activity::Active => Found::Session(entry),
+                    Activity::NotActive => Found::None,
+                    Activity::StoreDown => Found::Wait(Duration::from_secs(1)),
+                }
             }
             found => found,
         }
@@ -376,7 +381,7 @@ impl Policy {
 
 /// The keys of sessions: the first seals, all open.
 fn session_keys(settings: &Settings) -> Result<SessionKeys, KeyError> {
-    let ring: Vec<_> = [&settings.key].into_iter().chain(&settings.previous_keys).cloned().collect();
+    let ring: Vec<_> = settings.ring().cloned().collect();
     SessionKeys::new(&ring)
 }
 

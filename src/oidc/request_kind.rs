@@ -35,6 +35,12 @@ impl RequestKind {
         }
     }
 
+    /// Whether a person has sent a form. A program that posts takes anything as an answer, or says nothing of it.
+    pub fn is_form(method: &Method, headers: &HeaderMap) -> bool {
+        let says_so = headers.contains_key(SEC_FETCH_MODE) || accepts(headers, "text/html");
+        method == Method::POST && says_so && navigates(headers)
+    }
+
     /// Whether a refusal is shown as a page. A form that is posted has no login to go to, but its
     /// sender is a person.
     pub fn wants_page(headers: &HeaderMap) -> bool {

@@ -44,6 +44,7 @@ pub(crate) mod testing;
 mod tests;
 mod upkeep;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -63,7 +64,9 @@ pub(in crate::oidc) use carried::{read_carried, write_carried};
 pub(in crate::oidc) use commit::Committed;
 pub use cookie::{CookieStore, DEFAULT_CARRIED};
 pub use entry::{PolicyId, SessionEntry};
-pub use id::{IndexKey, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes};
+pub use id::{
+    IndexKey, PARTS, Parts, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes,
+};
 pub use keys::{KeyError, MIN_SECRET, SessionKeys};
 pub use lookup::Lookup;
 pub(in crate::oidc) use marks::Mark;
@@ -89,6 +92,8 @@ const MOST_OWED_ENDS: usize = 100_000;
 pub struct Sessions {
     inner: Arc<Inner>,
     keys: Arc<SessionKeys>,
+    /// The store, for the operator.
+    name: Arc<str>,
     /// Counts the handles.
     used: Arc<()>,
 }
@@ -104,10 +109,10 @@ struct Inner {
     hearing: Hearing,
     /// Whether any session has an idle lifetime.
     idles: AtomicBool,
-    /// Entries of which the store has yet to be told something.
-    owing: Mutex<Vec<Arc<SessionEntry>>>,
+    /// Entries of which the store has yet to be told something, by their address: in an outage they may be all there are.
+    owing: Mutex<HashMap<usize, Arc<SessionEntry>>>,
     /// Sessions that are not in memory, of whose end the store has yet to be told.
-    owed_ends: Mutex<Vec<SessionKey>>,
+    owed_ends: Mutex<HashSet<SessionKey>>,
     cursor: Mutex<Option<u64>>,
     /// Refreshes under way.
     flights: watch::Sender<usize>,
@@ -140,13 +145,13 @@ impl Sessions {
             flights: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
         };
-        Ok(Self { inner: Arc::new(inner), keys, used: Arc::default() })
+        Ok(Self { inner: Arc::new(inner), keys, name: "session store".into(), used: Arc::default() })
     }
 
     /// The same store and memory, seen with other secrets. Sessions of secrets that are not in the ring are none.
     #[must_use]
     pub fn with_keys(&self, keys: Arc<SessionKeys>) -> Self {
-        Self { inner: Arc::clone(&self.inner), keys, used: Arc::clone(&self.used) }
+        Self { keys, ..self.clone() }
     }
 
     /// Whether anybody has a handle on these sessions beside this one.
@@ -223,45 +228,37 @@ impl Inner {
     /// Remembers a failure of the store, and says so in the log. A success proves little: reads work on a full
     /// disk. Only [`Sessions::check_store`] tells that it is over.
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        match &result {
-            Ok(_)
-            | Err(
-                StoreError::Refused(_)
-                | StoreError::Unsupported(_)
-                | StoreError::GivenWay
-                | StoreError::Crypto,
-            ) => {}
-            Err(error) => {
-                let known = self.failure.swap(Some(Arc::new(error.clone())));
-                if known.as_deref() != Some(error) {
-                    tracing::error!(%error, "the session store failed; live sessions go on from memory");
-                }
+        let failure = result.as_ref().err().filter(|error| {
+            // One that is full keeps what it has.
+            error.is_failure() && !matches!(error, StoreError::Refused(_))
+        });
+        if let Some(error) = failure {
+            let known = self.failure.swap(Some(Arc::new(error.clone())));
+            if known.as_deref() != Some(error) {
+                tracing::error!(%error, "the session store failed; live sessions go on from memory");
             }
         }
         result
     }
 
-    fn owing(&self) -> MutexGuard<'_, Vec<Arc<SessionEntry>>> {
+    fn owing(&self) -> MutexGuard<'_, HashMap<usize, Arc<SessionEntry>>> {
         self.owing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that the store has to be told of this entry later.
     fn owe(&self, entry: &Arc<SessionEntry>) {
-        let mut owing = self.owing();
-        if !owing.iter().any(|known| Arc::ptr_eq(known, entry)) {
-            owing.push(Arc::clone(entry));
-        }
+        self.owing().insert(Arc::as_ptr(entry).addr(), Arc::clone(entry));
     }
 
-    fn owed_ends(&self) -> MutexGuard<'_, Vec<SessionKey>> {
+    fn owed_ends(&self) -> MutexGuard<'_, HashSet<SessionKey>> {
         self.owed_ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that the store has to be told of the end of this session, which is not in memory.
     fn owe_end(&self, key: SessionKey) {
         let mut owed = self.owed_ends();
-        if owed.len() < MOST_OWED_ENDS && !owed.contains(&key) {
-            owed.push(key);
+        if owed.len() < MOST_OWED_ENDS {
+            owed.insert(key);
         }
     }
 }

@@ -213,6 +213,11 @@ impl Settings {
         }
     }
 
+    /// The keys of sessions and login attempts: the first seals, all open.
+    pub fn ring(&self) -> impl Iterator<Item = &SecretString> {
+        [&self.key].into_iter().chain(&self.previous_keys)
+    }
+
     /// Claims that a gate, a header or the identifier asks for.
     pub fn needed_claims(&self) -> Vec<String> {
         let mut names = vec![self.gate.identifier_claim.clone()];

@@ -87,6 +87,15 @@ impl GrantError {
         matches!(self, Self::Rejected(error) if error == "invalid_client")
     }
 
+    /// The name of the error, if the provider says that nothing goes on without the user (OpenID Connect Core, section 3.1.2.6;
+    /// Entra and others answer a refresh so, when a new rule asks for another proof or for consent).
+    pub fn wants_user(&self) -> Option<&'static str> {
+        const NAMES: [&str; 4] =
+            ["interaction_required", "login_required", "consent_required", "account_selection_required"];
+        let Self::Rejected(error) = self else { return None };
+        NAMES.into_iter().find(|name| name == error)
+    }
+
     /// Whether the provider cannot answer anybody, as opposed to refusing this one.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::NotSent(_) | Self::NoAnswer(_) | Self::Status { .. } | Self::Malformed)
@@ -370,11 +379,44 @@ fn bearer() -> CoreTokenType {
     CoreTokenType::Bearer
 }
 
-/// Seconds as a number or, as some providers do, as text; anything else is "not said".
+/// Seconds as a number, with or without a fraction, or, as some providers do, as text; anything else is "not said".
 fn lenient_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     /// Longer lives than this are cut: 30 years.
-    const LONGEST: u64 = 30 * 365 * 24 * 3600;
+    const LONGEST: f64 = 30.0 * 365.0 * 24.0 * 3600.0;
     let value = serde_json::Value::deserialize(deserializer)?;
-    let seconds = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
-    Ok(seconds.map(|seconds| seconds.min(LONGEST)))
+    let number = value.as_f64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+    let seconds = number.filter(|seconds: &f64| *seconds >= 0.0).map(|seconds| seconds.min(LONGEST));
+    // In whole seconds: not negative, and no more than 30 years.
+    Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds).as_secs()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_life_is_read_as_providers_write_it() {
+        let life = |value: Value| {
+            let answer = json!({"access_token": "a", "expires_in": value});
+            serde_json::from_value::<Answer>(answer).unwrap().expires_in
+        };
+        for (value, seconds) in [
+            (json!(300), 300),
+            (json!("300"), 300),
+            (json!(300.5), 300),
+            (json!(" 300.0 "), 300),
+            (json!(0), 0),
+            (json!(1e300), 30 * 365 * 24 * 3600),
+        ] {
+            assert_eq!(life(value.clone()), Some(seconds), "{value}");
+        }
+        for value in
+            [json!(null), json!(-1), json!("-1"), json!("soon"), json!("NaN"), json!([300]), json!(true)]
+        {
+            assert_eq!(life(value.clone()), None, "{value}");
+        }
+    }
 }

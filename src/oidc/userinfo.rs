@@ -8,6 +8,30 @@ use super::id_token::{self, TokenError};
 use super::metadata::Metadata;
 use super::profile;
 use super::provider::Provider;
+use super::settings::{Settings, UserInfo};
+
+/// What a policy wants of userinfo. Policies of one client share their sessions, so what one of them needs counts for all.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    when: UserInfo,
+    needed: Vec<String>,
+}
+
+impl Wish {
+    /// That of a policy.
+    pub fn of(settings: &Settings) -> Self {
+        Self { when: settings.user_info, needed: settings.needed_claims() }
+    }
+
+    /// Whether something is wanted of a user of whom these claims are known.
+    pub fn is_open(&self, claims: &Claims) -> bool {
+        match self.when {
+            UserInfo::Never => false,
+            UserInfo::Always => true,
+            UserInfo::Auto => self.needed.iter().any(|name| claims.get(name).is_none()),
+        }
+    }
+}
 
 /// Why there are no claims.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

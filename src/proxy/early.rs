@@ -173,6 +173,7 @@ fn facts(request: &RequestHeader, conn: &ConnInfo, entry: &EntryPoint, trusted: 
     let tls = conn.tls.is_some();
     Facts {
         client: conn.peer,
+        outside_client: forwarded::outside_client(&request.headers, &entry.trust, conn.peer.ip()),
         tls,
         scheme: forwarded::outside_scheme(&request.headers, tls),
         entry_point: Arc::clone(&entry.name),

@@ -61,7 +61,7 @@ async fn decide(session: &mut Session, ctx: &mut Ctx) -> Option<LocalResponse> {
                 path: request.uri.path(),
                 query: request.uri.query(),
                 headers: &request.headers,
-                client: ctx.facts.as_ref().map(|facts| facts.client.ip()),
+                client: ctx.facts.as_ref().map(|facts| facts.outside_client),
                 request_id: ctx.request_id(),
             });
             Some(match answer {

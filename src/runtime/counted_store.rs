@@ -24,7 +24,7 @@ impl CountedStore {
     }
 
     fn told<T>(&self, operation: &'static str, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if result.is_err() {
+        if result.as_ref().is_err_and(StoreError::is_failure) {
             self.metrics.store_failed(operation);
         }
         result

@@ -35,8 +35,12 @@ impl OpenStore {
     /// Its name in the list of what is not ready.
     #[must_use]
     pub fn component(&self) -> String {
-        format!("session store {}", self.name)
+        component(&self.name)
     }
+}
+
+fn component(store: &str) -> String {
+    format!("session store {store}")
 }
 
 /// Who can see the sessions of a store.
@@ -102,9 +106,9 @@ impl Stores {
                 let opened =
                     if matches!(sight, Sight::Missing(_)) { &StoreSettings::Memory } else { settings };
                 let store = CountedStore::new(sessions::store(opened)?, self.metrics.clone());
-                let sessions = sessions::over(Arc::new(store))?;
-                drop(sessions.spawn_upkeep());
                 let (name, patience) = (settings.name(), settings.patience());
+                let sessions = sessions::over(Arc::new(store))?.named(&component(&name));
+                drop(sessions.spawn_upkeep());
                 let open = OpenStore { name, sessions, sight, patience, unused_since: None };
                 Ok(free.insert(open).sessions.clone())
             }

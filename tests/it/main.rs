@@ -20,6 +20,7 @@ mod oidc_assertion;
 mod oidc_bearer;
 mod oidc_bearer_options;
 mod oidc_cookie;
+mod oidc_limits;
 mod oidc_links;
 mod oidc_login;
 mod oidc_logout;

@@ -1,13 +1,11 @@
 //! Clients that are no browsers: access tokens (RFC 6750, RFC 9068) through the real binary.
 
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Request;
 use portcullis::demo::provider::{Client, Forgery};
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpSocket;
 use url::Url;
 
 use crate::harness::client::{Browser, Http2, get, send};
@@ -349,9 +347,7 @@ async fn streaming(seen: Seen, mut connection: Connection) -> Option<Connection>
 
 /// One request with a bad token from an address of this machine.
 async fn from(world: &World, source: &str, token: &str, field: &str) -> Message {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
-    let mut connection = Connection::new(socket.connect(world.proxy.web()).await.unwrap());
+    let mut connection = Connection::open_from(source, world.proxy.web()).await;
     let head = format!("GET /api HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{field}");
     connection.send(format!("{head}Connection: close\r\n\r\n")).await;
     connection.response().await

@@ -45,7 +45,8 @@ async fn what_is_no_navigation_gets_401_json_and_no_login_state() {
         ("GET", &[("Accept", "text/event-stream, text/html")]),
         ("GET", &[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-Fetch-Mode", "websocket")]),
         ("GET", &[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]),
-        ("POST", &[("Sec-Fetch-Mode", "navigate"), ("Content-Length", "0")]),
+        ("POST", &[("Content-Length", "0")]),
+        ("POST", &[("Accept", "*/*"), ("Content-Length", "0")]),
         ("PUT", &[("Content-Length", "0")]),
         ("DELETE", &[]),
         ("OPTIONS", &[("Origin", "https://evil.test"), ("Access-Control-Request-Method", "GET")]),
@@ -59,6 +60,9 @@ async fn what_is_no_navigation_gets_401_json_and_no_login_state() {
         assert_eq!(json["status_code"], 401, "{json}");
         assert!(json["error"].is_string() && json["error_description"].is_string(), "{json}");
     }
+    let form: &[(&str, &str)] = &[("Sec-Fetch-Mode", "navigate"), ("Content-Length", "0")];
+    let (status, cookies, text) = ask(&world, "POST", "/private", form).await;
+    assert!(status == 401 && cookies.is_empty() && text.contains("was not taken"), "{status} {text}");
     assert!(world.origin.requests().is_empty(), "{:?}", world.origin.requests());
 }
 

@@ -223,6 +223,36 @@ async fn a_store_that_cannot_be_asked_does_not_hold_up_the_others() {
     assert_eq!(run(&world, &beside, &["revoke", "--all"]).0, 2);
 }
 
+/// A second store, which is a server that is not there.
+#[tokio::test]
+async fn the_api_answers_for_the_stores_that_it_reaches_and_names_the_others() {
+    let world = world("").await;
+    let alice = world.browser_of("alice").await;
+    // A middleware that no router names is none.
+    let other = "\n    other:\n      rule: PathPrefix(`/elsewhere`)\n      middlewares: [elsewhere]\n      service: s";
+    let mut text = idp::dynamic(&world.idp.issuer(), &world.origin, "", &format!("{API}{other}"));
+    text.push_str(&format!(
+        "    elsewhere:\n      oidc: {{issuer: \"{}\", clientID: c, clientSecret: s, redirectUrl: /cb, sessionEncryptionKey: \
+         only-for-tests-0123456789abcdef-0123456789, session: {{store: {{redis: {{endpoints: [\"127.0.0.1:1\"]}}}}}}}}\n",
+        world.idp.issuer()
+    ));
+    world.proxy.change(&text);
+    let world = &world;
+    let is_named = || async move { call(world, "GET", "").await.1["failed"][0]["store"].is_string() };
+    eventually("the second store is known", is_named).await;
+    let (code, list) = call(world, "GET", "").await;
+    assert_eq!((code, list["sessions"].as_array().map(Vec::len)), (200, Some(1)), "{list}");
+    let store = list["failed"][0]["store"].as_str().unwrap();
+    assert_eq!((store, &list["failed"][0]["pending"]), ("session store redis 127.0.0.1:1", &0.into()));
+    assert_eq!(call(world, "GET", "?user=alice").await.1["sessions"].as_array().map(Vec::len), Some(1));
+    let (code, done) = call(world, "DELETE", &format!("/{}", "ab".repeat(32))).await;
+    assert_eq!((code, &done["revoked"]), (503, &0.into()), "it may be in the other: {done}");
+    assert_eq!(status(world, &alice).await, 200);
+    let (code, done) = call(world, "DELETE", "?user=alice").await;
+    assert_eq!((code, &done["revoked"]), (503, &1.into()), "{done}");
+    assert_eq!(status(world, &alice).await, 401);
+}
+
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()

@@ -41,6 +41,26 @@ async fn claims_that_only_userinfo_has_are_asked_for() {
     assert_eq!(Browser::default().login(&world, &policy, "/page").await.location(), "/page");
 }
 
+/// Policies of one client share their sessions, whichever of them has made one or refreshes it.
+#[tokio::test]
+async fn what_another_policy_needs_is_asked_for_too() {
+    let world = World::new().await;
+    world.provider.script().userinfo = (200, json!({"sub": "alice", "department": "research"}));
+    let plain = world.policy(&[("userInfo", "never")]);
+    let strict = world.policy(&[("claims", "Equals(`department`, `research`)")]);
+    let mut browser = Browser::default();
+    browser.login(&world, &plain, "/").await;
+    browser.get(&world, &strict, "/").await.identity();
+    world.clock.advance(Duration::from_secs(301));
+    browser.get(&world, &plain, "/").await.identity();
+    assert_eq!(world.provider.count("refreshed"), 1);
+    browser.get(&world, &strict, "/").await.identity();
+    drop(strict);
+    let asked = world.provider.count("userinfo");
+    Browser::default().login(&world, &plain, "/").await;
+    assert_eq!(world.provider.count("userinfo"), asked, "nobody needs it any more");
+}
+
 #[tokio::test]
 async fn a_weak_session_is_sent_to_a_stronger_login() {
     let world = World::new().await;
@@ -100,5 +120,21 @@ async fn a_refresh_keeps_the_level_of_the_login() {
     world.provider.script().claims.remove("acr");
     world.clock.advance(Duration::from_secs(301));
     browser.get(&world, &strict, "/admin").await.identity();
+    assert_eq!(world.provider.count("refreshed"), 1);
+}
+
+/// Core, section 12.2: `auth_time` is that of the login, also where a provider takes a refresh for one.
+#[tokio::test]
+async fn a_refresh_makes_no_login_younger() {
+    let world = World::new().await;
+    says(&world, json!({"acr": "gold", "auth_time": auth_time(&world, 10)}));
+    let strict = world.policy(&[("acrValues", "[gold]"), ("maxAge", "300")]);
+    let mut browser = Browser::default();
+    browser.login(&world, &strict, "/admin").await;
+    world.clock.advance(Duration::from_secs(301));
+    says(&world, json!({"auth_time": auth_time(&world, 1)}));
+    browser.get(&world, &strict, "/admin").await.identity();
+    world.clock.advance(Duration::from_secs(100));
+    assert_eq!(browser.get(&world, &strict, "/admin").await.status(), 302, "411 s old");
     assert_eq!(world.provider.count("refreshed"), 1);
 }

@@ -381,6 +381,7 @@ async fn userinfo_completes_the_claims() {
     );
 
     let calls = world.provider.count("userinfo");
+    drop(policy);
     let never = world.policy(&[("userInfo", "never")]);
     assert_eq!(Browser::default().login(&world, &never, "/").await.status(), 302);
     assert_eq!(world.provider.count("userinfo"), calls);

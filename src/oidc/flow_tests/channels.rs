@@ -9,7 +9,8 @@ use crate::oidc::session::{SessionId, SqliteStore};
 
 pub(super) const BACK: &[(&str, &str)] =
     &[("enableBackchannelLogout", "true"), ("backchannelLogoutURL", "/bc")];
-const FRONT: &[(&str, &str)] = &[("enableFrontchannelLogout", "true"), ("frontchannelLogoutURL", "/fc")];
+pub(super) const FRONT: &[(&str, &str)] =
+    &[("enableFrontchannelLogout", "true"), ("frontchannelLogoutURL", "/fc")];
 const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded; charset=UTF-8")];
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
@@ -266,7 +267,7 @@ async fn other_processes_know_within_a_second() {
     upkeep.abort();
 }
 
-fn front(world: &World, iss: Option<&str>, sid: Option<&str>) -> String {
+pub(super) fn front(world: &World, iss: Option<&str>, sid: Option<&str>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     let issuer = world.provider.issuer.as_str();
     query.extend_pairs(iss.or(Some(issuer)).filter(|iss| !iss.is_empty()).map(|iss| ("iss", iss)));
@@ -312,4 +313,17 @@ async fn the_front_channel_ends_the_session_of_the_browser_that_asks() {
     assert!(alice.cookies.values().all(|value| SessionId::parse(value).is_none()), "the cookie is gone");
     assert!(!is_in(&world, &policy, &mut old).await && is_in(&world, &policy, &mut bob).await);
     assert_eq!(world.provider.count("revoke"), 0);
+}
+
+/// Its client is the same, and so are its sessions.
+#[tokio::test]
+async fn a_login_under_way_at_a_policy_without_a_back_channel_is_ended_too() {
+    let world = World::new().await;
+    let (policy, without) = (world.policy(BACK), world.policy(&[]));
+    world.user(&policy, "alice", "s1").await;
+    let mut browser = Browser::default();
+    let callback = browser.start(&world, &without, "/").await;
+    world.clock.advance(SECOND * 2);
+    assert_eq!(back_channel(&world, &policy, &world.logout_of("sub", "alice")).await, 200);
+    assert_eq!(browser.get(&world, &without, &callback).await.status(), 400);
 }

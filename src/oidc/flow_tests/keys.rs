@@ -153,9 +153,8 @@ async fn keys_that_hang_cost_no_session() {
     let core = &policy.core;
     let (metadata, client) = (core.provider.metadata().unwrap(), core.client().unwrap());
     let context = Context {
-        settings: &core.settings,
+        core,
         client: &client,
-        provider: &core.provider,
         metadata: &metadata,
         until: tokio::time::Instant::now() + Duration::from_millis(50),
         now: world.clock.now(),

@@ -9,6 +9,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use super::*;
+use crate::oidc::session::StoreError;
+use crate::oidc::session::testing::Faulty;
 use crate::oidc::{AuditRecord, Events};
 
 /// The process log of this thread.
@@ -188,4 +190,32 @@ async fn logins_without_a_refresh_token_are_told_once() {
     settings.session.refresh = false;
     members(&world, &Policy::new("auth", settings, &world.deps).unwrap(), 1).await;
     assert_eq!(told(), [""; 0], "nothing would be refreshed");
+}
+
+/// Ends that no request of their user asked for in so many words.
+#[tokio::test]
+async fn every_end_is_in_the_audit_log() {
+    let (store, clock) = (Faulty::new(None), Arc::new(ManualClock::new(SystemTime::now())));
+    let mut world = World::process(FakeProvider::start().await, Arc::clone(&store) as _, Arc::clone(&clock));
+    let audit = Arc::new(Audit::default());
+    world.deps.events = Arc::clone(&audit) as _;
+    let last = || audit.0.lock().unwrap().last().map(|(event, _)| *event);
+    let policy = world.policy(&[("requireTokenIntrospection", "true")]);
+    world.provider.script().introspection = (200, serde_json::json!({"active": true}));
+    let mut browser = members(&world, &policy, 1).await.remove(0);
+    world.provider.script().introspection = (200, serde_json::json!({"active": false}));
+    world.clock.advance(SECOND * 301);
+    assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
+    assert_eq!(last(), Some("revoked"));
+
+    // A logout at a process that never had the session, while the store is away.
+    let other = World::process(world.provider.clone(), Arc::clone(&store) as _, clock);
+    let there = other.policy(&[]);
+    let mut browser = members(&other, &there, 1).await.remove(0);
+    let here = world.policy(&[]);
+    store.fails(Some(StoreError::Busy));
+    assert_eq!(browser.get(&world, &here, "/logout").await.status(), 302);
+    assert_eq!(last(), Some("logout"));
+    assert_eq!(Browser::default().get(&world, &here, "/logout").await.status(), 302);
+    assert_eq!(audit.0.lock().unwrap().iter().filter(|line| line.0 == "logout").count(), 1, "nobody's");
 }

@@ -62,7 +62,7 @@ async fn who_is_not_sent_to_login() {
     type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
     let refused: &[Case<'_>] = &[
         ("GET", "/private", API),
-        ("POST", "/private", NAVIGATE),
+        ("POST", "/private", API),
         ("GET", "/private", &[("accept", "text/event-stream")]),
         ("GET", "/private", &[("accept", "text/html, text/event-stream")]),
         ("GET", "/private", &[("upgrade", "websocket"), ("connection", "upgrade")]),
@@ -228,4 +228,21 @@ async fn a_refused_scope_is_asked_for_less_only_once_and_only_if_it_is_ours() {
     let first = browser.get(&world, &asked, "/").await;
     let second = refuse(&mut browser, &asked, &state(&first.location())).await;
     assert_eq!(second.status(), 400, "the operator wants it");
+}
+
+/// A person who has filled in a form for so long that the session is over.
+#[tokio::test]
+async fn a_posted_form_is_told_in_words_and_leads_to_a_login() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser { body: Some(b"a=1".to_vec()), ..Browser::default() };
+    let form = [NAVIGATE, &[("content-type", "application/x-www-form-urlencoded")]].concat();
+    let outcome = browser.send(&world, &policy, "POST", "/form?x=1", &form).await;
+    assert_eq!(outcome.status(), 401);
+    assert!(outcome.set_cookies.is_empty(), "no login has begun");
+    let page = outcome.body();
+    assert!(page.contains("was not taken") && page.contains("href=\"/form?x=1\""), "{page}");
+    let off = world.policy(&[("disableLogin", "true")]);
+    let page = browser.send(&world, &off, "POST", "/form", &form).await.body();
+    assert!(page.contains("was not taken") && !page.contains("href"), "{page}");
 }

@@ -43,14 +43,9 @@ async fn the_refresh_token_is_revoked() {
     assert!(revoked(&world).await.starts_with("refresh-"));
 }
 
-/// What has been revoked first, within five seconds.
+/// What has been revoked first.
 async fn revoked(world: &World) -> String {
-    for _ in 0..1_000 {
-        if world.provider.count("revoke") > 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    world.until("revoke", 1).await;
     world.provider.script().revoked[0].clone()
 }
 

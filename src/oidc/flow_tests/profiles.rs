@@ -144,3 +144,24 @@ async fn an_egress_proxy_takes_every_call() {
     );
     assert!(head.contains("proxy-authorization: basic dxnlcjpwqhnz"), "user:p@ss: {head}");
 }
+
+/// Two policies of one client share its sessions, and each lets in its own tenants.
+#[tokio::test]
+async fn a_session_of_another_tenant_opens_no_policy_of_the_same_client() {
+    let world = shared(TENANT, TENANT).await;
+    let common = format!("{}/common/v2.0", world.provider.issuer);
+    let policy = |tenants: &str| {
+        world.policy(&[
+            ("trustedIssuer", common.as_str()),
+            ("providerProfile", "entra"),
+            ("allowedTenants", tenants),
+        ])
+    };
+    let (open, own, other) = (policy("*"), policy(TENANT), policy(&format!("[{}]", other_tenant())));
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &open, "/").await.status(), 302);
+    browser.get(&world, &own, "/").await.identity();
+    assert_eq!(browser.get(&world, &other, "/").await.status(), 403);
+    assert_eq!(browser.send(&world, &other, "GET", "/", API).await.status(), 403);
+    browser.get(&world, &open, "/").await.identity();
+}

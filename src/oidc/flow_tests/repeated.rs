@@ -110,3 +110,20 @@ async fn a_late_answer_starts_nothing_where_nobody_would_see_it() {
     browser.cookies.extend(late.cookies);
     assert_eq!(browser.get(&world, &policy, &callback).await.location(), "/a");
 }
+
+/// Logins that are under way at the change come back with what the old key has sealed.
+#[tokio::test]
+async fn a_new_key_costs_no_login_under_way() {
+    const NEW: (&str, &str) = ("sessionEncryptionKey", "another-secret-of-32-bytes-length");
+    let world = World::new().await;
+    let (old, rotated) = (world.policy(&[]), world.policy(&[NEW, ("previousSessionEncryptionKeys", KEY)]));
+    let mut browser = Browser::default();
+    let callback = browser.start(&world, &old, "/page?x=1").await;
+    // Another tab, after the change.
+    let second = browser.start(&world, &rotated, "/other").await;
+    assert_eq!(browser.get(&world, &rotated, &callback).await.location(), "/page?x=1");
+    assert_eq!(browser.get(&world, &rotated, &second).await.location(), "/other");
+    let mut late = Browser::default();
+    let callback = late.start(&world, &old, "/").await;
+    assert_eq!(late.get(&world, &world.policy(&[NEW]), &callback).await.status(), 400, "without the old one");
+}

@@ -411,3 +411,28 @@ async fn a_cookie_of_the_name_before_clients_had_their_own_still_counts() {
     browser.get(&world, &policy, "/logout").await;
     assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401);
 }
+
+/// Entra answers a refresh so when a rule of its own asks for another proof: only the user can go on.
+#[tokio::test]
+async fn a_provider_that_wants_the_user_back_gets_them() {
+    for error in ["interaction_required", "login_required", "consent_required"] {
+        let world = World::new().await;
+        let policy = world.policy(&[]);
+        let mut browser = Browser::default();
+        browser.login(&world, &policy, "/").await;
+        world.clock.advance(SECOND * 301);
+        let answer = format!(r#"{{"error":"{error}"}}"#);
+        world.provider.script().token_answer = Some((400, "application/json", answer));
+        assert_eq!(browser.send(&world, &policy, "GET", "/", API).await.status(), 401, "{error}");
+        assert_eq!(browser.get(&world, &policy, "/").await.status(), 302);
+        assert_eq!(world.provider.count("token"), 2);
+    }
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    world.clock.advance(SECOND * 301);
+    let answer = r#"{"error":"invalid_client"}"#.into();
+    world.provider.script().token_answer = Some((400, "application/json", answer));
+    assert_eq!(browser.get(&world, &policy, "/").await.status(), 503, "no fault of the user");
+}

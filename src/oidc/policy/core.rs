@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::oidc::claims::Claims;
 use crate::oidc::client::Client;
 use crate::oidc::clock::Clock;
 use crate::oidc::events::Events;
@@ -11,7 +12,8 @@ use crate::oidc::provider::Provider;
 use crate::oidc::session::{ScopeId, Sessions};
 use crate::oidc::settings::Settings;
 use crate::oidc::throttle::Throttle;
-use crate::oidc::{Member, registration};
+use crate::oidc::userinfo::Wish;
+use crate::oidc::{Deps, Directory, Member, registration};
 
 /// The part of a policy that a refresh needs, which outlives requests and reloads.
 pub(in crate::oidc) struct Core {
@@ -20,6 +22,8 @@ pub(in crate::oidc) struct Core {
     pub(in crate::oidc) provider: Arc<Provider>,
     pub(in crate::oidc) client: Client,
     pub(in crate::oidc) scope: ScopeId,
+    /// Who else uses its sessions.
+    pub(in crate::oidc) directory: Arc<Directory>,
     pub(in crate::oidc) events: Arc<dyn Events>,
     pub(in crate::oidc) clock: Arc<dyn Clock>,
     /// Whether the log has been told that logins come without a refresh token.
@@ -36,7 +40,7 @@ impl Core {
         settings: Settings,
         provider: Arc<Provider>,
         sessions: &Sessions,
-        events: &Arc<dyn Events>,
+        deps: &Deps,
     ) -> Self {
         let (issuer, client) = scope_of(&settings);
         let scope = ScopeId::new(issuer, &client);
@@ -52,13 +56,20 @@ impl Core {
             client,
             scope,
             provider,
-            events: Arc::clone(events),
+            directory: Arc::clone(&deps.directory),
+            events: Arc::clone(&deps.events),
             clock: Arc::clone(sessions.clock()),
             told_unrefreshable: AtomicBool::new(false),
             failed_refreshes: Throttle::default(),
             refusals: Throttle::default(),
             settings,
         }
+    }
+
+    /// Whether userinfo is to be asked for what these claims leave out: for this policy, also when it has been replaced
+    /// meanwhile, or for another one that shares its sessions.
+    pub(in crate::oidc) fn wants_userinfo(&self, claims: &Claims) -> bool {
+        Wish::of(&self.settings).is_open(claims) || self.directory.wants_userinfo(&self.scope, claims)
     }
 
     /// What the directory knows of its policy.
@@ -68,6 +79,7 @@ impl Core {
             issuer: self.provider.issuer().to_owned(),
             scope: self.scope,
             sessions: sessions.clone(),
+            wish: Wish::of(&self.settings),
         }
     }
 }

@@ -37,13 +37,17 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts to which no answer comes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The longest that a provider's `Retry-After` is honoured.
+/// The longest that a provider's `Retry-After` is honoured, and that any pause lasts beyond the end of the tokens.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Joins the flight of this session, or starts it. The error is when the next one may start, after one that failed.
 pub(super) fn join(refresher: Refresher<'_>, entry: &Arc<SessionEntry>) -> Result<Landed, u64> {
     let Refresher { sessions, settings, grant, request_id } = refresher;
     let now = unix_millis(sessions.clock().now());
+    if standing(&entry.profile().timing, now, settings) == Standing::Expired {
+        // While the tokens are good a pause may last until their end.
+        entry.refresh.pause_no_longer(now.saturating_add(millis(MAX_RETRY_AFTER)));
+    }
     match entry.refresh.take(now, || watch::channel(None)) {
         Taken::Joined(landed) => Ok(landed),
         Taken::Resting(until) => Err(until),

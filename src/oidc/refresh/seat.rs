@@ -47,6 +47,15 @@ impl<L: Clone> Seat<L> {
         self.not_before.store(time, Ordering::Release);
     }
 
+    /// A pause beyond `latest` is none: the clock was set back since it began.
+    pub fn pause_no_longer(&self, latest: u64) {
+        let until = self.not_before();
+        if until > latest {
+            // Whoever has set another one meanwhile goes by the clock as it is.
+            let _ = self.not_before.compare_exchange(until, 0, Ordering::AcqRel, Ordering::Acquire);
+        }
+    }
+
     /// Counts an attempt without an answer; how many there were before. For whoever has the seat.
     pub fn count_unanswered(&self) -> u8 {
         let before = self.unanswered.load(Ordering::Relaxed);

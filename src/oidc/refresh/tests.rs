@@ -181,3 +181,17 @@ async fn a_stop_answers_waiters_after_the_refreshes_under_way() {
     closing.await.unwrap();
     assert_eq!(tasks.join_next().await.unwrap().unwrap(), retry(1));
 }
+
+/// The clock was wrong by an hour when an attempt failed, and is right again.
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_no_pause_of_an_hour() {
+    let t = Setting::new().await;
+    t.provider.is(Mood::Down);
+    t.clock.set(at(3000));
+    assert_eq!(t.ask().await, retry(5));
+    t.clock.set(at(250));
+    assert_eq!(t.ask().await, Freshness::Valid);
+    t.provider.is(Mood::Strict);
+    t.clock.set(at(301));
+    assert_eq!(t.ask().await, Freshness::Renewed);
+}

@@ -56,7 +56,7 @@ impl Sessions {
         let key = self.newest()?.client_key(scope);
         if generation.is_none() {
             match self.inner.note(store.insert(&key, row(&key, 0, now + CLAIM, Vec::new())).await) {
-                Ok(()) | Err(StoreError::Refused(_)) => {}
+                Ok(()) | Err(StoreError::Exists) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -98,7 +98,7 @@ impl Sessions {
         let row = row(&key, generation, expires, sealed);
         match replaced {
             None => match self.inner.note(store.insert(&key, row).await) {
-                Err(StoreError::Refused(_)) => Ok(false),
+                Err(StoreError::Exists) => Ok(false),
                 result => result.map(|()| true),
             },
             Some(expected) => {

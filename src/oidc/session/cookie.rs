@@ -247,7 +247,7 @@ impl SessionStore for CookieStore {
         }
         self.make_room()?;
         match self.rows.entry(*key) {
-            Entry::Occupied(_) => Err(StoreError::Refused("the key exists")),
+            Entry::Occupied(_) => Err(StoreError::Exists),
             Entry::Vacant(free) => {
                 self.ended.remove(key);
                 free.insert(Row::new(row, self.latest.load(Ordering::Relaxed)));

@@ -76,6 +76,37 @@ impl SessionKey {
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
+
+    /// In which part of a store it is, if that has parts: its first half-byte.
+    #[must_use]
+    pub fn part(&self) -> usize {
+        let [first, ..] = self.0;
+        usize::from(first >> 4)
+    }
+}
+
+/// How many parts a store may have.
+pub const PARTS: usize = 16;
+
+/// Some of the parts of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts(u16);
+
+impl Parts {
+    /// Adds a part.
+    pub fn add(&mut self, part: usize) {
+        self.0 |= Self::bit(part);
+    }
+
+    /// Whether the part is among them.
+    #[must_use]
+    pub fn has(self, part: usize) -> bool {
+        self.0 & Self::bit(part) != 0
+    }
+
+    fn bit(part: usize) -> u16 {
+        u32::try_from(part).ok().and_then(|part| 1_u16.checked_shl(part)).unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for SessionKey {

@@ -34,7 +34,7 @@ impl Sessions {
     ) -> Option<Arc<SessionEntry>> {
         let entry = self.inner.cache.get(id)?;
         let now = unix_millis(now);
-        if self.inner.hearing.is_lost(now) {
+        if self.inner.hearing.is_lost(&entry.key, now) {
             return None;
         }
         if !self.may_open(&entry, scope) || !entry.is_live(now) {
@@ -46,16 +46,18 @@ impl Sessions {
 
     /// The session, from memory or from the store.
     pub async fn lookup(&self, id: &SessionId, scope: &ScopeId, now: SystemTime) -> Lookup {
-        if self.inner.hearing.is_lost(unix_millis(now)) {
-            return Lookup::StoreDown;
-        }
+        let millis = unix_millis(now);
+        let is_lost = |entry: &SessionEntry| self.inner.hearing.is_lost(&entry.key, millis);
         let found = match self.inner.cache.get(id) {
             Some(entry) if !self.may_open(&entry, scope) => return Lookup::None,
+            // For that no news are needed.
+            Some(entry) if entry.is_ended() => return Lookup::None,
+            Some(entry) if is_lost(&entry) => return Lookup::StoreDown,
             Some(entry) => self.recheck(entry).await,
             None => self.load(id, scope).await,
         };
-        let millis = unix_millis(now);
         match found {
+            Ok(Some(entry)) if is_lost(&entry) => Lookup::StoreDown,
             Ok(Some(entry)) if millis < entry.profile().timing.absolute => {
                 match self.has_idled_out(&entry, now).await {
                     Ok(true) => return Lookup::None,
@@ -118,13 +120,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`]: it is ended here, and the store will be told as soon as it works again.
     pub async fn end(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
-        self.inner.upsets.add();
-        entry.end();
-        if let Some(store) = self.inner.store.in_browser() {
-            // A cookie may say a later idle end than the row: the store hears of that beside the request, and of what
-            // another process has put into cookies never.
-            store.remember_end(&entry.key, entry.profile().timing.absolute);
-        }
+        self.end_in_memory(entry);
         let deleted = self.inner.store.delete(&entry.key).await;
         if let Err(error) = self.inner.note(deleted) {
             // Until the store has forgotten it the ended entry stays, so that nobody loads it again.
@@ -136,16 +132,44 @@ impl Sessions {
         Ok(())
     }
 
-    /// What can be done to end a session while the store cannot be asked for it: it is what memory has of it, to be ended
-    /// as any other; if that is nothing, the store is told once it works again.
-    pub(in crate::oidc) fn end_unheard(&self, id: &SessionId, scope: &ScopeId) -> Option<Arc<SessionEntry>> {
-        if let Some(entry) = self.inner.cache.get(id) {
-            return (self.may_open(&entry, scope) && !entry.is_ended()).then_some(entry);
+    /// Ends what memory has of the wanted sessions while the store cannot say which there are. The store is told of each as
+    /// soon as it works again.
+    pub(in crate::oidc) fn end_known(
+        &self,
+        wanted: impl Fn(&SessionEntry) -> bool,
+    ) -> Vec<Arc<SessionEntry>> {
+        let entries = self.inner.cache.select(|entry| !entry.is_ended() && wanted(entry));
+        for entry in &entries {
+            self.end_in_memory(entry);
+            self.inner.owe(entry);
         }
-        for ring in self.keys.iter().filter(|ring| ring.made(scope, id)) {
-            self.inner.owe_end(ring.session_key(scope, id));
+        entries
+    }
+
+    fn end_in_memory(&self, entry: &SessionEntry) {
+        self.inner.upsets.add();
+        entry.end();
+        if let Some(store) = self.inner.store.in_browser() {
+            // A cookie may say a later idle end than the row: the store hears of that beside the request, and of what
+            // another process has put into cookies never.
+            store.remember_end(&entry.key, entry.profile().timing.absolute);
         }
-        None
+    }
+
+    /// What memory has of a session while the store cannot be asked for it, and memory may not be believed any more: to be
+    /// ended, and for nothing else.
+    pub(in crate::oidc) fn remembered(&self, id: &SessionId, scope: &ScopeId) -> Option<Arc<SessionEntry>> {
+        let entry = self.inner.cache.get(id)?;
+        (self.may_open(&entry, scope) && !entry.is_ended()).then_some(entry)
+    }
+
+    /// Ends a session of which memory has nothing while the store cannot be asked for it: that is told once it works again.
+    /// Its name there; none if it is no session of ours.
+    pub(in crate::oidc) fn end_unheard(&self, id: &SessionId, scope: &ScopeId) -> Option<SessionKey> {
+        let ring = self.keys.iter().find(|ring| ring.made(scope, id))?;
+        let key = ring.session_key(scope, id);
+        self.inner.owe_end(key);
+        Some(key)
     }
 
     /// Ends the sessions with the provider's session id `sid`; how many.

@@ -54,7 +54,7 @@ impl Sessions {
             sealed: Vec::new(),
         };
         match self.inner.note(self.inner.store.insert(&key, row.clone()).await) {
-            Err(StoreError::Refused(_)) => self.replace_mark(&key, row).await,
+            Err(StoreError::Exists) => self.replace_mark(&key, row).await,
             result => result,
         }
     }

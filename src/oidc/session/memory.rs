@@ -55,7 +55,7 @@ impl SessionStore for MemoryStore {
             return Err(StoreError::Refused("it holds as many as it may"));
         }
         match rows.entry(*key) {
-            Entry::Occupied(_) => Err(StoreError::Refused("the key exists")),
+            Entry::Occupied(_) => Err(StoreError::Exists),
             Entry::Vacant(free) => {
                 free.insert(Row { stored: row, lease: None });
                 Ok(())

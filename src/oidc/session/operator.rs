@@ -30,11 +30,13 @@ pub struct SessionView {
 /// How often a store is tried that has only begun to connect.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// How far ending all sessions of a store has come.
+/// How far the ending of sessions of a store has come.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// So many have ended durably.
     pub ended: usize,
+    /// So many have ended in this process, and the store will be told of them.
+    pub pending: usize,
     /// Why it went no further; others have not ended.
     pub failure: Option<StoreError>,
 }
@@ -52,6 +54,18 @@ impl Sessions {
                 told => return told,
             }
         }
+    }
+
+    /// The same, with a name for the operator.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// The name of the store for the operator.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What this process knows of the session of that name.
@@ -101,23 +115,54 @@ impl Sessions {
         Ok(views)
     }
 
-    /// Ends the session of this name; whether there was one.
-    ///
-    /// # Errors
-    /// [`StoreError`]: it is not ended durably.
-    pub async fn revoke(&self, key: &SessionKey) -> Result<bool, StoreError> {
+    /// Ends what memory has of the sessions of `user`, by subject or name, while the store cannot say which there are.
+    pub(in crate::oidc) fn end_known_of_user(&self, scope: &ScopeId, user: &str) -> Vec<Arc<SessionEntry>> {
+        self.end_known(|entry| {
+            let profile = entry.profile();
+            entry.scope() == scope && (&*profile.identifier() == user || &*profile.subject() == user)
+        })
+    }
+
+    /// Ends the session of this name.
+    pub async fn revoke(&self, key: &SessionKey) -> Swept {
+        let mut swept = Swept::default();
+        let ended = self.try_revoke(key).await;
+        self.conclude(&mut swept, ended, |entry| entry.key == *key);
+        swept
+    }
+
+    async fn try_revoke(&self, key: &SessionKey) -> Result<usize, StoreError> {
         let row = self.inner.note(self.inner.store.load(key).await)?;
         if row.is_none_or(|row| !row.is_session(key)) {
-            return self.end_cached(|entry| entry.key == *key).await.map(|ended| ended > 0);
+            return self.end_cached(|entry| entry.key == *key).await;
         }
-        self.end_all(vec![*key]).await.map(|ended| ended > 0)
+        self.end_all(vec![*key]).await
     }
 
     /// Ends every session of the store, as far as that works.
     pub async fn revoke_all(&self) -> Swept {
-        let mut ended = 0;
-        let failure = self.sweep(&mut ended).await.err();
-        Swept { ended, failure }
+        let mut swept = Swept::default();
+        let all = self.sweep(&mut swept.ended).await;
+        self.conclude(&mut swept, all.map(|()| 0), |_| true);
+        swept
+    }
+
+    /// What the store cannot be told now ends in this process at once.
+    fn conclude(
+        &self,
+        swept: &mut Swept,
+        ended: Result<usize, StoreError>,
+        wanted: impl Fn(&SessionEntry) -> bool,
+    ) {
+        match ended {
+            Ok(ended) => swept.ended += ended,
+            Err(error) => {
+                self.end_known(&wanted);
+                // Only those that a store has yet to be told of stay in memory when they have ended.
+                swept.pending = self.inner.cache.select(|entry| entry.is_ended() && wanted(entry)).len();
+                swept.failure = Some(error);
+            }
+        }
     }
 
     async fn sweep(&self, ended: &mut usize) -> Result<(), StoreError> {
@@ -209,8 +254,8 @@ mod tests {
         let view = there.of_user(&scope(), "alice").await.unwrap().remove(0);
         assert!(view.known.is_none() && view.expires == at(3600));
         assert_eq!(SessionKey::parse(&view.key.to_text()), Some(view.key));
-        assert!(there.revoke(&view.key).await.unwrap());
-        assert!(!there.revoke(&view.key).await.unwrap());
+        assert_eq!(there.revoke(&view.key).await.ended, 1);
+        assert_eq!(there.revoke(&view.key).await.ended, 0);
         assert_eq!(found(&here, "alice").await, 0);
         assert!(matches!(there.lookup(&id, &scope(), at(1)).await, Lookup::None));
     }

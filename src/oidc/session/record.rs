@@ -135,6 +135,11 @@ impl SessionProfile {
         self.texts.sid()
     }
 
+    /// The refresh token.
+    pub(in crate::oidc) fn refresh_token(&self) -> Option<SecretString> {
+        self.texts.refresh_token()
+    }
+
     /// The record as far as memory has it: without access token and ID token. Enough for a refresh, which brings new
     /// ones.
     pub(super) fn recall(&self, scope: ScopeId, idle_lifetime: Option<Duration>) -> SessionRecord {

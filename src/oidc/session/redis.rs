@@ -266,7 +266,7 @@ impl SessionStore for RedisStore {
         // Nobody can have a new session in memory, so nobody is told.
         match self.link.call(bucket, &self.scripts.insert, &[&name, &all], &arguments).await? {
             true => Ok(()),
-            false => Err(StoreError::Refused("the key exists")),
+            false => Err(StoreError::Exists),
         }
     }
 

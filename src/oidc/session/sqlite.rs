@@ -64,7 +64,7 @@ impl SessionStore for SqliteStore {
     async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError> {
         let key = *key;
         let inserted = self.writer.call(move |db| rows::insert(db, &key, &row)).await?;
-        if inserted { Ok(()) } else { Err(StoreError::Refused("the key exists")) }
+        if inserted { Ok(()) } else { Err(StoreError::Exists) }
     }
 
     async fn compare_and_swap(

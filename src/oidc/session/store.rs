@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::cookie::CookieStore;
-use super::id::{IndexKey, SessionKey};
+use super::id::{IndexKey, Parts, SessionKey};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub struct Changes {
     pub rows: Vec<(SessionKey, Option<u64>)>,
     /// Changes were missed: every cached session must be read again.
     pub lost: bool,
+    /// Parts of the store that could not tell; the others could.
+    pub silent: Parts,
 }
 
 /// Why a store could not answer. It never means "there is no such session".
@@ -96,7 +98,10 @@ pub enum StoreError {
     /// The row had to give way to those of others, and only the browser has the session.
     #[error("the session is not in the store until its browser brings it again")]
     GivenWay,
-    /// A row of that key exists, or the store holds as many as it may.
+    /// A row of that key exists.
+    #[error("the session store has a row of that key already")]
+    Exists,
+    /// The store holds as many as it may.
     #[error("the session store takes no further session: {0}")]
     Refused(&'static str),
     /// This store cannot do that.
@@ -111,6 +116,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store has not done what it should, as opposed to telling how things are.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        !matches!(self, Self::Exists | Self::Unsupported(_) | Self::GivenWay | Self::Crypto)
+    }
+
     /// Says which file it is about.
     #[must_use]
     pub(super) fn at(self, path: &Path) -> Self {
@@ -154,7 +165,7 @@ pub trait SessionStore: Send + Sync {
     /// [`StoreError`], here and in all others.
     async fn load(&self, key: &SessionKey) -> Result<Option<Stored>, StoreError>;
 
-    /// Adds a row. An existing one is [`StoreError::Refused`].
+    /// Adds a row. An existing one is [`StoreError::Exists`].
     async fn insert(&self, key: &SessionKey, row: Stored) -> Result<(), StoreError>;
 
     /// Replaces the row if it still has the `expected` generation, and ends any lease on it.

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::contract::at;
 use super::{
-    CasOutcome, Changes, IndexKey, LeaseOutcome, MemoryStore, OwnerId, ScopeId, SessionKey, SessionKeys,
-    SessionRecord, SessionStore, Sessions, StoreError, Stored,
+    CasOutcome, Changes, IndexKey, LeaseOutcome, MemoryStore, OwnerId, Parts, ScopeId, SessionKey,
+    SessionKeys, SessionRecord, SessionStore, Sessions, StoreError, Stored,
 };
 use crate::oidc::clock::ManualClock;
 
@@ -68,17 +68,28 @@ pub(crate) async fn a_moment() {
 pub(crate) struct Faulty {
     store: MemoryStore,
     failure: Mutex<Option<StoreError>>,
+    silent: Mutex<Parts>,
     tolerance: Option<Duration>,
 }
 
 impl Faulty {
     /// With the bound of a store that machines share, or without.
     pub(crate) fn new(tolerance: Option<Duration>) -> Arc<Self> {
-        Arc::new(Self { store: MemoryStore::new(100), failure: Mutex::default(), tolerance })
+        Arc::new(Self {
+            store: MemoryStore::new(100),
+            failure: Mutex::default(),
+            silent: Mutex::default(),
+            tolerance,
+        })
     }
 
     pub(crate) fn fails(&self, failure: Option<StoreError>) {
         *self.failure.lock().unwrap() = failure;
+    }
+
+    /// It tells no changes of that part any more.
+    pub(crate) fn is_silent_in(&self, part: usize) {
+        self.silent.lock().unwrap().add(part);
     }
 
     fn up(&self) -> Result<&MemoryStore, StoreError> {
@@ -151,7 +162,8 @@ impl SessionStore for Faulty {
         self.tolerance
     }
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError> {
-        self.up()?.changes(cursor).await
+        let changes = self.up()?.changes(cursor).await?;
+        Ok(Changes { silent: *self.silent.lock().unwrap(), ..changes })
     }
     async fn health(&self) -> Result<(), StoreError> {
         self.up()?.health().await

@@ -265,3 +265,65 @@ async fn resident_memory_of_100_000_sessions() {
     println!("{} sessions: {} MB resident, {} bytes each", sessions.cached(), used / 1_000_000, used / COUNT);
     assert!(used < 200_000_000);
 }
+
+/// As many sessions as there are may have something to tell after an outage.
+#[tokio::test]
+async fn a_store_that_is_back_is_told_of_every_end() {
+    let store = testing::Faulty::new(None);
+    let (sessions, _) = process(Arc::clone(&store) as _);
+    let mut entries = Vec::new();
+    for _ in 0..100 {
+        entries.push(sessions.create(record()).await.unwrap().1);
+    }
+    store.fails(Some(StoreError::Busy));
+    for entry in &entries {
+        assert!(sessions.end(entry).await.is_err());
+        assert!(sessions.end(entry).await.is_err(), "owed once");
+    }
+    assert_eq!(sessions.inner.owing().len(), 100);
+    sessions.save_unsaved().await;
+    assert_eq!(sessions.inner.owing().len(), 100, "still away");
+    store.fails(None);
+    sessions.save_unsaved().await;
+    assert_eq!((sessions.count().await.unwrap(), sessions.cached(), testing::owes(&sessions)), (0, 0, false));
+}
+
+#[tokio::test]
+async fn what_has_ended_here_is_over_although_the_store_cannot_be_asked() {
+    let store = testing::Faulty::new(Some(Duration::from_secs(30)));
+    let (sessions, clock) = process(Arc::clone(&store) as _);
+    let ((ended, entry), (live, _)) =
+        (sessions.create(record()).await.unwrap(), sessions.create(record()).await.unwrap());
+    sessions.poll_changes().await;
+    store.fails(Some(StoreError::Busy));
+    assert!(sessions.end(&entry).await.is_err());
+    clock.set(at(31));
+    sessions.poll_changes().await;
+    assert!(matches!(sessions.lookup(&ended, &scope(), at(31)).await, Lookup::None));
+    assert!(matches!(sessions.lookup(&live, &scope(), at(31)).await, Lookup::StoreDown));
+}
+
+/// A part of a cluster is cut off from this process, and the others are not.
+#[tokio::test]
+async fn sessions_of_a_part_that_is_silent_are_not_believed_for_ever() {
+    let store = testing::Faulty::new(Some(Duration::from_secs(30)));
+    let (sessions, clock) = process(Arc::clone(&store) as _);
+    sessions.poll_changes().await;
+    let mut of_part = Vec::new();
+    while of_part.len() < 2 {
+        let (id, entry) = sessions.create(record()).await.unwrap();
+        if of_part.first().is_none_or(|(_, part)| *part != entry.key().part()) {
+            of_part.push((id, entry.key().part()));
+        }
+    }
+    let [(cut, part), (other, _)] = of_part[..] else { unreachable!() };
+    store.is_silent_in(part);
+    for second in [10, 20, 40] {
+        clock.set(at(second));
+        sessions.poll_changes().await;
+    }
+    let found = async |id| sessions.lookup(&id, &scope(), at(40)).await;
+    assert!(matches!(found(cut).await, Lookup::StoreDown));
+    assert!(sessions.lookup_cached(&cut, &scope(), at(40)).is_none());
+    assert!(matches!(found(other).await, Lookup::Live(_)));
+}

@@ -1,10 +1,13 @@
 //! What runs beside the requests: news from other processes, writing what the store could not take, purging.
 
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::entry::State;
-use super::store::Changes;
+use futures_util::future::join_all;
+
+use super::entry::{SessionEntry, State};
+use super::id::SessionKey;
+use super::store::{Changes, StoreError};
 use super::{Inner, Sessions};
 use crate::oidc::clock::unix_millis;
 
@@ -15,6 +18,9 @@ pub const POLL: Duration = Duration::from_millis(250);
 const HEALTH_EVERY: u32 = 20;
 const HEALTH_EVERY_FAILING: u32 = 4;
 const PURGE_EVERY: u32 = 240;
+
+/// Sessions that the store is told of at the same time.
+const TOLD_AT_ONCE: usize = 32;
 
 /// Of a session that nobody asked for in this time only the record stays in memory, not what policies made of it.
 const RESTING: Duration = Duration::from_secs(60);
@@ -28,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(30 * 60);
 impl Sessions {
     /// Starts the upkeep. It ends by itself when the last handle on these sessions is gone.
     pub fn spawn_upkeep(&self) -> tokio::task::JoinHandle<()> {
-        let keys = Arc::clone(&self.keys);
+        let (keys, name) = (Arc::clone(&self.keys), Arc::clone(&self.name));
         // Upkeep is no use of the sessions.
         let used = Arc::default();
         let inner = Arc::downgrade(&self.inner);
@@ -37,7 +43,8 @@ impl Sessions {
             for round in 0_u32.. {
                 clock.sleep(POLL).await;
                 let Some(inner) = inner.upgrade() else { break };
-                let sessions = Self { inner, keys: Arc::clone(&keys), used: Arc::clone(&used) };
+                let (keys, name) = (Arc::clone(&keys), Arc::clone(&name));
+                let sessions = Self { inner, keys, name, used: Arc::clone(&used) };
                 sessions.upkeep(round).await;
             }
         })
@@ -45,7 +52,7 @@ impl Sessions {
 
     async fn upkeep(&self, round: u32) {
         self.poll_changes().await;
-        self.save_unsaved().await;
+        self.save_within(Some(POLL)).await;
         let every = if self.health().is_ok() { HEALTH_EVERY } else { HEALTH_EVERY_FAILING };
         if round.is_multiple_of(every) {
             self.check_store().await;
@@ -83,27 +90,40 @@ impl Sessions {
         }
         *self.inner.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes.cursor);
         // Last: what was missed counts before anybody goes on.
-        self.inner.hearing.heard(asked);
+        self.inner.hearing.heard(asked, changes.silent);
     }
 
     /// Tells the store what it could not take before: new tokens, ends. What it refuses again stays owed.
     pub async fn save_unsaved(&self) {
-        let ends = std::mem::take(&mut *self.inner.owed_ends());
-        for (at, key) in ends.iter().enumerate() {
-            if self.end_all(vec![*key]).await.is_err() {
-                self.inner.owed_ends().extend(ends.iter().skip(at));
-                break;
-            }
-        }
-        let owing = std::mem::take(&mut *self.inner.owing());
-        for (at, entry) in owing.iter().enumerate() {
-            let paid = if entry.is_ended() { self.end(entry).await } else { self.save(entry).await };
-            if paid.is_err() {
-                // The store still fails: no need to ask it for each of them.
-                self.inner.owing().extend(owing.iter().skip(at).cloned());
-                return;
-            }
-        }
+        self.save_within(None).await;
+    }
+
+    /// The same for about as long as `limit`. After an outage there may be something of every session, and changes of
+    /// others must be heard of meanwhile.
+    async fn save_within(&self, limit: Option<Duration>) {
+        let begun = Instant::now();
+        while limit.is_none_or(|limit| begun.elapsed() < limit) && self.save_some().await {}
+    }
+
+    /// Tells the store of some sessions; whether there are more of them, and it works.
+    async fn save_some(&self) -> bool {
+        let ends: Vec<SessionKey> = self.inner.owed_ends().extract_if(|_| true).take(TOLD_AT_ONCE).collect();
+        let told = join_all(ends.iter().map(async |key| self.end_all(vec![*key]).await.is_ok())).await;
+        let mut works = told.iter().all(|told| *told);
+        let failed = ends.iter().zip(told).filter(|(_, told)| !told).map(|(key, _)| *key);
+        self.inner.owed_ends().extend(failed);
+
+        let owing: Vec<_> = self.inner.owing().extract_if(|_, _| works).take(TOLD_AT_ONCE).collect();
+        let told = join_all(owing.iter().map(async |(_, entry)| self.pay(entry).await.is_ok())).await;
+        works &= told.iter().all(|told| *told);
+        let more = !(ends.is_empty() && owing.is_empty());
+        let failed = owing.into_iter().zip(told).filter(|(_, told)| !told).map(|(owed, _)| owed);
+        self.inner.owing().extend(failed);
+        works && more
+    }
+
+    async fn pay(&self, entry: &Arc<SessionEntry>) -> Result<(), StoreError> {
+        if entry.is_ended() { self.end(entry).await } else { self.save(entry).await }
     }
 
     /// Deletes expired sessions from the store, and from memory those that are idle for long; others that are idle

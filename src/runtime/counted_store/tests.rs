@@ -96,7 +96,7 @@ impl SessionStore for Recorder {
         Some(Duration::from_secs(77))
     }
     async fn changes(&self, cursor: Option<u64>) -> Result<Changes, StoreError> {
-        let changes = Changes { cursor: 10, rows: vec![(KEY, None)], lost: true };
+        let changes = Changes { cursor: 10, rows: vec![(KEY, None)], lost: true, ..Changes::default() };
         self.called(format!("changes {cursor:?}"), changes)
     }
     async fn health(&self) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Anything that HTTP/1 is spoken over.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -81,6 +81,13 @@ impl Connection<TcpStream> {
         let stream = TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
         stream.set_nodelay(true).unwrap();
         Self::new(stream)
+    }
+
+    /// Connects from an address of this machine.
+    pub async fn open_from(source: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
+        Self::new(socket.connect(address).await.unwrap())
     }
 }
 

@@ -82,6 +82,12 @@ impl Plan {
         self
     }
 
+    /// See [`Setup::entry_point`].
+    pub fn entry_point(mut self, name: &str, options: &str) -> Self {
+        self.setup = self.setup.entry_point(name, options);
+        self
+    }
+
     /// See [`Setup::quiet`].
     pub fn quiet(mut self) -> Self {
         self.setup = self.setup.quiet();

@@ -12,6 +12,9 @@ use crate::oidc::session::{Changes, OwnerId, SessionKey, StoreError};
 /// More than a stream holds, nearly always.
 const AT_ONCE: usize = 2000;
 
+/// A stream may be trimmed when it has as many.
+const KEPT: usize = 1000;
+
 /// An entry of a stream: its id and its fields.
 type Entry = (String, HashMap<String, Vec<u8>>);
 
@@ -28,7 +31,7 @@ struct Read {
 }
 
 impl Feed {
-    /// What is new. A bucket that cannot be read is read next time; only if none can is that an error.
+    /// What is new. A bucket that cannot be read is silent, and read next time; only if none can is that an error.
     pub(super) async fn read(
         &self,
         link: &Link,
@@ -50,11 +53,14 @@ impl Feed {
             }
         }))
         .await;
-        if let Some(error) = nothing_but_errors(&news, known) {
+        if let Some(error) = nothing_but_errors(&news) {
             return Err(error);
         }
-        for (last, entries) in read.last.iter_mut().zip(news) {
-            let Ok(mut entries) = entries else { continue };
+        for ((part, last), entries) in read.last.iter_mut().enumerate().zip(news) {
+            let Ok(mut entries) = entries else {
+                changes.silent.add(part);
+                continue;
+            };
             if known && let Some(before) = last {
                 // The entry that we know stands first, unless it was trimmed or a failover lost it.
                 if entries.first().is_some_and(|(id, _)| id == before) {
@@ -63,6 +69,10 @@ impl Feed {
                     changes.lost = true;
                     *last = None;
                 }
+            }
+            if known && last.is_none() && entries.len() >= KEPT {
+                // So many that the first ones after an empty stream may have been trimmed.
+                changes.lost = true;
             }
             if let Some((id, _)) = entries.last() {
                 *last = Some(id.clone());
@@ -78,11 +88,10 @@ impl Feed {
     }
 }
 
-/// Where to begin has to be known for all buckets; later each stands for itself.
-fn nothing_but_errors(news: &[Result<Vec<Entry>, StoreError>], known: bool) -> Option<StoreError> {
+/// Each bucket stands for itself. One that was silent from the beginning is read from its beginning when it speaks.
+fn nothing_but_errors(news: &[Result<Vec<Entry>, StoreError>]) -> Option<StoreError> {
     let mut errors = news.iter().filter_map(|entries| entries.as_ref().err());
-    let some_read = news.iter().any(Result::is_ok);
-    if known && some_read { None } else { errors.next().cloned() }
+    if news.iter().any(Result::is_ok) { None } else { errors.next().cloned() }
 }
 
 /// The entries from `last` on, that one included.

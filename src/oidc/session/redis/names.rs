@@ -6,10 +6,10 @@
 
 use std::fmt::Write as _;
 
-use crate::oidc::session::{IndexKey, SessionKey};
+use crate::oidc::session::{IndexKey, PARTS, SessionKey};
 
-/// How many buckets there are.
-pub(super) const BUCKETS: usize = 16;
+/// How many buckets there are: the store's parts.
+pub(super) const BUCKETS: usize = PARTS;
 
 /// Which of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

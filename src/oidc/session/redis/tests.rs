@@ -261,3 +261,39 @@ async fn what_a_failover_lost_is_told_again() {
     assert_eq!(other.load(&key(1)).await.unwrap(), None, "a revoked session is not revived");
     assert_eq!(other.load(&key(2)).await.unwrap(), Some(row(1)), "a rotated token is not lost");
 }
+
+#[tokio::test]
+async fn news_that_may_have_been_trimmed_before_they_were_read_are_lost() {
+    if !available("news_that_may_have_been_trimmed_before_they_were_read_are_lost") {
+        return;
+    }
+    let servers = Servers::single(&[]).await;
+    let store = open(redis(servers.port(0))).await;
+    let first = store.changes(None).await.unwrap();
+    let many = "for n = 1, 1000 do redis.call('XADD', KEYS[1], '*', 'k', 'x', 'g', '1', 'o', 'y') end";
+    servers.cli(0, &["eval", many, "1", "test:{3}:c"]);
+    let changes = store.changes(Some(first.cursor)).await.unwrap();
+    assert!(changes.lost);
+    let next = store.changes(Some(changes.cursor)).await.unwrap();
+    assert!(!next.lost && next.rows.is_empty());
+}
+
+/// A stream that is none answers with an error, as a node that is away would, and the others are read.
+#[tokio::test]
+async fn a_part_that_cannot_be_read_is_silent_from_the_first_look_on() {
+    if !available("a_part_that_cannot_be_read_is_silent_from_the_first_look_on") {
+        return;
+    }
+    let servers = Servers::single(&[]).await;
+    let store = open(redis(servers.port(0))).await;
+    servers.cli(0, &["set", "test:{5}:c", "x"]);
+    let mut cursor = None;
+    for _ in 0..2 {
+        let changes = store.changes(cursor).await.unwrap();
+        let silent: Vec<usize> = (0..16).filter(|part| changes.silent.has(*part)).collect();
+        assert_eq!((silent, changes.lost), (vec![5], false));
+        cursor = Some(changes.cursor);
+    }
+    servers.cli(0, &["del", "test:{5}:c"]);
+    assert_eq!(store.changes(cursor).await.unwrap().silent, Default::default());
+}

@@ -193,6 +193,7 @@ pub(super) fn changes(db: &mut Connection, cursor: Option<u64>, origin: OwnerId)
         rows,
         // A cursor from the future belongs to a file that was replaced by an older one.
         lost: since < pruned || since > last,
+        ..Changes::default()
     })
 }
 

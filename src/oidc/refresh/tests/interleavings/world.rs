@@ -274,9 +274,13 @@ impl World {
                     return;
                 }
                 (None, None) => {
-                    let Some(time) = self.gated.next_time() else { self.fails("somebody waits for ever") };
-                    self.done.push(format!("{:?}", Action::Time(time)));
-                    self.gated.moves_to(time);
+                    if let Some(time) = self.gated.next_time() {
+                        self.done.push(format!("{:?}", Action::Time(time)));
+                        self.gated.moves_to(time);
+                    } else {
+                        // Turns are those of the whole process: the tests beside this one take some, too.
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
                     self.run();
                 }
             }
