@@ -10,6 +10,7 @@ use super::cause::Cause;
 use super::claims::Claims;
 use super::client_auth::Credentials;
 use super::fetch::{FetchError, MAX_TIME};
+use super::gate::is_of_tenant;
 use super::id_token::{self, Expected, TokenError};
 use super::introspection::{Verdict, introspect};
 use super::metadata::Metadata;
@@ -115,9 +116,7 @@ pub(super) fn check_tenant(
     if !profile::is_shared(&metadata.issuer) && allowed.is_empty() {
         return Ok(());
     }
-    let tenant = claims.text("tid").unwrap_or_default();
-    let fits = |entry: &String| entry == "*" || entry.eq_ignore_ascii_case(tenant);
-    if allowed.iter().any(fits) { Ok(()) } else { Err(TokenError::Tenant) }
+    if is_of_tenant(allowed, claims) { Ok(()) } else { Err(TokenError::Tenant) }
 }
 
 /// A refresh is no new login: how strong that was, and when, stays true where the new ID token does

@@ -16,6 +16,8 @@ pub struct Gate {
     group_claim: String,
     claims: Option<Expression>,
     domains_by_verified_email: bool,
+    tenants: Vec<String>,
+    any_tenant: bool,
 }
 
 /// Why a user may not pass, in words for the log.
@@ -29,6 +31,8 @@ pub enum Denial {
     RolesAndGroups,
     /// The expression over claims is not true.
     Claims,
+    /// The user belongs to a tenant that is not among the allowed ones.
+    Tenant,
     /// The provider did not give the login that was asked for: `acr` or `auth_time` are not enough.
     Login,
 }
@@ -41,6 +45,7 @@ impl Denial {
             Self::EmailNotVerified => "email address not verified",
             Self::RolesAndGroups => "no allowed role or group",
             Self::Claims => "claims do not fit",
+            Self::Tenant => "tenant not allowed",
             Self::Login => "the login is not strong or recent enough",
         }
     }
@@ -65,6 +70,18 @@ pub struct GateSettings {
     pub claims: Option<Expression>,
     /// Domains are those of `email`, which must be verified, whatever names the user.
     pub domains_by_verified_email: bool,
+    /// Tenants whose users may pass, `*` any; where none is written, nobody asks.
+    pub tenants: Vec<String>,
+}
+
+/// Stands for every tenant.
+pub(super) const ANY_TENANT: &str = "*";
+
+/// Whether the user's tenant is one of `allowed`.
+pub(super) fn is_of_tenant(allowed: &[String], claims: &Claims) -> bool {
+    let tenant = claims.text("tid");
+    let is_theirs = |entry: &String| tenant.is_some_and(|tenant| entry.eq_ignore_ascii_case(tenant));
+    allowed.iter().any(|entry| entry == ANY_TENANT || is_theirs(entry))
 }
 
 impl Gate {
@@ -83,6 +100,8 @@ impl Gate {
             group_claim: settings.group_claim.clone(),
             claims: settings.claims.clone(),
             domains_by_verified_email: settings.domains_by_verified_email,
+            tenants: settings.tenants.clone(),
+            any_tenant: settings.tenants.iter().any(|entry| entry == ANY_TENANT),
         }
     }
 
@@ -91,6 +110,9 @@ impl Gate {
     /// # Errors
     /// The rule that denies. A claim that is missing denies.
     pub fn admit(&self, claims: &Claims) -> Result<(), Denial> {
+        if !self.tenants.is_empty() && !is_of_tenant(&self.tenants, claims) {
+            return Err(Denial::Tenant);
+        }
         self.admit_user(claims)?;
         if !self.roles_and_groups.is_empty() && !self.has_role_or_group(claims) {
             return Err(Denial::RolesAndGroups);
@@ -101,31 +123,29 @@ impl Gate {
         }
     }
 
+    /// Where anybody's tenant may log in, its administrator writes the addresses of its users: there they count only as
+    /// `email`, and only verified.
     fn admit_user(&self, claims: &Claims) -> Result<(), Denial> {
         if self.users.is_empty() && self.domains.is_empty() {
             return Ok(());
         }
-        let identifier = claims.identifier(&self.identifier_claim).unwrap_or_default();
-        let identifier = fold_case(identifier);
-        if !identifier.is_empty() && self.users.contains(&identifier) {
+        let identifier = fold_case(claims.identifier(&self.identifier_claim).unwrap_or_default());
+        let is_listed = !identifier.is_empty() && self.users.contains(&identifier);
+        if is_listed && !(self.any_tenant && identifier.contains('@')) {
             return Ok(());
         }
-        let (address, unverified) = match self.domains_by_verified_email {
-            false => (identifier, is_unverified(claims)),
-            true => {
-                let unknown = claims.get("email_verified").is_none();
-                (fold_case(claims.text("email").unwrap_or_default()), unknown || is_unverified(claims))
-            }
+        let by_email = self.domains_by_verified_email || self.any_tenant;
+        let address = match by_email {
+            true => fold_case(claims.text("email").unwrap_or_default()),
+            false => identifier.clone(),
         };
-        match domain(&address) {
-            Some(domain) if self.domains.iter().any(|allowed| allowed == domain) => {
-                if unverified {
-                    Err(Denial::EmailNotVerified)
-                } else {
-                    Ok(())
-                }
-            }
-            _ => Err(Denial::User),
+        let unverified = is_unverified(claims) || by_email && claims.get("email_verified").is_none();
+        let of_domain =
+            domain(&address).is_some_and(|domain| self.domains.iter().any(|known| known == domain));
+        match () {
+            () if !unverified && (of_domain || is_listed && address == identifier) => Ok(()),
+            () if of_domain || is_listed => Err(Denial::EmailNotVerified),
+            () => Err(Denial::User),
         }
     }
 
@@ -197,6 +217,7 @@ mod tests {
             group_claim: "groups".into(),
             claims: None,
             domains_by_verified_email: false,
+            tenants: Vec::new(),
         })
     }
 
@@ -279,6 +300,51 @@ mod tests {
         assert_eq!(with("alice", json!({"roles": ["dev"]})), Err(Denial::Claims));
         assert_eq!(with("alice", json!(null)), Err(Denial::Claims));
         assert_eq!(with("bob", json!({"roles": ["ops"]})), Err(Denial::User));
+    }
+
+    #[test]
+    fn tenants() {
+        let of = |tenants: &[&str], tid: Value| {
+            let tenants = tenants.iter().map(|tenant| (*tenant).to_owned()).collect();
+            Gate::new(&GateSettings { tenants, ..GateSettings::default() })
+                .admit(&claims(json!({"sub": "1", "tid": tid})))
+        };
+        assert_eq!(of(&[], json!(null)), Ok(()));
+        assert_eq!(of(&["A-1", "b-2"], json!("a-1")), Ok(()));
+        assert_eq!(of(&["*"], json!("c-3")), Ok(()));
+        for tid in [json!("c-3"), json!(null), json!(""), json!(["a-1"]), json!("*")] {
+            assert_eq!(of(&["a-1", ""], tid.clone()), Err(Denial::Tenant), "{tid}");
+        }
+    }
+
+    /// What an administrator anywhere may write is no address of anybody's.
+    #[test]
+    fn addresses_of_any_tenant_must_be_verified() {
+        let gate = |identifier: &str| {
+            Gate::new(&GateSettings {
+                users: vec!["boss@corp.example".into(), "oid-7".into()],
+                domains: vec!["corp.example".into()],
+                identifier_claim: identifier.into(),
+                tenants: vec!["*".into()],
+                ..GateSettings::default()
+            })
+        };
+        let mail =
+            |email: &str, verified: Value| json!({"sub": "s", "email": email, "email_verified": verified});
+        for (user, verdict) in [
+            (mail("boss@corp.example", json!(null)), Err(Denial::EmailNotVerified)),
+            (mail("a@corp.example", json!(null)), Err(Denial::EmailNotVerified)),
+            (mail("a@corp.example", json!(false)), Err(Denial::EmailNotVerified)),
+            (mail("a@corp.example", json!(true)), Ok(())),
+            (mail("boss@corp.example", json!(true)), Ok(())),
+            (mail("a@other.example", json!(true)), Err(Denial::User)),
+        ] {
+            assert_eq!(gate("email").admit(&claims(user.clone())), verdict, "{user}");
+        }
+        let mut named = mail("x@evil.example", json!(true));
+        named["upn"] = json!("boss@corp.example");
+        assert_eq!(gate("upn").admit(&claims(named)), Err(Denial::EmailNotVerified));
+        assert_eq!(gate("oid").admit(&claims(json!({"sub": "s", "oid": "oid-7"}))), Ok(()));
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl Builder<'_> {
             group_claim: claim(&block.group_claim_name, "groups"),
             claims: claims?,
             domains_by_verified_email: false,
+            tenants: block.allowed_tenants.clone(),
         })
     }
 
