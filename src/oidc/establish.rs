@@ -19,6 +19,7 @@ use super::provider::Provider;
 use super::session::SessionRecord;
 use super::settings::{Settings, UserInfo};
 use super::throttle::warn_or_debug;
+use super::token_audience;
 use super::token_endpoint::Tokens;
 use super::userinfo::{self, UserInfoError};
 
@@ -181,12 +182,12 @@ fn without_userinfo(
 async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), TokenError> {
     let Context { settings, client, provider, .. } = context;
     let token = token.expose_secret();
-    if token.matches('.').count() != 2 {
+    if !id_token::looks_like_jwt(token) {
         return Ok(());
     }
-    let expected = settings.audience.as_ref().or(settings.resource.as_ref()).unwrap_or(&client.id);
     let signed = id_token::verify_signature(token, provider).await?;
-    if signed.claims.strings("aud").contains(&expected.as_str()) { Ok(()) } else { Err(TokenError::Audience) }
+    let is_for_us = signed.claims.strings("aud").contains(&token_audience::wanted(settings, client));
+    if is_for_us { Ok(()) } else { Err(TokenError::Audience) }
 }
 
 /// The claims of the session's last ID token; those that the session has kept where that is not at hand.

@@ -102,3 +102,26 @@ async fn a_refresh_keeps_the_level_of_the_login() {
     browser.get(&world, &strict, "/admin").await.identity();
     assert_eq!(world.provider.count("refreshed"), 1);
 }
+
+/// Policies of one client share sessions, and each has an audience of its own.
+#[tokio::test]
+async fn a_session_is_judged_by_the_audience_of_each_policy() {
+    let world = World::new().await;
+    let strict = [("strictAudienceValidation", "true"), ("audience", "https://api")];
+    let (lax, strict) = (world.policy(&[]), world.policy(&strict));
+    let mut browser = Browser::default();
+    world.provider.script().access_audience = Some(json!(["https://other"]));
+    browser.login(&world, &lax, "/").await;
+    browser.get(&world, &lax, "/").await.identity();
+    assert_eq!(browser.send(&world, &strict, "GET", "/", API).await.status(), 401);
+    world.provider.script().access_audience = Some(json!(["https://other", "https://api"]));
+    browser.login(&world, &strict, "/").await;
+    for policy in [&strict, &lax] {
+        browser.get(&world, policy, "/").await.identity();
+    }
+    // An opaque token names nobody.
+    world.provider.script().access_audience = None;
+    let mut another = Browser::default();
+    another.login(&world, &lax, "/").await;
+    another.get(&world, &strict, "/").await.identity();
+}
