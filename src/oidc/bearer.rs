@@ -26,6 +26,7 @@ use super::id_token::TokenError;
 use super::introspection::{Verdict, introspect};
 use super::policy::{Core, Policy};
 use super::principal::{Principal, Rules, TemplateTokens};
+use super::provider::Source;
 use super::settings::{BearerSettings, Settings};
 use super::{AuditEvent, Decision, Identity, RequestParts};
 use access_token::AccessToken;
@@ -185,7 +186,8 @@ impl Bearer {
         if !core.settings.require_introspection {
             return own.map(|own| (own.claims, until)).ok_or(Refusal::Opaque);
         }
-        let answer = introspect(client, &core.provider, &SecretString::from(token), now).await;
+        let secret = SecretString::from(token);
+        let answer = introspect(client, &core.provider, &secret, Source::Anybody, now).await;
         let until = until.min(answer.until);
         match (answer.verdict, own) {
             (Verdict::Active(_), Some(AccessToken { claims, .. })) => Ok((claims, until)),

@@ -15,7 +15,7 @@ use super::id_token::{self, Expected, TokenError};
 use super::introspection::{Verdict, introspect};
 use super::metadata::Metadata;
 use super::profile;
-use super::provider::Provider;
+use super::provider::{Provider, Source};
 use super::session::SessionRecord;
 use super::settings::{Settings, UserInfo};
 use super::throttle::warn_or_debug;
@@ -97,7 +97,7 @@ pub(super) async fn establish(
     }
     // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
     if settings.require_introspection && previous.is_none() {
-        match introspect(client, provider, &tokens.access_token, now).await.verdict {
+        match introspect(client, provider, &tokens.access_token, Source::Provider, now).await.verdict {
             Verdict::Active(_) => {}
             Verdict::Inactive => return Err(Cause::AccessToken(TokenError::Inactive)),
             Verdict::Unknown(_) => return Err(Cause::Unavailable),

@@ -19,7 +19,7 @@ use super::client_auth::Credentials;
 use super::clock::unix_millis;
 use super::fetch::FetchError;
 use super::id_token;
-use super::provider::Provider;
+use super::provider::{Provider, Source};
 use super::throttle::{Throttle, warn_or_debug};
 use super::token_endpoint::GrantError;
 
@@ -38,10 +38,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for an answer, one's own or another's.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// Calls to one provider at the same time.
+/// Calls to one provider at the same time, because of tokens of one [`Source`].
 const MOST_CALLS: usize = 64;
 
-/// Those who wait for a call of theirs or of others; beyond it the answer is that nobody can say.
+/// Those of one source who wait for a call of theirs or of others; beyond it the answer is that nobody can say.
 const MOST_WAITING: usize = 4_096;
 
 /// What is known of a token.
@@ -67,16 +67,39 @@ pub struct Answer {
 /// The answers of one provider.
 pub struct Introspections {
     answers: Cache<[u8; 32], Answer>,
-    calls: Semaphore,
-    waiting: Arc<Semaphore>,
+    /// Of sessions. Strangers with tokens of their own making must not keep them from an answer.
+    sessions: Places,
+    /// Of tokens that anybody may have sent.
+    strangers: Places,
     /// Log lines about calls that fail.
     failures: Throttle,
 }
 
+/// The room for questions of one source.
+struct Places {
+    calls: Semaphore,
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { calls: Semaphore::new(MOST_CALLS), waiting: Arc::new(Semaphore::new(MOST_WAITING)) }
+    }
+}
+
 impl Default for Introspections {
     fn default() -> Self {
-        let (calls, waiting) = (Semaphore::new(MOST_CALLS), Arc::new(Semaphore::new(MOST_WAITING)));
-        Self { answers: Cache::new(MOST), calls, waiting, failures: Throttle::default() }
+        let (sessions, strangers) = (Places::default(), Places::default());
+        Self { answers: Cache::new(MOST), sessions, strangers, failures: Throttle::default() }
+    }
+}
+
+impl Introspections {
+    fn places(&self, source: Source) -> &Places {
+        match source {
+            Source::Provider => &self.sessions,
+            Source::Anybody => &self.strangers,
+        }
     }
 }
 
@@ -86,11 +109,12 @@ impl std::fmt::Debug for Introspections {
     }
 }
 
-/// What the provider knows of `token`, asked as this client.
+/// What the provider knows of `token`, asked as this client. `source`: who has brought it.
 pub async fn introspect(
     credentials: &Arc<Credentials>,
     provider: &Arc<Provider>,
     token: &SecretString,
+    source: Source,
     now: SystemTime,
 ) -> Answer {
     let known = provider.introspections();
@@ -99,11 +123,11 @@ pub async fn introspect(
         return answer;
     }
     let unknown = |why: &str| Answer { verdict: Verdict::Unknown(why.into()), until: millis };
-    let Ok(place) = Arc::clone(&known.waiting).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&known.places(source).waiting).try_acquire_owned() else {
         return unknown("too many tokens are being introspected");
     };
     let (credentials, provider) = (Arc::clone(credentials), Arc::clone(provider));
-    let question = Question { credentials, provider, token: token.clone(), now };
+    let question = Question { credentials, provider, token: token.clone(), source, now };
     // A task of its own: clients that leave must not make the others start over.
     let runtime = question.provider.runtime().clone();
     let task = runtime.spawn(async move {
@@ -130,6 +154,7 @@ struct Question {
     credentials: Arc<Credentials>,
     provider: Arc<Provider>,
     token: SecretString,
+    source: Source,
     now: SystemTime,
 }
 
@@ -175,7 +200,8 @@ impl Question {
         let metadata = provider.metadata().ok_or(Failure::NeverReached)?;
         let endpoint = metadata.introspection_endpoint.as_ref().ok_or(Failure::NoEndpoint)?;
         let form = [("token", token.expose_secret()), ("token_type_hint", "access_token")];
-        let _seat = provider.introspections().calls.acquire().await.map_err(|_| Failure::NeverReached)?;
+        let places = provider.introspections().places(self.source);
+        let _seat = places.calls.acquire().await.map_err(|_| Failure::NeverReached)?;
         let proof = credentials.proof(&metadata).await.map_err(GrantError::from)?;
         let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
         let answer = provider.fetch().call(request).await?;

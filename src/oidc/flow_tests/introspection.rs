@@ -185,6 +185,23 @@ async fn sessions_live_on_active_tokens() {
     );
 }
 
+/// However many tokens strangers make up, whoever has a session is told of it.
+#[tokio::test]
+async fn strangers_keep_no_answer_from_sessions() {
+    let world = World::new().await;
+    world.provider.script().expires_in = json!(3600);
+    world.provider.script().change = Some(Box::new(|c| c["exp"] = json!(c["iat"].as_u64().unwrap() + 3600)));
+    let policy = ready(&world, &[OPAQUE, &[("bearerFailureThreshold", "0")]].concat()).await;
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    world.clock.advance(Duration::from_secs(301));
+    world.provider.script().introspection_delay = Duration::from_millis(20);
+    let tokens: Vec<String> = (0..5_000).map(|number| format!("made-up-{number}")).collect();
+    let strangers = futures_util::future::join_all(tokens.iter().map(|token| show(&world, &policy, token)));
+    let (_, outcome) = tokio::join!(strangers, browser.get(&world, &policy, "/"));
+    outcome.identity();
+}
+
 #[tokio::test]
 async fn no_login_with_an_inactive_token() {
     let world = World::new().await;
