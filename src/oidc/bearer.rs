@@ -190,7 +190,10 @@ impl Bearer {
         let answer = introspect(client, &core.provider, &secret, Source::Anybody, now).await;
         let until = until.min(answer.until);
         match (answer.verdict, own) {
-            (Verdict::Active(_), Some(AccessToken { claims, .. })) => Ok((claims, until)),
+            (Verdict::Active(answer), Some(AccessToken { claims, .. })) => {
+                access_token::refuse_other_uses(&answer)?;
+                Ok((claims, until))
+            }
             (Verdict::Active(claims), None) => {
                 access_token::check_introspected(&claims, &self.settings, core, client, now)?;
                 Ok((Claims::clone(&claims), until))
