@@ -154,15 +154,6 @@ impl Gate {
         claims.strings(&self.role_claim).iter().any(allowed)
             || claims.strings(&self.group_claim).iter().any(allowed)
     }
-
-    /// Claims that a verdict depends on.
-    pub fn needed_claims(&self) -> Vec<&str> {
-        let mut names = vec![self.identifier_claim.as_str()];
-        if !self.roles_and_groups.is_empty() {
-            names.extend([self.role_claim.as_str(), self.group_claim.as_str()]);
-        }
-        names
-    }
 }
 
 /// Lower case, but nothing beyond ASCII becomes ASCII: the Kelvin sign is not the letter `k`, and

@@ -216,8 +216,14 @@ impl Settings {
     /// Claims that a gate, a header or the identifier asks for.
     pub fn needed_claims(&self) -> Vec<String> {
         let mut names = vec![self.gate.identifier_claim.clone()];
-        if !self.gate.roles_and_groups.is_empty() || !self.minimal_headers {
+        let assertion = self.identity_assertion.as_ref();
+        if !self.gate.roles_and_groups.is_empty() || !self.minimal_headers || assertion.is_some() {
             names.extend([self.gate.role_claim.clone(), self.gate.group_claim.clone()]);
+        }
+        names.extend(assertion.into_iter().flat_map(|assertion| assertion.claims.iter().cloned()));
+        // Whether an address is verified may be said only where the rest of it is not.
+        if !self.gate.domains.is_empty() {
+            names.push("email_verified".to_owned());
         }
         if let Some(expression) = &self.gate.claims {
             names.extend(expression.needed_claims().into_iter().map(str::to_owned));

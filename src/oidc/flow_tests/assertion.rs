@@ -188,3 +188,20 @@ async fn keys_are_read_and_nothing_else() {
         "an ordinary path"
     );
 }
+
+/// What is asserted is told by a header, so userinfo is asked for it as for any other.
+#[tokio::test]
+async fn claims_that_only_userinfo_has_are_asserted() {
+    let world = World::new().await;
+    {
+        let mut script = world.provider.script();
+        script.claims.retain(|name, _| name != "groups");
+        script.userinfo = (200, json!({"sub": "alice", "department": "research", "groups": ["ops"]}));
+    }
+    let asked = [("minimalHeaders", "true"), ("identityAssertion.claims", "[department]")];
+    let policy = world.policy(&[ASSERTION, &asked].concat());
+    let mut browser = login(&world, &policy).await;
+    let token = browser.get(&world, &policy, "/").await.header(HEADER).unwrap();
+    let claims = verified(&world, &keys(&world, &policy).await, &token).unwrap();
+    assert_eq!((&claims["department"], &claims["groups"]), (&json!("research"), &json!(["ops"])));
+}

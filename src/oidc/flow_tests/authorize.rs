@@ -41,6 +41,23 @@ async fn claims_that_only_userinfo_has_are_asked_for() {
     assert_eq!(Browser::default().login(&world, &policy, "/page").await.location(), "/page");
 }
 
+/// An ID token with an address that does not say whether that is verified.
+#[tokio::test]
+async fn a_domain_does_not_pass_by_an_address_that_userinfo_calls_unverified() {
+    let world = World::new().await;
+    let policy = world.policy(&[("allowedUserDomains", "example.com")]);
+    for (verified, status) in
+        [(json!(false), 403), (json!("false"), 403), (json!(true), 302), (Value::Null, 302)]
+    {
+        world.provider.script().userinfo = (200, json!({"sub": "alice", "email_verified": verified}));
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), status, "{verified}");
+    }
+    let calls = world.provider.count("userinfo");
+    says(&world, json!({"email_verified": true}));
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302);
+    assert_eq!(world.provider.count("userinfo"), calls, "the ID token has it");
+}
+
 #[tokio::test]
 async fn a_weak_session_is_sent_to_a_stronger_login() {
     let world = World::new().await;
