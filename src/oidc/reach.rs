@@ -5,12 +5,22 @@
 //! forgery). The provider's own kind of address is always fine: an in-cluster provider names
 //! in-cluster endpoints.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
+
+/// Where clouds tell their machines secrets, beside 169.254.169.254: Azure and Alibaba.
+const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200)];
+
+/// The same by IPv6: AWS, Google and Oracle.
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
 
 /// Kinds of address, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +39,7 @@ impl Kinds {
             IpAddr::V4(v4) => {
                 let [a, b, ..] = v4.octets();
                 match () {
+                    () if METADATA_V4.contains(&v4) => Self::LINK_LOCAL,
                     () if v4.is_loopback() => Self::LOOPBACK,
                     () if v4.is_link_local() => Self::LINK_LOCAL,
                     // RFC 1918, the shared space of RFC 6598, the one for protocols (RFC 6890) and the one for
@@ -42,9 +53,11 @@ impl Kinds {
                 }
             }
             IpAddr::V6(v6) => match () {
+                () if METADATA_V6.contains(&v6) => Self::LINK_LOCAL,
                 () if v6.is_loopback() => Self::LOOPBACK,
                 () if v6.is_unicast_link_local() => Self::LINK_LOCAL,
-                () if v6.is_unique_local() => Self::PRIVATE,
+                // Unique local ones (RFC 4193), and those of a site, which came before them (RFC 3879).
+                () if v6.is_unique_local() || is_site_local(v6) => Self::PRIVATE,
                 () if v6.is_unspecified() || v6.is_multicast() => Self::NOWHERE,
                 () => Self::GLOBAL,
             },
@@ -59,21 +72,29 @@ impl Kinds {
         match self {
             Self::PRIVATE => "a private address",
             Self::LOOPBACK => "a loopback address",
-            Self::LINK_LOCAL => "a link-local address",
+            Self::LINK_LOCAL => "a link-local address, or one of a cloud's metadata",
             Self::NOWHERE => "an address that is no host's",
             _ => "a public address",
         }
     }
 }
 
-/// The IPv4 address that a translator or a tunnel delivers to, if `address` is one of those: NAT64
-/// (RFC 6052) and 6to4 (RFC 3056). Else the address.
+fn is_site_local(address: Ipv6Addr) -> bool {
+    let [first, ..] = address.segments();
+    first & 0xffc0 == 0xfec0
+}
+
+/// The IPv4 address that a translator or a tunnel delivers to, if `address` is one of those: NAT64 (RFC 6052, RFC 8215), SIIT
+/// (RFC 2765), 6to4 (RFC 3056) and Teredo (RFC 4380). Else the address.
 fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     match v6.octets() {
-        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] | [0x20, 0x02, a, b, c, d, ..] => {
-            IpAddr::from([a, b, c, d])
-        }
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+        | [0, 0x64, 0xff, 0x9b, 0, 1, _, _, _, _, _, _, a, b, c, d]
+        | [0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, a, b, c, d]
+        | [0x20, 0x02, a, b, c, d, ..] => IpAddr::from([a, b, c, d]),
+        // Written inverted, so that no translator on the way finds it.
+        [0x20, 0x01, 0, 0, _, _, _, _, _, _, _, _, a, b, c, d] => IpAddr::from([!a, !b, !c, !d]),
         // Compatible addresses (RFC 4291, section 2.5.5.1), which nobody uses any more; not `::` and `::1`.
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] if a != 0 => IpAddr::from([a, b, c, d]),
         _ => address,
@@ -266,6 +287,14 @@ mod tests {
             "https://[64:ff9b::a9fe:a9fe]/t",
             "https://[64:ff9b::10.0.0.1]/t",
             "https://[2002:7f00:1::]/t",
+            "https://[64:ff9b:1::a9fe:a9fe]/t",
+            "https://[64:ff9b:1:7::10.0.0.1]/t",
+            "https://[::ffff:0:10.0.0.1]/t",
+            "https://[2001:0:4136:e378:8000:63bf:80ff:fffe]/t",
+            "https://[fec0::1]/t",
+            "https://[fd00:ec2::254]/t",
+            "https://168.63.129.16/t",
+            "https://100.100.100.200/t",
             "https://[::127.0.0.1]/t",
             "https://198.18.0.1/t",
             "https://192.0.0.8/t",
@@ -287,7 +316,10 @@ mod tests {
         let reach = Reach::new(true);
         assert_eq!(reach.check(&url("https://10.1.2.3/t")).await, Ok(()));
         assert_eq!(reach.check(&url("http://127.0.0.1/t")).await, Ok(()));
-        assert!(reach.check(&url("https://169.254.169.254/t")).await.is_err());
+        for never in ["169.254.169.254", "[fd00:ec2::254]", "[fd20:ce::254]", "168.63.129.16", "100.100.100.200"] {
+            assert!(reach.check(&url(&format!("https://{never}/t"))).await.is_err(), "{never}");
+        }
+        assert_eq!(reach.check(&url("https://[fd00:ec2::253]/t")).await, Ok(()));
     }
 
     #[tokio::test]
