@@ -31,6 +31,8 @@ const CLIENT_CERTIFICATE: &str = "clientConfig.tls.cert";
 pub struct Fetch {
     client: Client,
     reach: Reach,
+    /// The longest call.
+    time: Duration,
 }
 
 /// An answer, whole.
@@ -140,7 +142,7 @@ impl Fetch {
             true => usual_trust(settings, builder)?,
         };
         let client = builder.build().map_err(|error| TrustError::Tls(chain(&error)))?;
-        Ok(Self { client, reach })
+        Ok(Self { client, reach, time })
     }
 
     /// The addresses that this client may call.
@@ -168,15 +170,16 @@ impl Fetch {
     async fn send(&self, mut request: Request) -> Result<Answer, FetchError> {
         // Without it any coding would be acceptable (RFC 9110 section 12.5.3).
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let classify = |error: reqwest::Error| classify(&error, self.time);
         // The resolver of the system may take much longer than the client's own limit.
-        let resolved = tokio::time::timeout(MAX_TIME, self.reach.check(request.url())).await;
+        let resolved = tokio::time::timeout(self.time, self.reach.check(request.url())).await;
         resolved.map_err(|_| FetchError::Connect("the name does not resolve in time".to_owned()))??;
-        let mut response = self.client.execute(request).await.map_err(|error| classify(&error))?;
+        let mut response = self.client.execute(request).await.map_err(classify)?;
         if let Some(coding) = coding(response.headers()) {
             return Err(FetchError::Encoded(coding));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(classify)? {
             if body.len() + chunk.len() > MAX_ANSWER {
                 return Err(FetchError::TooLong);
             }
@@ -196,11 +199,11 @@ fn coding(headers: &HeaderMap) -> Option<String> {
     Some(coding.chars().take(32).collect())
 }
 
-fn classify(error: &reqwest::Error) -> FetchError {
+fn classify(error: &reqwest::Error, time: Duration) -> FetchError {
     if error.is_connect() {
         FetchError::Connect(chain(error))
     } else if error.is_timeout() {
-        FetchError::Timeout(MAX_TIME.as_secs())
+        FetchError::Timeout(time.as_secs())
     } else if error.is_builder() {
         FetchError::Request(chain(error))
     } else {
