@@ -8,6 +8,7 @@ use super::id_token::{self, TokenError};
 use super::metadata::Metadata;
 use super::profile;
 use super::provider::Provider;
+use super::unique::Members;
 
 /// Why there are no claims.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,8 +19,8 @@ pub enum UserInfoError {
     /// A status that is not 200.
     #[error("userinfo: HTTP status {0}")]
     Status(u16),
-    /// Not a JSON object.
-    #[error("userinfo: not a JSON object")]
+    /// Not a JSON object, or one with a name twice.
+    #[error("userinfo: not a JSON object, or a name comes twice")]
     Malformed,
     /// A signed answer that does not verify.
     #[error("userinfo: {0}")]
@@ -72,7 +73,8 @@ pub async fn fetch(
         let text = std::str::from_utf8(&answer.body).map_err(|_| UserInfoError::Malformed)?;
         signed(provider, metadata, text.trim(), client_id).await?
     } else {
-        Claims::new(serde_json::from_slice(&answer.body).map_err(|_| UserInfoError::Malformed)?)
+        let members: Members = serde_json::from_slice(&answer.body).map_err(|_| UserInfoError::Malformed)?;
+        Claims::new(members.0)
     };
     match claims.subject() {
         Some(theirs) if theirs == subject => Ok(Some(claims)),
