@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
 
+use super::fetch::Egress;
+
 /// Where clouds tell their machines secrets, beside 169.254.169.254: Azure and Alibaba.
 const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200)];
 
@@ -105,13 +107,13 @@ fn embedded(address: IpAddr) -> IpAddr {
 #[derive(Debug, Clone)]
 pub struct Reach {
     allowed: Arc<AtomicU8>,
-    proxy: Option<Arc<Egress>>,
+    proxy: Option<Arc<Resolver>>,
 }
 
 /// A proxy between us and the provider. It resolves the names that it is asked for, so of those only addresses that are
 /// written as such can be judged here.
 #[derive(Debug)]
-struct Egress {
+struct Resolver {
     /// What is called through it.
     matcher: Matcher,
     /// Its own name, which the operator has configured.
@@ -144,12 +146,14 @@ impl Reach {
         Self { allowed: Arc::new(AtomicU8::new(Kinds::GLOBAL.0 | private)), proxy: None }
     }
 
-    /// The same where this proxy resolves names: what they stand for is its to decide. The hosts of `direct`, a list as in
-    /// `NO_PROXY`, are called directly and judged as without a proxy.
-    pub fn behind_proxy(allow_private: bool, proxy: &Url, direct: &str) -> Self {
-        let matcher = Matcher::builder().all(proxy.to_string()).no(direct.to_owned()).build();
-        let host = proxy.host_str().unwrap_or_default().to_owned();
-        Self { proxy: Some(Arc::new(Egress { matcher, host })), ..Self::new(allow_private) }
+    /// The same where this proxy resolves names: what they stand for is its to decide. What is called past it is judged as
+    /// without one.
+    pub fn behind_proxy(allow_private: bool, egress: &Egress) -> Self {
+        let host = egress.url().host_str().unwrap_or_default().to_owned();
+        Self {
+            proxy: Some(Arc::new(Resolver { matcher: egress.matcher(), host })),
+            ..Self::new(allow_private)
+        }
     }
 
     /// Allows the kinds of address that the issuer has, and checks its scheme.
@@ -316,7 +320,9 @@ mod tests {
         let reach = Reach::new(true);
         assert_eq!(reach.check(&url("https://10.1.2.3/t")).await, Ok(()));
         assert_eq!(reach.check(&url("http://127.0.0.1/t")).await, Ok(()));
-        for never in ["169.254.169.254", "[fd00:ec2::254]", "[fd20:ce::254]", "168.63.129.16", "100.100.100.200"] {
+        for never in
+            ["169.254.169.254", "[fd00:ec2::254]", "[fd20:ce::254]", "168.63.129.16", "100.100.100.200"]
+        {
             assert!(reach.check(&url(&format!("https://{never}/t"))).await.is_err(), "{never}");
         }
         assert_eq!(reach.check(&url("https://[fd00:ec2::253]/t")).await, Ok(()));
@@ -324,7 +330,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_resolves_names_and_addresses_are_still_judged() {
-        let reach = Reach::behind_proxy(false, &url("http://127.0.0.1:3128"), "direct.example");
+        let reach =
+            Reach::behind_proxy(false, &Egress::configured(&url("http://127.0.0.1:3128"), "direct.example"));
         assert_eq!(reach.check(&url("https://name.that.only.the.proxy.knows/t")).await, Ok(()));
         assert!(matches!(reach.check(&url("http://localhost/t")).await, Err(ReachError::Scheme(_))));
         assert!(matches!(reach.check(&url("https://10.0.0.1/t")).await, Err(ReachError::Refused { .. })));
@@ -333,7 +340,8 @@ mod tests {
     /// `localhost` stands for any name that resolves to where it must not.
     #[tokio::test]
     async fn names_that_are_called_past_the_proxy_are_judged() {
-        let reach = Reach::behind_proxy(false, &url("http://127.0.0.1:3128"), "other.example, localhost");
+        let egress = Egress::configured(&url("http://127.0.0.1:3128"), "other.example, localhost");
+        let reach = Reach::behind_proxy(false, &egress);
         let refused = reach.check(&url("https://localhost/t")).await;
         assert!(matches!(refused, Err(ReachError::Refused { .. })), "{refused:?}");
         let unknown = reach.check(&url("https://past.other.example/t")).await;

@@ -204,6 +204,21 @@ pub struct EgressProxy {
     pub login: Option<(String, SecretString)>,
 }
 
+impl EgressProxy {
+    /// Reads `http://user:password@host:port`; none if it is no http or https URL.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text.trim()).ok();
+        let mut url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())?;
+        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let password = SecretString::from(decode(url.password().unwrap_or_default()));
+        let login = (!url.username().is_empty()).then(|| (decode(url.username()), password));
+        // Both cannot fail on a URL with a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Some(Self { url, login })
+    }
+}
+
 impl Settings {
     /// The client, as sessions and cookies know it: by its identifier, or by what it registers.
     pub fn client_name(&self) -> Cow<'_, str> {

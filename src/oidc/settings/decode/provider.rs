@@ -174,16 +174,7 @@ impl Builder<'_> {
         let Some(text) = text.map(|text| text.expose_secret().trim()).filter(|text| !text.is_empty()) else {
             return Some(None);
         };
-        let url =
-            Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let message = "must be an http or https URL".to_owned();
-        let mut url = self.checked("clientConfig.proxy", url.ok_or(message))?;
-        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let password = SecretString::from(decode(url.password().unwrap_or_default()));
-        let login = (!url.username().is_empty()).then(|| (decode(url.username()), password));
-        // Both cannot fail on a URL with a host.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        Some(Some(EgressProxy { url, login }))
+        let proxy = EgressProxy::parse(text).ok_or_else(|| "must be an http or https URL".to_owned());
+        self.checked("clientConfig.proxy", proxy).map(Some)
     }
 }
