@@ -139,6 +139,13 @@ fn what_the_plugin_refuses_is_refused_although_it_does_nothing() {
 }
 
 #[test]
+fn a_parameter_of_the_login_is_set_once() {
+    assert_eq!(faults(&[("extraAuthParams.prompt", "login"), ("authParams.prompt", "none")]), ["authParams"]);
+    let both = plugin(&[("extraAuthParams.prompt", "login"), ("authParams.hd", "example.com")]).unwrap().0;
+    assert_eq!(both.auth_params.len(), 2);
+}
+
+#[test]
 fn a_header_is_set_once() {
     let twice = [("forwardHeaders.X-Mail", "email"), ("forwardHeaders.x_mail", "upn")];
     assert_eq!(faults(&twice), ["forwardHeaders"]);
