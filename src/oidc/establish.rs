@@ -86,22 +86,11 @@ pub(super) async fn establish(
     if previous.is_some_and(|previous| claims.subject() != Some(&*previous.subject)) {
         return Err(TokenError::Claim("sub").into());
     }
-    check_tenant(settings, metadata, &claims)?;
-    if settings.strict_audience {
-        let checked = timeout_at(until, check_access_token(context, &tokens.access_token)).await;
-        match checked.unwrap_or(Err(TokenError::KeysUnavailable)) {
-            // As with the ID token above.
-            Err(TokenError::KeysUnavailable) if previous.is_some() => {}
-            result => result.map_err(Cause::AccessToken)?,
-        }
-    }
-    // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
-    if settings.require_introspection && previous.is_none() {
-        match introspect(client, provider, &tokens.access_token, Source::Provider, now).await.verdict {
-            Verdict::Active(_) => {}
-            Verdict::Inactive => return Err(Cause::AccessToken(TokenError::Inactive)),
-            Verdict::Unknown(_) => return Err(Cause::Unavailable),
-        }
+    // What one policy asks of later tokens is judged when they are used: others may share the session, and no refresh is
+    // lost by it.
+    if previous.is_none() {
+        check_tenant(settings, metadata, &claims)?;
+        check_access_token(context, &tokens.access_token).await?;
     }
     complete(context, &mut claims, &tokens.access_token, previous).await?;
     Ok(Established { claims, id_expiry })
@@ -178,10 +167,26 @@ fn without_userinfo(
     if is_needed { Err(error.into()) } else { Ok(()) }
 }
 
+/// Whether the access token of a login is for us and active, where that is asked for.
+async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), Cause> {
+    let Context { settings, client, provider, until, now, .. } = context;
+    if settings.strict_audience {
+        let checked = timeout_at(until, check_audience(context, token.expose_secret())).await;
+        checked.unwrap_or(Err(TokenError::KeysUnavailable)).map_err(Cause::AccessToken)?;
+    }
+    if !settings.require_introspection {
+        return Ok(());
+    }
+    match introspect(client, provider, token, Source::Provider, now).await.verdict {
+        Verdict::Active(_) => Ok(()),
+        Verdict::Inactive => Err(Cause::AccessToken(TokenError::Inactive)),
+        Verdict::Unknown(_) => Err(Cause::Unavailable),
+    }
+}
+
 /// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
-async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), TokenError> {
+async fn check_audience(context: Context<'_>, token: &str) -> Result<(), TokenError> {
     let Context { settings, client, provider, .. } = context;
-    let token = token.expose_secret();
     if !id_token::looks_like_jwt(token) {
         return Ok(());
     }

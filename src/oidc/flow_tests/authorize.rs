@@ -136,6 +136,12 @@ async fn a_session_is_judged_by_the_audience_of_each_policy() {
     for policy in [&strict, &lax] {
         browser.get(&world, policy, "/").await.identity();
     }
+    // A refresh at the one that asks for more costs the other nothing.
+    world.provider.script().access_audience = Some(json!("https://other"));
+    world.clock.advance(Duration::from_secs(301));
+    assert_eq!(browser.send(&world, &strict, "GET", "/", API).await.status(), 401);
+    browser.get(&world, &lax, "/").await.identity();
+    assert_eq!(world.provider.count("refreshed"), 1);
     // An opaque token names nobody.
     world.provider.script().access_audience = None;
     let mut another = Browser::default();

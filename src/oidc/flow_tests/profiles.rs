@@ -66,6 +66,11 @@ async fn a_session_is_judged_by_the_tenants_of_each_policy() {
     browser.get(&world, &any, "/").await.identity();
     browser.get(&world, &own, "/").await.identity();
     assert_eq!(browser.get(&world, &other, "/").await.status(), 403);
+    // Nor does a refresh there end what is good elsewhere.
+    world.clock.advance(Duration::from_secs(301));
+    assert_eq!(browser.get(&world, &other, "/").await.status(), 403);
+    browser.get(&world, &own, "/").await.identity();
+    assert_eq!(world.provider.count("refreshed"), 1);
 }
 
 /// In any tenant an administrator may write any address.
