@@ -205,3 +205,18 @@ async fn claims_that_only_userinfo_has_are_asserted() {
     let claims = verified(&world, &keys(&world, &policy).await, &token).unwrap();
     assert_eq!((&claims["department"], &claims["groups"]), (&json!("research"), &json!(["ops"])));
 }
+
+/// The keys are for any cache; what a browser carries is for itself.
+#[tokio::test]
+async fn keys_with_a_session_beside_them_are_kept_by_no_cache() {
+    let mut world = World::new().await;
+    world.restart();
+    let policy = world.policy(ASSERTION);
+    let mut browser = login(&world, &policy).await;
+    let mut tab = browser.clone();
+    world.clock.advance(SECOND * 301);
+    assert!(!browser.send(&world, &policy, "GET", "/", API).await.set_cookies.is_empty(), "refreshed");
+    // `send` sees to it that an answer is not to be stored.
+    let outcome = tab.send(&world, &policy, "GET", "/oauth2/jwks", API).await;
+    assert_eq!((outcome.status(), tab.cookies), (200, browser.cookies));
+}
