@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -23,8 +24,11 @@ use super::provider::{Provider, Source};
 use super::throttle::{Throttle, warn_or_debug};
 use super::token_endpoint::GrantError;
 
-/// Answers that are kept.
+/// Answers that are kept, unless they are long.
 const MOST: usize = 10_000;
+
+/// Memory of answers that are kept, in bytes.
+const MEMORY: u64 = 32 << 20;
 
 /// The longest that a "yes" is believed.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -62,11 +66,28 @@ pub struct Answer {
     pub verdict: Verdict,
     /// How long, in milliseconds since 1970.
     pub until: u64,
+    /// About how many bytes of memory it takes.
+    weight: u64,
+}
+
+impl Answer {
+    fn new(verdict: Verdict, until: u64) -> Self {
+        Self { verdict, until, weight: 256 }
+    }
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<[u8; 32], Answer> for Bytes {
+    fn weight(&self, _: &[u8; 32], answer: &Answer) -> u64 {
+        answer.weight
+    }
 }
 
 /// The answers of one provider.
 pub struct Introspections {
-    answers: Cache<[u8; 32], Answer>,
+    answers: Cache<[u8; 32], Answer, Bytes>,
     /// Of sessions. Strangers with tokens of their own making must not keep them from an answer.
     sessions: Places,
     /// Of tokens that anybody may have sent.
@@ -90,7 +111,8 @@ impl Default for Places {
 impl Default for Introspections {
     fn default() -> Self {
         let (sessions, strangers) = (Places::default(), Places::default());
-        Self { answers: Cache::new(MOST), sessions, strangers, failures: Throttle::default() }
+        let answers = Cache::with_weighter(MOST, MEMORY, Bytes);
+        Self { answers, sessions, strangers, failures: Throttle::default() }
     }
 }
 
@@ -122,7 +144,7 @@ pub async fn introspect(
     if let Some(answer) = known.answers.get(&key).filter(|answer| millis < answer.until) {
         return answer;
     }
-    let unknown = |why: &str| Answer { verdict: Verdict::Unknown(why.into()), until: millis };
+    let unknown = |why: &str| Answer::new(Verdict::Unknown(why.into()), millis);
     let Ok(place) = Arc::clone(&known.places(source).waiting).try_acquire_owned() else {
         return unknown("too many tokens are being introspected");
     };
@@ -175,8 +197,14 @@ impl Question {
     }
 
     async fn ask(&self) -> Answer {
+        /// What a claim takes in memory, beside its text.
+        const SPREAD: u64 = 4;
+        let mut length = 0;
         let (verdict, until) = match self.call().await {
-            Ok(members) => judge(Claims::new(members), &self.provider, self.now),
+            Ok((members, bytes)) => {
+                length = bytes as u64;
+                judge(Claims::new(members), &self.provider, self.now)
+            }
             Err(error) => {
                 let admitted = self.provider.introspections().failures.admit(self.now);
                 warn_or_debug!(
@@ -192,10 +220,13 @@ impl Question {
             Verdict::Unknown(_) => "unavailable",
         };
         self.provider.events().introspected(self.provider.issuer(), outcome);
-        Answer { verdict, until: unix_millis(until) }
+        let weight = if matches!(verdict, Verdict::Active(_)) { length * SPREAD } else { 0 };
+        let answer = Answer::new(verdict, unix_millis(until));
+        Answer { weight: answer.weight + weight, ..answer }
     }
 
-    async fn call(&self) -> Result<Map<String, Value>, Failure> {
+    /// The members of an answer, and how many bytes it had.
+    async fn call(&self) -> Result<(Map<String, Value>, usize), Failure> {
         let Self { credentials, provider, token, .. } = self;
         let metadata = provider.metadata().ok_or(Failure::NeverReached)?;
         let endpoint = metadata.introspection_endpoint.as_ref().ok_or(Failure::NoEndpoint)?;
@@ -211,7 +242,7 @@ impl Question {
         let members: super::unique::Members =
             serde_json::from_slice(&answer.body).map_err(|_| Failure::Malformed)?;
         if members.0.get("active").is_some_and(Value::is_boolean) {
-            Ok(members.0)
+            Ok((members.0, answer.body.len()))
         } else {
             Err(Failure::Malformed)
         }
@@ -254,4 +285,22 @@ fn judge(claims: Claims, provider: &Provider, now: SystemTime) -> (Verdict, Syst
     let longest = now + LONGEST;
     let until = expiry.map_or(longest, |end| end.min(longest));
     (Verdict::Active(Arc::new(claims)), until)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_answers_do_not_fill_the_memory() {
+        let known = Introspections::default();
+        for number in 0..200_u64 {
+            let mut key = [0; 32];
+            key.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+            let answer = Answer { weight: 4 << 20, ..Answer::new(Verdict::Inactive, 0) };
+            known.answers.insert(key, answer);
+        }
+        assert!(known.answers.weight() <= MEMORY, "{}", known.answers.weight());
+    }
 }
