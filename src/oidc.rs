@@ -60,6 +60,7 @@ pub mod settings;
 mod sync;
 pub mod template;
 mod throttle;
+mod token_audience;
 pub mod token_endpoint;
 mod turns;
 mod unique;

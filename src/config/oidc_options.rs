@@ -290,7 +290,7 @@ pub const OPTIONS: &[PluginOption] = &[
     honoured("maxIdentifierLength"),
     honoured("bearerFailureThreshold"),
     honoured("bearerFailureWindowSeconds"),
-    honoured("bearerFailurePenaltySeconds"),
+    noted("bearerFailurePenaltySeconds", "tokens that are known to be good go on meanwhile"),
 ];
 
 #[cfg(test)]

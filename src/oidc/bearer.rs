@@ -9,6 +9,7 @@ mod counters;
 mod credential;
 mod failures;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +27,7 @@ use super::id_token::TokenError;
 use super::introspection::{Verdict, introspect};
 use super::policy::{Core, Policy};
 use super::principal::{Principal, Rules, TemplateTokens};
+use super::provider::Source;
 use super::settings::{BearerSettings, Settings};
 use super::{AuditEvent, Decision, Identity, RequestParts};
 use access_token::AccessToken;
@@ -105,6 +107,9 @@ enum Refusal {
     /// Nobody can say.
     #[error("{0}")]
     Unavailable(Arc<str>),
+    /// Not looked at: the address has sent too many bad ones, and waits this long.
+    #[error("too many access tokens of this address were refused")]
+    TooMany(Duration),
 }
 
 impl Refusal {
@@ -147,14 +152,22 @@ impl Bearer {
         key
     }
 
-    /// Who the token stands for.
-    async fn check(&self, core: &Core, token: &str, now: SystemTime) -> Result<Arc<Principal>, Refusal> {
+    /// Who the token of this address stands for. One that was accepted before is known at once, whatever others of that
+    /// address have sent.
+    async fn check(
+        &self,
+        core: &Core,
+        token: &str,
+        address: IpAddr,
+        now: SystemTime,
+    ) -> Result<Arc<Principal>, Refusal> {
         let client = core.client().ok_or_else(|| Refusal::Unavailable(NO_CLIENT.into()))?;
         let key = self.key(&client.id, token);
         let millis = unix_millis(now);
         if let Some(known) = self.known.get(&key).filter(|known| millis < known.until) {
             return Ok(known.principal);
         }
+        self.admit(address, millis)?;
         let (claims, until) = self.judge(core, &client, token, now).await?;
         let identifier = claims.text(&self.settings.identifier_claim).ok_or(Refusal::Identifier)?;
         if identifier.len() > self.settings.max_identifier || !is_safe(identifier) {
@@ -165,6 +178,11 @@ impl Bearer {
         let principal = Arc::new(self.rules.judge(&claims, Some(&tokens)));
         self.known.insert(key, Known { principal: Arc::clone(&principal), until });
         Ok(principal)
+    }
+
+    /// Whether the address may show what nobody knows yet.
+    fn admit(&self, address: IpAddr, millis: u64) -> Result<(), Refusal> {
+        self.failures.penalty(address, millis).map_or(Ok(()), |wait| Err(Refusal::TooMany(wait)))
     }
 
     /// The claims of a good token, and how long that may be believed.
@@ -185,10 +203,14 @@ impl Bearer {
         if !core.settings.require_introspection {
             return own.map(|own| (own.claims, until)).ok_or(Refusal::Opaque);
         }
-        let answer = introspect(client, &core.provider, &SecretString::from(token), now).await;
+        let secret = SecretString::from(token);
+        let answer = introspect(client, &core.provider, &secret, Source::Anybody, now).await;
         let until = until.min(answer.until);
         match (answer.verdict, own) {
-            (Verdict::Active(_), Some(AccessToken { claims, .. })) => Ok((claims, until)),
+            (Verdict::Active(answer), Some(AccessToken { claims, .. })) => {
+                access_token::refuse_other_uses(&answer)?;
+                Ok((claims, until))
+            }
             (Verdict::Active(claims), None) => {
                 access_token::check_introspected(&claims, &self.settings, core, client, now)?;
                 Ok((Claims::clone(&claims), until))
@@ -210,18 +232,18 @@ impl Policy {
         let bearer = self.bearer.as_ref()?;
         let credential = Credential::of(request.headers)?;
         let millis = unix_millis(now);
-        if let Some(wait) = bearer.failures.penalty(request.client, millis) {
-            (bearer.counters.throttled)();
-            return Some(Decision::Respond(answer::slow_down(wait)));
-        }
         let result = match credential {
-            Credential::Token(token) => bearer.check(&self.core, token, now).await,
-            Credential::Malformed => Err(Refusal::Malformed),
+            Credential::Token(token) => bearer.check(&self.core, token, request.client, now).await,
+            Credential::Malformed => bearer.admit(request.client, millis).and(Err(Refusal::Malformed)),
         };
         Some(match result {
             Ok(principal) => {
                 bearer.failures.forgive(request.client);
                 self.authorise_client(request, bearer, &principal, now)
+            }
+            Err(Refusal::TooMany(wait)) => {
+                (bearer.counters.throttled)();
+                Decision::Respond(answer::slow_down(wait))
             }
             Err(refusal) => {
                 if refusal.is_failure() {

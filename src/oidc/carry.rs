@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
-use http::header::SET_COOKIE;
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use smallvec::SmallVec;
 
 use super::asked::{Asked, Seen, SeenSession};
@@ -124,6 +124,9 @@ impl Policy {
         match &mut decision {
             Decision::Forward(identity) => identity.set_cookies.extend(lines),
             Decision::Respond(response) => {
+                if !lines.is_empty() {
+                    response.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                }
                 lines.into_iter().for_each(|line| _ = response.headers.append(SET_COOKIE, line));
             }
         }

@@ -23,6 +23,8 @@ const PROTOCOL: &[&str] = &[
     "acr",
     "amr",
     "jti",
+    // Of Entra: whose user it is.
+    "tid",
 ];
 
 impl Claims {

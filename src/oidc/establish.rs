@@ -11,14 +11,17 @@ use super::cause::Cause;
 use super::claims::Claims;
 use super::client_auth::Credentials;
 use super::fetch::{FetchError, MAX_TIME};
+use super::gate::is_of_tenant;
 use super::id_token::{self, Expected, TokenError};
 use super::introspection::{Verdict, introspect};
 use super::metadata::Metadata;
 use super::policy::Core;
 use super::profile;
+use super::provider::Source;
 use super::session::SessionRecord;
 use super::settings::{Settings, UserInfo};
 use super::throttle::warn_or_debug;
+use super::token_audience;
 use super::token_endpoint::Tokens;
 use super::userinfo::{self, UserInfoError};
 
@@ -80,18 +83,11 @@ pub(super) async fn establish(
     if previous.is_some_and(|previous| claims.subject() != Some(&*previous.subject)) {
         return Err(TokenError::Claim("sub").into());
     }
-    check_tenant(settings, metadata, &claims)?;
-    if settings.strict_audience {
-        let judging = check_access_token(context, &tokens.access_token);
-        judged(context, previous, judging).await.map_err(Cause::AccessToken)?;
-    }
-    // A session's later tokens are asked about when they are used, so that no refresh is lost by it.
-    if settings.require_introspection && previous.is_none() {
-        match introspect(client, provider, &tokens.access_token, now).await.verdict {
-            Verdict::Active(_) => {}
-            Verdict::Inactive => return Err(Cause::AccessToken(TokenError::Inactive)),
-            Verdict::Unknown(_) => return Err(Cause::Unavailable),
-        }
+    // What one policy asks of later tokens is judged when they are used: others may share the session, and no refresh is
+    // lost by it.
+    if previous.is_none() {
+        check_tenant(settings, metadata, &claims)?;
+        check_access_token(context, &tokens.access_token).await?;
     }
     complete(context, &mut claims, &tokens.access_token, previous).await?;
     Ok(Established { claims, id_expiry })
@@ -120,9 +116,7 @@ pub(super) fn check_tenant(
     if !profile::is_shared(&metadata.issuer) && allowed.is_empty() {
         return Ok(());
     }
-    let tenant = claims.text("tid").unwrap_or_default();
-    let fits = |entry: &String| entry == "*" || entry.eq_ignore_ascii_case(tenant);
-    if allowed.iter().any(fits) { Ok(()) } else { Err(TokenError::Tenant) }
+    if is_of_tenant(allowed, claims) { Ok(()) } else { Err(TokenError::Tenant) }
 }
 
 /// A refresh is no new login: how strong that was, and when, stays true where the new ID token does not repeat it, and it
@@ -182,16 +176,32 @@ fn without_userinfo(
     if is_needed { Err(error.into()) } else { Ok(()) }
 }
 
-/// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
-async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), TokenError> {
-    let Context { core: Core { settings, provider, .. }, client, .. } = context;
-    let token = token.expose_secret();
-    if token.matches('.').count() != 2 {
+/// Whether the access token of a login is for us and active, where that is asked for.
+async fn check_access_token(context: Context<'_>, token: &SecretString) -> Result<(), Cause> {
+    let Context { core: Core { settings, provider, .. }, client, until, now, .. } = context;
+    if settings.strict_audience {
+        let checked = timeout_at(until, check_audience(context, token.expose_secret())).await;
+        checked.unwrap_or(Err(TokenError::KeysUnavailable)).map_err(Cause::AccessToken)?;
+    }
+    if !settings.require_introspection {
         return Ok(());
     }
-    let expected = settings.audience.as_ref().or(settings.resource.as_ref()).unwrap_or(&client.id);
+    match introspect(client, provider, token, Source::Provider, now).await.verdict {
+        Verdict::Active(_) => Ok(()),
+        Verdict::Inactive => Err(Cause::AccessToken(TokenError::Inactive)),
+        Verdict::Unknown(_) => Err(Cause::Unavailable),
+    }
+}
+
+/// A JWT access token must name the audience (`strictAudienceValidation`); an opaque one cannot.
+async fn check_audience(context: Context<'_>, token: &str) -> Result<(), TokenError> {
+    let Context { core: Core { settings, provider, .. }, client, .. } = context;
+    if !id_token::looks_like_jwt(token) {
+        return Ok(());
+    }
     let signed = id_token::verify_signature(token, provider).await?;
-    if signed.claims.strings("aud").contains(&expected.as_str()) { Ok(()) } else { Err(TokenError::Audience) }
+    let is_for_us = signed.claims.strings("aud").contains(&token_audience::wanted(settings, client));
+    if is_for_us { Ok(()) } else { Err(TokenError::Audience) }
 }
 
 /// The claims of the session's last ID token; those that the session has kept where that is not at hand.

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use reqwest::{Client, ClientBuilder, Identity, NoProxy, Proxy, Request};
+use reqwest::{Client, ClientBuilder, Identity, Request};
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 
 use super::reach::{Reach, ReachError};
-use super::settings::{EgressProxy, ProviderSettings};
+use super::settings::ProviderSettings;
 use crate::tls;
+
+mod egress;
+
+pub use egress::Egress;
 
 /// Longest answer of a provider, in bytes.
 pub const MAX_ANSWER: usize = 1024 * 1024;
@@ -31,6 +35,8 @@ const CLIENT_CERTIFICATE: &str = "clientConfig.tls.cert";
 pub struct Fetch {
     client: Client,
     reach: Reach,
+    /// The longest call.
+    time: Duration,
 }
 
 /// An answer, whole.
@@ -92,30 +98,34 @@ pub enum TrustError {
     /// It holds no certificate, or a damaged one.
     #[error("{0}: no usable certificate in it")]
     Unusable(&'static str),
+    /// What is to be the way out is none.
+    #[error("{0}: must be an http or https URL")]
+    Proxy(&'static str),
     /// The TLS library refuses.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
 }
 
 impl Fetch {
-    /// A client with the trust of `settings`; `ca_file` is what [`read_authorities`] gave.
+    /// A client with the trust of `settings`; `ca_file` is what [`read_authorities`] gave. The proxies that the environment
+    /// names are used as by Go programs.
     ///
     /// # Errors
     /// [`TrustError`]: an unreadable or empty certificate authority; there is no fallback.
     pub fn new(settings: &ProviderSettings, ca_file: Option<&[u8]>) -> Result<Self, TrustError> {
-        let direct = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy"));
-        Self::past_proxy(settings, ca_file, &direct.unwrap_or_default())
+        Self::among(settings, ca_file, &|name| std::env::var(name).ok())
     }
 
-    /// As [`Fetch::new`], with the hosts that are called directly where there is a proxy, as `NO_PROXY` lists them.
-    fn past_proxy(
+    /// As [`Fetch::new`], in this environment.
+    fn among(
         settings: &ProviderSettings,
         ca_file: Option<&[u8]>,
-        direct: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, TrustError> {
-        let reach = match &settings.proxy {
+        let egress = Egress::of(settings, environment)?;
+        let reach = match &egress {
             None => Reach::new(settings.allow_private),
-            Some(proxy) => Reach::behind_proxy(settings.allow_private, &proxy.url, direct),
+            Some(egress) => Reach::behind_proxy(settings.allow_private, egress),
         };
         let time = settings.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
         let mut builder = Client::builder()
@@ -131,8 +141,8 @@ impl Fetch {
             .no_zstd()
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
-        if let Some(proxy) = &settings.proxy {
-            builder = builder.proxy(egress(proxy, direct)?);
+        if let Some(egress) = &egress {
+            builder = builder.proxy(egress.to_proxy()?);
         }
         let authorities = authorities(settings, ca_file)?;
         builder = match authorities.is_empty() || settings.insecure_skip_verify {
@@ -140,7 +150,7 @@ impl Fetch {
             true => usual_trust(settings, builder)?,
         };
         let client = builder.build().map_err(|error| TrustError::Tls(chain(&error)))?;
-        Ok(Self { client, reach })
+        Ok(Self { client, reach, time })
     }
 
     /// The addresses that this client may call.
@@ -168,15 +178,16 @@ impl Fetch {
     async fn send(&self, mut request: Request) -> Result<Answer, FetchError> {
         // Without it any coding would be acceptable (RFC 9110 section 12.5.3).
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let classify = |error: reqwest::Error| classify(&error, self.time);
         // The resolver of the system may take much longer than the client's own limit.
-        let resolved = tokio::time::timeout(MAX_TIME, self.reach.check(request.url())).await;
+        let resolved = tokio::time::timeout(self.time, self.reach.check(request.url())).await;
         resolved.map_err(|_| FetchError::Connect("the name does not resolve in time".to_owned()))??;
-        let mut response = self.client.execute(request).await.map_err(|error| classify(&error))?;
+        let mut response = self.client.execute(request).await.map_err(classify)?;
         if let Some(coding) = coding(response.headers()) {
             return Err(FetchError::Encoded(coding));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(classify)? {
             if body.len() + chunk.len() > MAX_ANSWER {
                 return Err(FetchError::TooLong);
             }
@@ -196,11 +207,11 @@ fn coding(headers: &HeaderMap) -> Option<String> {
     Some(coding.chars().take(32).collect())
 }
 
-fn classify(error: &reqwest::Error) -> FetchError {
+fn classify(error: &reqwest::Error, time: Duration) -> FetchError {
     if error.is_connect() {
         FetchError::Connect(chain(error))
     } else if error.is_timeout() {
-        FetchError::Timeout(MAX_TIME.as_secs())
+        FetchError::Timeout(time.as_secs())
     } else if error.is_builder() {
         FetchError::Request(chain(error))
     } else {
@@ -215,16 +226,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
-}
-
-/// All is called through it but the hosts of `direct`.
-fn egress(proxy: &EgressProxy, direct: &str) -> Result<Proxy, TrustError> {
-    let all = Proxy::all(proxy.url.as_str()).map_err(|_| TrustError::Unusable("clientConfig.proxy"))?;
-    let all = all.no_proxy(NoProxy::from_string(direct));
-    Ok(match &proxy.login {
-        Some((user, password)) => all.basic_auth(user, password.expose_secret()),
-        None => all,
-    })
 }
 
 /// The content of `caCertPath`.

@@ -1,4 +1,4 @@
-//! Who may pass: tenants, users, e-mail domains, roles and groups.
+//! Who may pass: users, e-mail domains, roles and groups.
 
 use serde_json::Value;
 
@@ -8,7 +8,6 @@ use super::claims::Claims;
 /// The authorization rules of one policy.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
-    tenants: Vec<String>,
     users: Vec<String>,
     domains: Vec<String>,
     roles_and_groups: Vec<String>,
@@ -17,13 +16,13 @@ pub struct Gate {
     group_claim: String,
     claims: Option<Expression>,
     domains_by_verified_email: bool,
+    tenants: Vec<String>,
+    any_tenant: bool,
 }
 
 /// Why a user may not pass, in words for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
-    /// The tenant is not listed.
-    Tenant,
     /// Neither the user nor the e-mail domain is listed.
     User,
     /// The domain is listed but the address is not verified.
@@ -32,6 +31,8 @@ pub enum Denial {
     RolesAndGroups,
     /// The expression over claims is not true.
     Claims,
+    /// The user belongs to a tenant that is not among the allowed ones.
+    Tenant,
     /// The provider did not give the login that was asked for: `acr` or `auth_time` are not enough.
     Login,
 }
@@ -40,11 +41,11 @@ impl Denial {
     /// A name for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Tenant => "tenant not allowed",
             Self::User => "user not allowed",
             Self::EmailNotVerified => "email address not verified",
             Self::RolesAndGroups => "no allowed role or group",
             Self::Claims => "claims do not fit",
+            Self::Tenant => "tenant not allowed",
             Self::Login => "the login is not strong or recent enough",
         }
     }
@@ -69,6 +70,18 @@ pub struct GateSettings {
     pub claims: Option<Expression>,
     /// Domains are those of `email`, which must be verified, whatever names the user.
     pub domains_by_verified_email: bool,
+    /// Tenants whose users may pass, `*` any; where none is written, nobody asks.
+    pub tenants: Vec<String>,
+}
+
+/// Stands for every tenant.
+pub(super) const ANY_TENANT: &str = "*";
+
+/// Whether the user's tenant is one of `allowed`.
+pub(super) fn is_of_tenant(allowed: &[String], claims: &Claims) -> bool {
+    let tenant = claims.text("tid");
+    let is_theirs = |entry: &String| tenant.is_some_and(|tenant| entry.eq_ignore_ascii_case(tenant));
+    allowed.iter().any(|entry| entry == ANY_TENANT || is_theirs(entry))
 }
 
 impl Gate {
@@ -76,7 +89,6 @@ impl Gate {
     pub fn new(settings: &GateSettings) -> Self {
         let fold = |list: &[String]| list.iter().map(|name| fold_case(name.trim())).collect();
         Self {
-            tenants: Vec::new(),
             users: fold(&settings.users),
             domains: fold(&settings.domains)
                 .into_iter()
@@ -88,15 +100,9 @@ impl Gate {
             group_claim: settings.group_claim.clone(),
             claims: settings.claims.clone(),
             domains_by_verified_email: settings.domains_by_verified_email,
+            tenants: settings.tenants.clone(),
+            any_tenant: settings.tenants.iter().any(|entry| entry == ANY_TENANT),
         }
-    }
-
-    /// The same gate for users of these tenants alone (`tid`); none, or `*`: of any. A login of another policy of the same
-    /// client, which makes the same sessions, may have asked for others.
-    #[must_use]
-    pub fn for_tenants(self, tenants: &[String]) -> Self {
-        let any = tenants.iter().any(|tenant| tenant == "*");
-        Self { tenants: if any { Vec::new() } else { tenants.to_vec() }, ..self }
     }
 
     /// Whether the user with these claims may pass.
@@ -104,7 +110,9 @@ impl Gate {
     /// # Errors
     /// The rule that denies. A claim that is missing denies.
     pub fn admit(&self, claims: &Claims) -> Result<(), Denial> {
-        self.admit_tenant(claims)?;
+        if !self.tenants.is_empty() && !is_of_tenant(&self.tenants, claims) {
+            return Err(Denial::Tenant);
+        }
         self.admit_user(claims)?;
         if !self.roles_and_groups.is_empty() && !self.has_role_or_group(claims) {
             return Err(Denial::RolesAndGroups);
@@ -115,37 +123,29 @@ impl Gate {
         }
     }
 
-    fn admit_tenant(&self, claims: &Claims) -> Result<(), Denial> {
-        let tenant = claims.text("tid").unwrap_or_default();
-        let is_listed = || self.tenants.iter().any(|allowed| allowed.eq_ignore_ascii_case(tenant));
-        if self.tenants.is_empty() || is_listed() { Ok(()) } else { Err(Denial::Tenant) }
-    }
-
+    /// Where anybody's tenant may log in, its administrator writes the addresses of its users: there they count only as
+    /// `email`, and only verified.
     fn admit_user(&self, claims: &Claims) -> Result<(), Denial> {
         if self.users.is_empty() && self.domains.is_empty() {
             return Ok(());
         }
-        let identifier = claims.identifier(&self.identifier_claim).unwrap_or_default();
-        let identifier = fold_case(identifier);
-        if !identifier.is_empty() && self.users.contains(&identifier) {
+        let identifier = fold_case(claims.identifier(&self.identifier_claim).unwrap_or_default());
+        let is_listed = !identifier.is_empty() && self.users.contains(&identifier);
+        if is_listed && !(self.any_tenant && identifier.contains('@')) {
             return Ok(());
         }
-        let (address, unverified) = match self.domains_by_verified_email {
-            false => (identifier, is_unverified(claims)),
-            true => {
-                let unknown = claims.get("email_verified").is_none();
-                (fold_case(claims.text("email").unwrap_or_default()), unknown || is_unverified(claims))
-            }
+        let by_email = self.domains_by_verified_email || self.any_tenant;
+        let address = match by_email {
+            true => fold_case(claims.text("email").unwrap_or_default()),
+            false => identifier.clone(),
         };
-        match domain(&address) {
-            Some(domain) if self.domains.iter().any(|allowed| allowed == domain) => {
-                if unverified {
-                    Err(Denial::EmailNotVerified)
-                } else {
-                    Ok(())
-                }
-            }
-            _ => Err(Denial::User),
+        let unverified = is_unverified(claims) || by_email && claims.get("email_verified").is_none();
+        let of_domain =
+            domain(&address).is_some_and(|domain| self.domains.iter().any(|known| known == domain));
+        match () {
+            () if !unverified && (of_domain || is_listed && address == identifier) => Ok(()),
+            () if of_domain || is_listed => Err(Denial::EmailNotVerified),
+            () => Err(Denial::User),
         }
     }
 
@@ -153,15 +153,6 @@ impl Gate {
         let allowed = |name: &&str| !name.is_empty() && self.roles_and_groups.iter().any(|a| a == name);
         claims.strings(&self.role_claim).iter().any(allowed)
             || claims.strings(&self.group_claim).iter().any(allowed)
-    }
-
-    /// Claims that a verdict depends on.
-    pub fn needed_claims(&self) -> Vec<&str> {
-        let mut names = vec![self.identifier_claim.as_str()];
-        if !self.roles_and_groups.is_empty() {
-            names.extend([self.role_claim.as_str(), self.group_claim.as_str()]);
-        }
-        names
     }
 }
 
@@ -217,6 +208,7 @@ mod tests {
             group_claim: "groups".into(),
             claims: None,
             domains_by_verified_email: false,
+            tenants: Vec::new(),
         })
     }
 
@@ -299,6 +291,51 @@ mod tests {
         assert_eq!(with("alice", json!({"roles": ["dev"]})), Err(Denial::Claims));
         assert_eq!(with("alice", json!(null)), Err(Denial::Claims));
         assert_eq!(with("bob", json!({"roles": ["ops"]})), Err(Denial::User));
+    }
+
+    #[test]
+    fn tenants() {
+        let of = |tenants: &[&str], tid: Value| {
+            let tenants = tenants.iter().map(|tenant| (*tenant).to_owned()).collect();
+            Gate::new(&GateSettings { tenants, ..GateSettings::default() })
+                .admit(&claims(json!({"sub": "1", "tid": tid})))
+        };
+        assert_eq!(of(&[], json!(null)), Ok(()));
+        assert_eq!(of(&["A-1", "b-2"], json!("a-1")), Ok(()));
+        assert_eq!(of(&["*"], json!("c-3")), Ok(()));
+        for tid in [json!("c-3"), json!(null), json!(""), json!(["a-1"]), json!("*")] {
+            assert_eq!(of(&["a-1", ""], tid.clone()), Err(Denial::Tenant), "{tid}");
+        }
+    }
+
+    /// What an administrator anywhere may write is no address of anybody's.
+    #[test]
+    fn addresses_of_any_tenant_must_be_verified() {
+        let gate = |identifier: &str| {
+            Gate::new(&GateSettings {
+                users: vec!["boss@corp.example".into(), "oid-7".into()],
+                domains: vec!["corp.example".into()],
+                identifier_claim: identifier.into(),
+                tenants: vec!["*".into()],
+                ..GateSettings::default()
+            })
+        };
+        let mail =
+            |email: &str, verified: Value| json!({"sub": "s", "email": email, "email_verified": verified});
+        for (user, verdict) in [
+            (mail("boss@corp.example", json!(null)), Err(Denial::EmailNotVerified)),
+            (mail("a@corp.example", json!(null)), Err(Denial::EmailNotVerified)),
+            (mail("a@corp.example", json!(false)), Err(Denial::EmailNotVerified)),
+            (mail("a@corp.example", json!(true)), Ok(())),
+            (mail("boss@corp.example", json!(true)), Ok(())),
+            (mail("a@other.example", json!(true)), Err(Denial::User)),
+        ] {
+            assert_eq!(gate("email").admit(&claims(user.clone())), verdict, "{user}");
+        }
+        let mut named = mail("x@evil.example", json!(true));
+        named["upn"] = json!("boss@corp.example");
+        assert_eq!(gate("upn").admit(&claims(named)), Err(Denial::EmailNotVerified));
+        assert_eq!(gate("oid").admit(&claims(json!({"sub": "s", "oid": "oid-7"}))), Ok(()));
     }
 
     #[test]

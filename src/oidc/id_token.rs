@@ -173,6 +173,11 @@ pub(super) fn verify_with(token: &str, keys: &KeySet) -> Result<Signed, TokenErr
     Parsed::new(token)?.signed(Some(keys))
 }
 
+/// Whether a token has the shape of a signed JWT: three parts.
+pub(super) fn looks_like_jwt(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
 /// The claims of a token of ours that was validated before: its signature is not looked at again.
 pub fn claims_of_stored(token: &str) -> Option<Claims> {
     let payload = token.split('.').nth(1)?;

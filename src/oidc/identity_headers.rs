@@ -18,7 +18,7 @@ pub const IDENTITY_HEADERS: &[&str] = &[
 ];
 
 /// Longest value of a list header, in bytes.
-const MAX_LIST: usize = 8_192;
+pub(super) const MAX_LIST: usize = 8_192;
 
 /// Whether `name` is an identity header in any spelling: case, and `_` for `-`, which CGI-like
 /// services cannot tell apart.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::clock::unix_millis;
 use super::introspection::{Verdict, introspect};
 use super::policy::Policy;
+use super::provider::Source;
 use super::session::SessionEntry;
 use super::{AuditEvent, RequestParts};
 
@@ -42,7 +43,8 @@ impl Policy {
             Err(_) => return Activity::StoreDown,
         };
         let Some(client) = self.core.client_of(&record) else { return Activity::NotActive };
-        let answer = introspect(&client, &self.core.provider, &record.access_token, now).await;
+        let (provider, token) = (&self.core.provider, &record.access_token);
+        let answer = introspect(&client, provider, token, Source::Provider, now).await;
         match answer.verdict {
             Verdict::Active(_) => {
                 entry.set_lasting_memo(self.introspected, generation, Arc::new(ActiveUntil(answer.until)));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -19,12 +20,15 @@ use super::client_auth::Credentials;
 use super::clock::unix_millis;
 use super::fetch::FetchError;
 use super::id_token;
-use super::provider::Provider;
+use super::provider::{Provider, Source};
 use super::throttle::{Throttle, warn_or_debug};
 use super::token_endpoint::GrantError;
 
-/// Answers that are kept.
+/// Answers that are kept, unless they are long.
 const MOST: usize = 10_000;
+
+/// Memory of answers that are kept, in bytes.
+const MEMORY: u64 = 32 << 20;
 
 /// The longest that a "yes" is believed.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -38,10 +42,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for an answer, one's own or another's.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// Calls to one provider at the same time.
+/// Calls to one provider at the same time, because of tokens of one [`Source`].
 const MOST_CALLS: usize = 64;
 
-/// Those who wait for a call of theirs or of others; beyond it the answer is that nobody can say.
+/// Those of one source who wait for a call of theirs or of others; beyond it the answer is that nobody can say.
 const MOST_WAITING: usize = 4_096;
 
 /// What is known of a token.
@@ -62,21 +66,62 @@ pub struct Answer {
     pub verdict: Verdict,
     /// How long, in milliseconds since 1970.
     pub until: u64,
+    /// About how many bytes of memory it takes.
+    weight: u64,
+}
+
+impl Answer {
+    fn new(verdict: Verdict, until: u64) -> Self {
+        Self { verdict, until, weight: 256 }
+    }
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<[u8; 32], Answer> for Bytes {
+    fn weight(&self, _: &[u8; 32], answer: &Answer) -> u64 {
+        answer.weight
+    }
 }
 
 /// The answers of one provider.
 pub struct Introspections {
-    answers: Cache<[u8; 32], Answer>,
-    calls: Semaphore,
-    waiting: Arc<Semaphore>,
+    answers: Cache<[u8; 32], Answer, Bytes>,
+    /// Of sessions. Strangers with tokens of their own making must not keep them from an answer.
+    sessions: Places,
+    /// Of tokens that anybody may have sent.
+    strangers: Places,
     /// Log lines about calls that fail.
     failures: Throttle,
 }
 
+/// The room for questions of one source.
+struct Places {
+    calls: Semaphore,
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { calls: Semaphore::new(MOST_CALLS), waiting: Arc::new(Semaphore::new(MOST_WAITING)) }
+    }
+}
+
 impl Default for Introspections {
     fn default() -> Self {
-        let (calls, waiting) = (Semaphore::new(MOST_CALLS), Arc::new(Semaphore::new(MOST_WAITING)));
-        Self { answers: Cache::new(MOST), calls, waiting, failures: Throttle::default() }
+        let (sessions, strangers) = (Places::default(), Places::default());
+        let answers = Cache::with_weighter(MOST, MEMORY, Bytes);
+        Self { answers, sessions, strangers, failures: Throttle::default() }
+    }
+}
+
+impl Introspections {
+    fn places(&self, source: Source) -> &Places {
+        match source {
+            Source::Provider => &self.sessions,
+            Source::Anybody => &self.strangers,
+        }
     }
 }
 
@@ -86,11 +131,12 @@ impl std::fmt::Debug for Introspections {
     }
 }
 
-/// What the provider knows of `token`, asked as this client.
+/// What the provider knows of `token`, asked as this client. `source`: who has brought it.
 pub async fn introspect(
     credentials: &Arc<Credentials>,
     provider: &Arc<Provider>,
     token: &SecretString,
+    source: Source,
     now: SystemTime,
 ) -> Answer {
     let known = provider.introspections();
@@ -98,12 +144,12 @@ pub async fn introspect(
     if let Some(answer) = known.answers.get(&key).filter(|answer| millis < answer.until) {
         return answer;
     }
-    let unknown = |why: &str| Answer { verdict: Verdict::Unknown(why.into()), until: millis };
-    let Ok(place) = Arc::clone(&known.waiting).try_acquire_owned() else {
+    let unknown = |why: &str| Answer::new(Verdict::Unknown(why.into()), millis);
+    let Ok(place) = Arc::clone(&known.places(source).waiting).try_acquire_owned() else {
         return unknown("too many tokens are being introspected");
     };
     let (credentials, provider) = (Arc::clone(credentials), Arc::clone(provider));
-    let question = Question { credentials, provider, token: token.clone(), now };
+    let question = Question { credentials, provider, token: token.clone(), source, now };
     // A task of its own: clients that leave must not make the others start over.
     let runtime = question.provider.runtime().clone();
     let task = runtime.spawn(async move {
@@ -130,6 +176,7 @@ struct Question {
     credentials: Arc<Credentials>,
     provider: Arc<Provider>,
     token: SecretString,
+    source: Source,
     now: SystemTime,
 }
 
@@ -150,8 +197,14 @@ impl Question {
     }
 
     async fn ask(&self) -> Answer {
+        /// What a claim takes in memory, beside its text.
+        const SPREAD: u64 = 4;
+        let mut length = 0;
         let (verdict, until) = match self.call().await {
-            Ok(members) => judge(Claims::new(members), &self.provider, self.now),
+            Ok((members, bytes)) => {
+                length = bytes as u64;
+                judge(Claims::new(members), &self.provider, self.now)
+            }
             Err(error) => {
                 let admitted = self.provider.introspections().failures.admit(self.now);
                 warn_or_debug!(
@@ -167,15 +220,19 @@ impl Question {
             Verdict::Unknown(_) => "unavailable",
         };
         self.provider.events().introspected(self.provider.issuer(), outcome);
-        Answer { verdict, until: unix_millis(until) }
+        let weight = if matches!(verdict, Verdict::Active(_)) { length * SPREAD } else { 0 };
+        let answer = Answer::new(verdict, unix_millis(until));
+        Answer { weight: answer.weight + weight, ..answer }
     }
 
-    async fn call(&self) -> Result<Map<String, Value>, Failure> {
+    /// The members of an answer, and how many bytes it had.
+    async fn call(&self) -> Result<(Map<String, Value>, usize), Failure> {
         let Self { credentials, provider, token, .. } = self;
         let metadata = provider.metadata().ok_or(Failure::NeverReached)?;
         let endpoint = metadata.introspection_endpoint.as_ref().ok_or(Failure::NoEndpoint)?;
         let form = [("token", token.expose_secret()), ("token_type_hint", "access_token")];
-        let _seat = provider.introspections().calls.acquire().await.map_err(|_| Failure::NeverReached)?;
+        let places = provider.introspections().places(self.source);
+        let _seat = places.calls.acquire().await.map_err(|_| Failure::NeverReached)?;
         let proof = credentials.proof(&metadata).await.map_err(GrantError::from)?;
         let request = proof.post(endpoint, &form).map_err(|error| GrantError::Request(error.to_string()))?;
         let answer = provider.fetch().call(request).await?;
@@ -185,7 +242,7 @@ impl Question {
         let members: super::unique::Members =
             serde_json::from_slice(&answer.body).map_err(|_| Failure::Malformed)?;
         if members.0.get("active").is_some_and(Value::is_boolean) {
-            Ok(members.0)
+            Ok((members.0, answer.body.len()))
         } else {
             Err(Failure::Malformed)
         }
@@ -228,4 +285,22 @@ fn judge(claims: Claims, provider: &Provider, now: SystemTime) -> (Verdict, Syst
     let longest = now + LONGEST;
     let until = expiry.map_or(longest, |end| end.min(longest));
     (Verdict::Active(Arc::new(claims)), until)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_answers_do_not_fill_the_memory() {
+        let known = Introspections::default();
+        for number in 0..200_u64 {
+            let mut key = [0; 32];
+            key.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+            let answer = Answer { weight: 4 << 20, ..Answer::new(Verdict::Inactive, 0) };
+            known.answers.insert(key, answer);
+        }
+        assert!(known.answers.weight() <= MEMORY, "{}", known.answers.weight());
+    }
 }

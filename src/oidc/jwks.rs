@@ -166,6 +166,99 @@ mod tests {
         assert_eq!(KeySet::parse(deep.as_bytes()).unwrap_err(), KeySetError::Malformed);
     }
 
+    /// A token of nobody, signed by `alg`.
+    fn signed(pem: &str, alg: &str) -> String {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+        let signer = crate::oidc::client_auth::Signer::from_pem(pem.as_bytes(), alg).unwrap();
+        let message = format!("{}.{}", BASE64.encode(json!({ "alg": alg }).to_string()), BASE64.encode("{}"));
+        format!("{message}.{}", BASE64.encode(signer.sign(message.as_bytes()).unwrap()))
+    }
+
+    /// Private keys as PEM with their JWKs: RSA of 2048 bits, P-256, P-384, Ed25519.
+    fn pairs() -> [(String, Value); 4] {
+        use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+        use aws_lc_rs::signature::KeyPair as _;
+        use base64::Engine;
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64};
+        let pem = |der: &[u8]| {
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der))
+        };
+        let rsa = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        // RSAPublicKey of RFC 8017: 9 bytes, the modulus, and 65537.
+        let modulus = BASE64.encode(&rsa.public_key().as_ref()[9..265]);
+        let rsa_pem = pem(AsDer::<Pkcs8V1Der<'_>>::as_der(&rsa).unwrap().as_ref());
+        let other = |alg: &'static rcgen::SignatureAlgorithm, kind: &str, curve: &str| {
+            let pair = rcgen::KeyPair::generate_for(alg).unwrap();
+            let public = pair.public_key_raw();
+            let jwk = match kind {
+                "EC" => {
+                    let (x, y) = public[1..].split_at((public.len() - 1) / 2);
+                    json!({"kty": "EC", "crv": curve, "x": BASE64.encode(x), "y": BASE64.encode(y)})
+                }
+                _ => json!({"kty": "OKP", "crv": curve, "x": BASE64.encode(public)}),
+            };
+            (pair.serialize_pem(), jwk)
+        };
+        [
+            (rsa_pem, json!({"kty": "RSA", "n": modulus, "e": "AQAB"})),
+            other(&rcgen::PKCS_ECDSA_P256_SHA256, "EC", "P-256"),
+            other(&rcgen::PKCS_ECDSA_P384_SHA384, "EC", "P-384"),
+            other(&rcgen::PKCS_ED25519, "OKP", "Ed25519"),
+        ]
+    }
+
+    #[test]
+    fn each_algorithm_is_verified_by_keys_of_its_kind_alone() {
+        use crate::oidc::id_token::{TokenError, verify_with};
+        let pairs = pairs();
+        let all = set(pairs.iter().map(|(_, jwk)| jwk.clone()).collect()).unwrap();
+        let by_key: [&[&str]; 4] =
+            [&["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], &["ES256"], &["ES384"], &["EdDSA"]];
+        for (at, algs) in by_key.iter().enumerate() {
+            let (pem, jwk) = &pairs[at];
+            for alg in *algs {
+                let token = signed(pem, alg);
+                assert!(verify_with(&token, &all).is_ok(), "{alg}");
+                let mut pinned = jwk.clone();
+                pinned["alg"] = json!(alg);
+                assert!(verify_with(&token, &set(vec![pinned.clone()]).unwrap()).is_ok(), "{alg}");
+                // Every other kind of key, and this one for another algorithm, is none for the token.
+                let mut others: Vec<Value> = pairs.iter().map(|(_, jwk)| jwk.clone()).collect();
+                others.remove(at);
+                if at == 0 {
+                    pinned["alg"] = json!(if *alg == "PS256" { "RS256" } else { "PS256" });
+                    others.push(pinned);
+                }
+                let refused = verify_with(&token, &set(others).unwrap()).map(drop);
+                assert_eq!(refused.unwrap_err(), TokenError::NoKey, "{alg}");
+            }
+        }
+    }
+
+    #[test]
+    fn weak_and_odd_keys_verify_nothing() {
+        use crate::oidc::id_token::verify_with;
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+        let [(rsa, jwk), (ec, _), ..] = pairs();
+        let modulus = BASE64.decode(jwk["n"].as_str().unwrap()).unwrap();
+        for (n, e) in
+            [(&modulus[..128], "AQAB"), (&modulus[..], "AQ"), (&modulus[..], "Ag"), (b"".as_slice(), "AQAB")]
+        {
+            let weak = json!({"kty": "RSA", "n": BASE64.encode(n), "e": e});
+            let keys = set(vec![weak, ec_off_curve()]).unwrap_or_default();
+            assert!(verify_with(&signed(&rsa, "RS256"), &keys).is_err(), "{} bits, {e}", n.len() * 8);
+            assert!(verify_with(&signed(&ec, "ES256"), &keys).is_err());
+        }
+    }
+
+    fn ec_off_curve() -> Value {
+        let mut key = ec(None);
+        key["y"] = key["x"].clone();
+        key
+    }
+
     #[test]
     fn a_set_without_keys_is_an_error() {
         assert_eq!(set(vec![]).unwrap_err(), KeySetError::Empty);

@@ -1,6 +1,7 @@
 //! What a provider says about itself (OpenID Connect Discovery 1.0, RFC 8414).
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::reach::{Reach, ReachError};
@@ -41,25 +42,29 @@ pub struct Metadata {
     pub lacks_s256: bool,
 }
 
-/// The document as it comes. Members that we do not need may be missing or odd.
+/// The document as it comes. Members that we do not need may be missing, null or blank.
 #[derive(Debug, Deserialize)]
 struct Document {
     issuer: String,
     authorization_endpoint: Url,
     token_endpoint: Url,
     jwks_uri: Url,
+    #[serde(default, deserialize_with = "url_if_any")]
     userinfo_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url_if_any")]
     end_session_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url_if_any")]
     revocation_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url_if_any")]
     introspection_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url_if_any")]
     registration_endpoint: Option<Url>,
     scopes_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
+    authorization_response_iss_parameter_supported: Option<bool>,
+    #[serde(default, deserialize_with = "url_if_any")]
     pushed_authorization_request_endpoint: Option<Url>,
-    #[serde(default)]
-    require_pushed_authorization_requests: bool,
+    require_pushed_authorization_requests: Option<bool>,
     mtls_endpoint_aliases: Option<Aliases>,
     code_challenge_methods_supported: Option<Vec<String>>,
 }
@@ -67,11 +72,22 @@ struct Document {
 /// Where clients with a certificate go instead (RFC 8705, section 5).
 #[derive(Debug, Default, Deserialize)]
 struct Aliases {
+    #[serde(default, deserialize_with = "url_if_any")]
     token_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url_if_any")]
     userinfo_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url_if_any")]
     revocation_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url_if_any")]
     introspection_endpoint: Option<Url>,
+    #[serde(default, deserialize_with = "url_if_any")]
     pushed_authorization_request_endpoint: Option<Url>,
+}
+
+/// Some providers write what they do not have as an empty text.
+fn url_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty());
+    text.map(|text| Url::parse(&text).map_err(D::Error::custom)).transpose()
 }
 
 /// Why metadata cannot be used.
@@ -161,11 +177,11 @@ impl Metadata {
             registration_endpoint: document.registration_endpoint,
             scopes_supported: document.scopes_supported,
             auth_methods: document.token_endpoint_auth_methods_supported,
-            iss_in_answers: document.authorization_response_iss_parameter_supported,
+            iss_in_answers: document.authorization_response_iss_parameter_supported == Some(true),
             pushed_endpoint: aliases
                 .pushed_authorization_request_endpoint
                 .or(document.pushed_authorization_request_endpoint),
-            pushed_required: document.require_pushed_authorization_requests,
+            pushed_required: document.require_pushed_authorization_requests == Some(true),
             lacks_s256: document
                 .code_challenge_methods_supported
                 .is_some_and(|methods| !methods.iter().any(|method| method == "S256")),
@@ -276,5 +292,38 @@ mod tests {
             }
         }
         assert!(matches!(read(|d| d["token_endpoint"] = json!(5)).await, Err(MetadataError::Malformed(_))));
+    }
+
+    #[tokio::test]
+    async fn what_a_provider_does_not_have_may_be_written_in_any_way() {
+        let optional = [
+            "userinfo_endpoint",
+            "end_session_endpoint",
+            "revocation_endpoint",
+            "introspection_endpoint",
+            "registration_endpoint",
+            "pushed_authorization_request_endpoint",
+        ];
+        for name in optional {
+            for nothing in [json!(null), json!(""), json!(" ")] {
+                assert!(read(|d| d[name] = nothing).await.is_ok(), "{name}");
+            }
+            for odd in [json!("/relative"), json!(5)] {
+                assert!(matches!(read(|d| d[name] = odd).await, Err(MetadataError::Malformed(_))), "{name}");
+            }
+        }
+        for name in [
+            "authorization_response_iss_parameter_supported",
+            "require_pushed_authorization_requests",
+            "code_challenge_methods_supported",
+            "scopes_supported",
+            "mtls_endpoint_aliases",
+        ] {
+            let metadata = read(|d| d[name] = json!(null)).await.unwrap();
+            assert!(!metadata.iss_in_answers && !metadata.pushed_required && !metadata.lacks_s256, "{name}");
+        }
+        assert!(read(|d| d["mtls_endpoint_aliases"] = json!({"token_endpoint": ""})).await.is_ok());
+        // What turns a check on is not guessed.
+        assert!(read(|d| d["authorization_response_iss_parameter_supported"] = json!("true")).await.is_err());
     }
 }

@@ -90,6 +90,8 @@ pub struct Policy {
     pub(super) carried: Option<CarryMemos>,
     /// Names the memos of introspection.
     pub(super) introspected: PolicyId,
+    /// Names the memos of whom access tokens are for.
+    pub(super) audience: PolicyId,
     pub(super) rules: Rules,
     pub(super) templates_need_tokens: bool,
     pub(super) strip: Arc<[HeaderName]>,
@@ -130,6 +132,7 @@ impl Policy {
             id: PolicyId::next(),
             carried: sessions.in_browser().then(CarryMemos::new),
             introspected: PolicyId::next(),
+            audience: PolicyId::next(),
             rules: Rules::new(settings),
             bearer: Bearer::new(&core.name, settings, &*core.events),
             templates_need_tokens: settings.headers_need_tokens(),
@@ -209,17 +212,34 @@ impl Policy {
         self.core.settings.security_headers.as_ref()
     }
 
-    /// The session of the request, with good tokens, which are active where that is asked for.
+    /// The session of the request, with good tokens, which are for the audience and active where that is asked for.
     async fn usable_session(&self, request: &Asked<'_>, now: SystemTime) -> Found {
+        let settings = &self.core.settings;
         match self.session_of(request, now).await {
-            Found::Session(entry) if self.core.settings.require_introspection => {
-                match Box::pin(self.activity(request, &entry, now)).await {
-                    Activity::Active => Found::Session(entry),
-                    Activity::NotActive => Found::None,
-                    Activity::StoreDown => Found::Wait(Duration::from_secs(1)),
-                }
+            Found::Session(entry) if settings.strict_audience || settings.require_introspection => {
+                Box::pin(self.judge_token(request, entry, now)).await
             }
             found => found,
+        }
+    }
+
+    /// The session, if it may be used with the access token that it has.
+    async fn judge_token(&self, request: &Asked<'_>, entry: Arc<SessionEntry>, now: SystemTime) -> Found {
+        let settings = &self.core.settings;
+        if settings.strict_audience {
+            match self.has_wanted_audience(&entry).await {
+                Ok(true) => {}
+                Ok(false) => return Found::None,
+                Err(_) => return Found::Wait(Duration::from_secs(1)),
+            }
+        }
+        if !settings.require_introspection {
+            return Found::Session(entry);
+        }
+        match self.activity(request, &entry, now).await {
+            Activity::Active => Found::Session(entry),
+            Activity::NotActive => Found::None,
+            Activity::StoreDown => Found::Wait(Duration::from_secs(1)),
         }
     }
 

@@ -144,7 +144,7 @@ impl Rules {
     pub fn new(settings: &Settings) -> Self {
         Self {
             names: Arc::new(names(settings)),
-            gate: Gate::new(&settings.gate).for_tenants(&settings.allowed_tenants),
+            gate: Gate::new(&settings.gate),
             identifier_claim: settings.gate.identifier_claim.clone(),
             role_claim: settings.gate.role_claim.clone(),
             group_claim: settings.gate.group_claim.clone(),

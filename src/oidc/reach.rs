@@ -5,12 +5,24 @@
 //! forgery). The provider's own kind of address is always fine: an in-cluster provider names
 //! in-cluster endpoints.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
+
+use super::fetch::Egress;
+
+/// Where clouds tell their machines secrets, beside 169.254.169.254: Azure and Alibaba.
+const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200)];
+
+/// The same by IPv6: AWS, Google and Oracle.
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
 
 /// Kinds of address, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +41,7 @@ impl Kinds {
             IpAddr::V4(v4) => {
                 let [a, b, ..] = v4.octets();
                 match () {
+                    () if METADATA_V4.contains(&v4) => Self::LINK_LOCAL,
                     () if v4.is_loopback() => Self::LOOPBACK,
                     () if v4.is_link_local() => Self::LINK_LOCAL,
                     // RFC 1918, the shared space of RFC 6598, the one for protocols (RFC 6890) and the one for
@@ -42,9 +55,11 @@ impl Kinds {
                 }
             }
             IpAddr::V6(v6) => match () {
+                () if METADATA_V6.contains(&v6) => Self::LINK_LOCAL,
                 () if v6.is_loopback() => Self::LOOPBACK,
                 () if v6.is_unicast_link_local() => Self::LINK_LOCAL,
-                () if v6.is_unique_local() => Self::PRIVATE,
+                // Unique local ones (RFC 4193), and those of a site, which came before them (RFC 3879).
+                () if v6.is_unique_local() || is_site_local(v6) => Self::PRIVATE,
                 () if v6.is_unspecified() || v6.is_multicast() => Self::NOWHERE,
                 () => Self::GLOBAL,
             },
@@ -59,21 +74,29 @@ impl Kinds {
         match self {
             Self::PRIVATE => "a private address",
             Self::LOOPBACK => "a loopback address",
-            Self::LINK_LOCAL => "a link-local address",
+            Self::LINK_LOCAL => "a link-local address, or one of a cloud's metadata",
             Self::NOWHERE => "an address that is no host's",
             _ => "a public address",
         }
     }
 }
 
-/// The IPv4 address that a translator or a tunnel delivers to, if `address` is one of those: NAT64
-/// (RFC 6052) and 6to4 (RFC 3056). Else the address.
+fn is_site_local(address: Ipv6Addr) -> bool {
+    let [first, ..] = address.segments();
+    first & 0xffc0 == 0xfec0
+}
+
+/// The IPv4 address that a translator or a tunnel delivers to, if `address` is one of those: NAT64 (RFC 6052, RFC 8215), SIIT
+/// (RFC 2765), 6to4 (RFC 3056) and Teredo (RFC 4380). Else the address.
 fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     match v6.octets() {
-        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] | [0x20, 0x02, a, b, c, d, ..] => {
-            IpAddr::from([a, b, c, d])
-        }
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+        | [0, 0x64, 0xff, 0x9b, 0, 1, _, _, _, _, _, _, a, b, c, d]
+        | [0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, a, b, c, d]
+        | [0x20, 0x02, a, b, c, d, ..] => IpAddr::from([a, b, c, d]),
+        // Written inverted, so that no translator on the way finds it.
+        [0x20, 0x01, 0, 0, _, _, _, _, _, _, _, _, a, b, c, d] => IpAddr::from([!a, !b, !c, !d]),
         // Compatible addresses (RFC 4291, section 2.5.5.1), which nobody uses any more; not `::` and `::1`.
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] if a != 0 => IpAddr::from([a, b, c, d]),
         _ => address,
@@ -84,13 +107,13 @@ fn embedded(address: IpAddr) -> IpAddr {
 #[derive(Debug, Clone)]
 pub struct Reach {
     allowed: Arc<AtomicU8>,
-    proxy: Option<Arc<Egress>>,
+    proxy: Option<Arc<Resolver>>,
 }
 
 /// A proxy between us and the provider. It resolves the names that it is asked for, so of those only addresses that are
 /// written as such can be judged here.
 #[derive(Debug)]
-struct Egress {
+struct Resolver {
     /// What is called through it.
     matcher: Matcher,
     /// Its own name, which the operator has configured.
@@ -123,12 +146,14 @@ impl Reach {
         Self { allowed: Arc::new(AtomicU8::new(Kinds::GLOBAL.0 | private)), proxy: None }
     }
 
-    /// The same where this proxy resolves names: what they stand for is its to decide. The hosts of `direct`, a list as in
-    /// `NO_PROXY`, are called directly and judged as without a proxy.
-    pub fn behind_proxy(allow_private: bool, proxy: &Url, direct: &str) -> Self {
-        let matcher = Matcher::builder().all(proxy.to_string()).no(direct.to_owned()).build();
-        let host = proxy.host_str().unwrap_or_default().to_owned();
-        Self { proxy: Some(Arc::new(Egress { matcher, host })), ..Self::new(allow_private) }
+    /// The same where this proxy resolves names: what they stand for is its to decide. What is called past it is judged as
+    /// without one.
+    pub fn behind_proxy(allow_private: bool, egress: &Egress) -> Self {
+        let host = egress.url().host_str().unwrap_or_default().to_owned();
+        Self {
+            proxy: Some(Arc::new(Resolver { matcher: egress.matcher(), host })),
+            ..Self::new(allow_private)
+        }
     }
 
     /// Allows the kinds of address that the issuer has, and checks its scheme.
@@ -266,6 +291,14 @@ mod tests {
             "https://[64:ff9b::a9fe:a9fe]/t",
             "https://[64:ff9b::10.0.0.1]/t",
             "https://[2002:7f00:1::]/t",
+            "https://[64:ff9b:1::a9fe:a9fe]/t",
+            "https://[64:ff9b:1:7::10.0.0.1]/t",
+            "https://[::ffff:0:10.0.0.1]/t",
+            "https://[2001:0:4136:e378:8000:63bf:80ff:fffe]/t",
+            "https://[fec0::1]/t",
+            "https://[fd00:ec2::254]/t",
+            "https://168.63.129.16/t",
+            "https://100.100.100.200/t",
             "https://[::127.0.0.1]/t",
             "https://198.18.0.1/t",
             "https://192.0.0.8/t",
@@ -287,12 +320,18 @@ mod tests {
         let reach = Reach::new(true);
         assert_eq!(reach.check(&url("https://10.1.2.3/t")).await, Ok(()));
         assert_eq!(reach.check(&url("http://127.0.0.1/t")).await, Ok(()));
-        assert!(reach.check(&url("https://169.254.169.254/t")).await.is_err());
+        for never in
+            ["169.254.169.254", "[fd00:ec2::254]", "[fd20:ce::254]", "168.63.129.16", "100.100.100.200"]
+        {
+            assert!(reach.check(&url(&format!("https://{never}/t"))).await.is_err(), "{never}");
+        }
+        assert_eq!(reach.check(&url("https://[fd00:ec2::253]/t")).await, Ok(()));
     }
 
     #[tokio::test]
     async fn a_proxy_resolves_names_and_addresses_are_still_judged() {
-        let reach = Reach::behind_proxy(false, &url("http://127.0.0.1:3128"), "direct.example");
+        let reach =
+            Reach::behind_proxy(false, &Egress::configured(&url("http://127.0.0.1:3128"), "direct.example"));
         assert_eq!(reach.check(&url("https://name.that.only.the.proxy.knows/t")).await, Ok(()));
         assert!(matches!(reach.check(&url("http://localhost/t")).await, Err(ReachError::Scheme(_))));
         assert!(matches!(reach.check(&url("https://10.0.0.1/t")).await, Err(ReachError::Refused { .. })));
@@ -301,7 +340,8 @@ mod tests {
     /// `localhost` stands for any name that resolves to where it must not.
     #[tokio::test]
     async fn names_that_are_called_past_the_proxy_are_judged() {
-        let reach = Reach::behind_proxy(false, &url("http://127.0.0.1:3128"), "other.example, localhost");
+        let egress = Egress::configured(&url("http://127.0.0.1:3128"), "other.example, localhost");
+        let reach = Reach::behind_proxy(false, &egress);
         let refused = reach.check(&url("https://localhost/t")).await;
         assert!(matches!(refused, Err(ReachError::Refused { .. })), "{refused:?}");
         let unknown = reach.check(&url("https://past.other.example/t")).await;

@@ -204,6 +204,21 @@ pub struct EgressProxy {
     pub login: Option<(String, SecretString)>,
 }
 
+impl EgressProxy {
+    /// Reads `http://user:password@host:port`; none if it is no http or https URL.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text.trim()).ok();
+        let mut url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())?;
+        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let password = SecretString::from(decode(url.password().unwrap_or_default()));
+        let login = (!url.username().is_empty()).then(|| (decode(url.username()), password));
+        // Both cannot fail on a URL with a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Some(Self { url, login })
+    }
+}
+
 impl Settings {
     /// The client, as sessions and cookies know it: by its identifier, or by what it registers.
     pub fn client_name(&self) -> Cow<'_, str> {
@@ -221,8 +236,14 @@ impl Settings {
     /// Claims that a gate, a header or the identifier asks for.
     pub fn needed_claims(&self) -> Vec<String> {
         let mut names = vec![self.gate.identifier_claim.clone()];
-        if !self.gate.roles_and_groups.is_empty() || !self.minimal_headers {
+        let assertion = self.identity_assertion.as_ref();
+        if !self.gate.roles_and_groups.is_empty() || !self.minimal_headers || assertion.is_some() {
             names.extend([self.gate.role_claim.clone(), self.gate.group_claim.clone()]);
+        }
+        names.extend(assertion.into_iter().flat_map(|assertion| assertion.claims.iter().cloned()));
+        // Whether an address is verified may be said only where the rest of it is not.
+        if !self.gate.domains.is_empty() {
+            names.push("email_verified".to_owned());
         }
         if let Some(expression) = &self.gate.claims {
             names.extend(expression.needed_claims().into_iter().map(str::to_owned));

@@ -9,6 +9,7 @@ use super::metadata::Metadata;
 use super::profile;
 use super::provider::Provider;
 use super::settings::{Settings, UserInfo};
+use super::unique::Members;
 
 /// What a policy wants of userinfo. Policies of one client share their sessions, so what one of them needs counts for all.
 #[derive(Debug, Clone)]
@@ -42,8 +43,8 @@ pub enum UserInfoError {
     /// A status that is not 200.
     #[error("userinfo: HTTP status {0}")]
     Status(u16),
-    /// Not a JSON object.
-    #[error("userinfo: not a JSON object")]
+    /// Not a JSON object, or one with a name twice.
+    #[error("userinfo: not a JSON object, or a name comes twice")]
     Malformed,
     /// A signed answer that does not verify.
     #[error("userinfo: {0}")]
@@ -96,7 +97,8 @@ pub async fn fetch(
         let text = std::str::from_utf8(&answer.body).map_err(|_| UserInfoError::Malformed)?;
         signed(provider, metadata, text.trim(), client_id).await?
     } else {
-        Claims::new(serde_json::from_slice(&answer.body).map_err(|_| UserInfoError::Malformed)?)
+        let members: Members = serde_json::from_slice(&answer.body).map_err(|_| UserInfoError::Malformed)?;
+        Claims::new(members.0)
     };
     match claims.subject() {
         Some(theirs) if theirs == subject => Ok(Some(claims)),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::oidc::claims::Claims;
 use crate::oidc::clock::unix_millis;
-use crate::oidc::id_token::SKEW;
+use crate::oidc::id_token::{self, SKEW};
 
 /// What a route asks of a login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,10 +32,10 @@ impl Level {
 
     /// Reads `acr` and `auth_time`.
     pub fn of(claims: &Claims) -> Self {
-        let auth_time = claims.members().get("auth_time").and_then(Value::as_u64);
+        let auth_time = id_token::time(claims, "auth_time").ok().flatten();
         Self {
             acr: claims.members().get("acr").and_then(Value::as_str).map(Box::from),
-            auth_time: auth_time.and_then(|seconds| seconds.checked_mul(1_000)),
+            auth_time: auth_time.map(unix_millis),
         }
     }
 }
@@ -141,9 +141,12 @@ mod tests {
         {
             assert_eq!(step_up.is_met(&login, at(now)), enough, "{now}");
         }
+        // A NumericDate may have a fraction (RFC 7519, section 2).
+        assert!(step_up.is_met(&level(json!({"auth_time": 1_000.5})), at(1_000)));
         for claims in [
             json!({}),
             json!({"auth_time": "1000"}),
+            json!({"auth_time": 1e300}),
             json!({"auth_time": -1}),
             json!({"auth_time": u64::MAX}),
         ] {

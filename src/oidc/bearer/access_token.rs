@@ -61,10 +61,9 @@ pub(super) async fn verify(
 /// Whether the header marks an access token; `alg` and `crit` are judged with the signature, before
 /// any key is fetched.
 fn check_header(header: &Map<String, Value>, settings: &BearerSettings) -> Result<bool, Refusal> {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'=' | b'-' | b'+' | b':');
     match header.get("kid") {
         None => {}
-        Some(Value::String(kid)) if kid.len() <= MAX_KID && kid.bytes().all(legal) => {}
+        Some(Value::String(kid)) if kid.len() <= MAX_KID && is_key_id(kid) => {}
         Some(_) => return Err(TokenError::Malformed.into()),
     }
     if header.contains_key("cty") {
@@ -84,6 +83,13 @@ fn check_header(header: &Map<String, Value>, settings: &BearerSettings) -> Resul
     }
 }
 
+/// What providers use for names of keys: short names, and base64 (Cognito), which may have a `/`.
+fn is_key_id(kid: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'=');
+    kid.bytes().all(|b| plain(b) || matches!(b, b'.' | b'_' | b'-' | b':'))
+        || kid.bytes().all(|b| plain(b) || b == b'/')
+}
+
 /// ID tokens, logout tokens and the like are signed with the same keys, and must not open a door
 /// (RFC 8725, section 3.11; RFC 9068, section 5).
 fn refuse_other_kinds(claims: &Claims, marked: bool, client_id: &str) -> Result<(), Refusal> {
@@ -94,19 +100,31 @@ fn refuse_other_kinds(claims: &Claims, marked: bool, client_id: &str) -> Result<
     if ["nonce", "at_hash", "c_hash", "s_hash"].into_iter().any(has) {
         return Err(Refusal::Kind("an ID token"));
     }
-    let says = |name: &str| claims.members().get(name).and_then(Value::as_str);
-    // Cognito, and Keycloak, which names the kind in the claims.
-    if says("token_use").is_some_and(|usage| usage != "access") {
+    refuse_other_uses(claims)?;
+    let for_client_alone = claims.strings("aud") == [client_id];
+    if !marked && !["scope", "scp", "token_use"].into_iter().any(has) && for_client_alone {
+        return Err(Refusal::Kind("what may be an ID token"));
+    }
+    Ok(())
+}
+
+/// What says itself that it is no access token, or one that is not for whoever bears it.
+pub(super) fn refuse_other_uses(claims: &Claims) -> Result<(), Refusal> {
+    let is_other = |name: &str, usual: &[&str]| {
+        let text = |value: &Value| value.as_str().map(str::to_ascii_lowercase);
+        claims.get(name).is_some_and(|value| text(value).is_none_or(|text| !usual.contains(&text.as_str())))
+    };
+    // Cognito and Hydra.
+    if is_other("token_use", &["access", "access_token"]) {
         return Err(Refusal::Kind("a token of another use"));
     }
-    if says("typ")
-        .is_some_and(|typ| !["bearer", "at+jwt", "jwt"].contains(&typ.to_ascii_lowercase().as_str()))
-    {
+    // Keycloak names the kind in the claims.
+    if is_other("typ", &["bearer", "at+jwt", "jwt"]) {
         return Err(Refusal::Kind("a token of another type"));
     }
-    let for_client_alone = claims.strings("aud") == [client_id];
-    if !marked && !has("scope") && !has("scp") && says("token_use").is_none() && for_client_alone {
-        return Err(Refusal::Kind("what may be an ID token"));
+    // RFC 9449, section 7.2, and RFC 8705, section 3: nobody here asks for the proof that goes with it.
+    if claims.get("cnf").is_some() {
+        return Err(Refusal::Kind("a token that is bound to a key"));
     }
     Ok(())
 }
@@ -167,10 +185,17 @@ pub(super) fn check_introspected(
     let metadata = core.provider.metadata();
     let metadata = metadata.ok_or_else(|| Refusal::Unavailable(NEVER_REACHED.into()))?;
     check_tenant(&core.settings, &metadata, claims)?;
+    refuse_other_uses(claims)?;
+    let token_type = claims.get("token_type").map(|typ| typ.as_str().unwrap_or_default());
+    if token_type.is_some_and(|typ| !typ.eq_ignore_ascii_case("bearer")) {
+        return Err(Refusal::Kind("a token of another type"));
+    }
     let client_id = &client.id;
     let is_allowed = |party: &str| is_allowed(party, settings, client_id);
     match claims.members().get("aud") {
         Some(_) => check_audience(claims, settings, client_id, true)?,
+        // Refresh tokens, of which many providers say no more, have a client, but no `token_type`.
+        None if token_type.is_none() => return Err(Refusal::Kind("what may be a refresh token")),
         None if claims.text("client_id").is_some_and(is_allowed) => {}
         None => return Err(TokenError::AuthorizedParty.into()),
     }

@@ -1,5 +1,6 @@
 //! Signatures of JSON Web Signature (RFC 7518, section 3; RFC 8037) by a private key or a secret.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
@@ -149,8 +150,15 @@ fn ecdsa(der: &PrivateKeyDer<'_>, algorithm: &'static EcdsaSigningAlgorithm) -> 
     EcdsaKeyPair::from_private_key_der(algorithm, der.secret_der()).ok().map(Key::Ecdsa)
 }
 
+/// Tells keys apart by what is public of them.
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signer").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        let public = match &self.key {
+            Key::Rsa(key, _) => Some(digest(&SHA256, key.public_key().as_ref())),
+            Key::Ecdsa(key) => Some(digest(&SHA256, key.public_key().as_ref())),
+            Key::Ed25519(key) => Some(digest(&SHA256, key.public_key().as_ref())),
+            Key::Hmac(_) => None,
+        };
+        f.debug_struct("Signer").field("algorithm", &self.algorithm).field("public", &public).finish()
     }
 }

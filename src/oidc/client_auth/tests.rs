@@ -187,3 +187,13 @@ async fn a_key_file_is_read_again_and_the_last_good_key_serves_on() {
     std::fs::remove_file(&path).unwrap();
     assert!(signed_by(&second).await);
 }
+
+/// A registration is looked for by what its credentials look like, so another key under the same name must look otherwise.
+#[test]
+fn keys_look_different_and_show_nothing() {
+    let shown = |pem: &str| format!("{:?}", Signer::from_pem(pem.as_bytes(), "ES256").unwrap());
+    let [one, other] = [(); 2].map(|()| rcgen::KeyPair::generate().unwrap().serialize_pem());
+    assert_eq!(shown(&one), shown(&one));
+    assert_ne!(shown(&one), shown(&other));
+    assert!(!format!("{:?}", Signer::from_secret(&"secret".into())).contains("secret"));
+}

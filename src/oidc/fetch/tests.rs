@@ -8,6 +8,7 @@ use axum::routing::get;
 use futures_util::StreamExt;
 
 use super::*;
+use crate::oidc::settings::EgressProxy;
 
 /// Bytes without end, each chunk after `pause`.
 fn endless(chunk: usize, pause: Duration) -> Body {
@@ -51,7 +52,7 @@ async fn answers_are_bounded_in_size_and_time() {
     assert_eq!(get("/long", 10).await.unwrap_err(), FetchError::TooLong);
     assert_eq!(get("/endless", 10).await.unwrap_err(), FetchError::TooLong);
     for path in ["/dribble", "/silent"] {
-        assert!(matches!(get(path, 1).await.unwrap_err(), FetchError::Timeout(_)), "{path}");
+        assert_eq!(get(path, 1).await.unwrap_err(), FetchError::Timeout(1), "{path}");
     }
 }
 
@@ -132,16 +133,16 @@ async fn what_is_called_past_the_proxy_is_judged_by_its_address() {
     let proxy =
         url::Url::parse(&format!("http://localhost:{}", listener.local_addr().unwrap().port())).unwrap();
     let settings = ProviderSettings {
-        proxy: Some(EgressProxy { url: proxy, login: None }),
+        proxy: EgressProxy::parse(proxy.as_str()),
         timeout: Some(Duration::from_secs(2)),
         ..ProviderSettings::default()
     };
     let local = url::Url::parse(&format!("http://localhost:{}/exact", provider.port().unwrap())).unwrap();
-    let strict = Fetch::past_proxy(&settings, None, "localhost").unwrap();
+    let direct = |name: &str| (name == "NO_PROXY").then(|| "localhost".to_owned());
+    let strict = Fetch::among(&settings, None, &direct).unwrap();
     let refused = strict.get_json(&local).await.unwrap_err();
     assert!(matches!(refused, FetchError::Reach(ReachError::Refused { .. })), "{refused}");
-    let lenient =
-        Fetch::past_proxy(&ProviderSettings { allow_private: true, ..settings.clone() }, None, "localhost");
+    let lenient = Fetch::among(&ProviderSettings { allow_private: true, ..settings.clone() }, None, &direct);
     assert_eq!(lenient.unwrap().get_json(&local).await.unwrap().status, 200, "directly");
     // The proxy itself may be anywhere.
     let elsewhere = url::Url::parse("https://name.that.only.the.proxy.knows/").unwrap();
@@ -153,4 +154,42 @@ async fn what_is_called_past_the_proxy_is_judged_by_its_address() {
     });
     assert!(answer.is_err());
     assert!(asked.starts_with("CONNECT name.that.only.the.proxy.knows:443 "), "{asked}");
+}
+
+/// As the plugin did, whose language does it for every program: https but what is here or named in `NO_PROXY`.
+#[tokio::test]
+async fn the_proxy_of_the_environment_gets_https() {
+    let (provider, _) = provider().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("user:p%40ss@{}", listener.local_addr().unwrap());
+    let environment = |name: &str| match name {
+        "https_proxy" => Some(proxy.clone()),
+        "NO_PROXY" => Some("direct.example".to_owned()),
+        _ => None,
+    };
+    let settings = ProviderSettings { timeout: Some(Duration::from_secs(2)), ..ProviderSettings::default() };
+    let lenient = ProviderSettings { allow_private: true, ..settings.clone() };
+    let fetch = |settings: &ProviderSettings| Fetch::among(settings, None, &environment).unwrap();
+    assert_eq!(
+        fetch(&lenient).get_json(&provider.join("/exact").unwrap()).await.unwrap().status,
+        200,
+        "http"
+    );
+    for direct in ["https://localhost:1/", "https://127.0.0.1:1/", "https://direct.example/"] {
+        let refused = fetch(&settings).get_json(&url::Url::parse(direct).unwrap()).await.unwrap_err();
+        assert!(matches!(refused, FetchError::Reach(_)), "{direct}: {refused}");
+    }
+    let strict = fetch(&settings);
+    let elsewhere = url::Url::parse("https://name.that.only.the.proxy.knows/").unwrap();
+    let (answer, asked) = tokio::join!(strict.get_json(&elsewhere), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 512];
+        let length = tokio::io::AsyncReadExt::read(&mut stream, &mut head).await.unwrap();
+        String::from_utf8_lossy(&head[..length]).to_ascii_lowercase()
+    });
+    assert!(answer.is_err());
+    assert!(asked.starts_with("connect name.that.only.the.proxy.knows:443 "), "{asked}");
+    assert!(asked.contains("proxy-authorization: basic dxnlcjpwqhnz"), "{asked}");
+    let odd = |name: &str| (name == "HTTPS_PROXY").then(|| "socks5://x".to_owned());
+    assert!(Fetch::among(&settings, None, &odd).is_err(), "never past a proxy that is asked for");
 }

@@ -188,3 +188,35 @@ async fn keys_are_read_and_nothing_else() {
         "an ordinary path"
     );
 }
+
+/// What is asserted is told by a header, so userinfo is asked for it as for any other.
+#[tokio::test]
+async fn claims_that_only_userinfo_has_are_asserted() {
+    let world = World::new().await;
+    {
+        let mut script = world.provider.script();
+        script.claims.retain(|name, _| name != "groups");
+        script.userinfo = (200, json!({"sub": "alice", "department": "research", "groups": ["ops"]}));
+    }
+    let asked = [("minimalHeaders", "true"), ("identityAssertion.claims", "[department]")];
+    let policy = world.policy(&[ASSERTION, &asked].concat());
+    let mut browser = login(&world, &policy).await;
+    let token = browser.get(&world, &policy, "/").await.header(HEADER).unwrap();
+    let claims = verified(&world, &keys(&world, &policy).await, &token).unwrap();
+    assert_eq!((&claims["department"], &claims["groups"]), (&json!("research"), &json!(["ops"])));
+}
+
+/// The keys are for any cache; what a browser carries is for itself.
+#[tokio::test]
+async fn keys_with_a_session_beside_them_are_kept_by_no_cache() {
+    let mut world = World::new().await;
+    world.restart();
+    let policy = world.policy(ASSERTION);
+    let mut browser = login(&world, &policy).await;
+    let mut tab = browser.clone();
+    world.clock.advance(SECOND * 301);
+    assert!(!browser.send(&world, &policy, "GET", "/", API).await.set_cookies.is_empty(), "refreshed");
+    // `send` sees to it that an answer is not to be stored.
+    let outcome = tab.send(&world, &policy, "GET", "/oauth2/jwks", API).await;
+    assert_eq!((outcome.status(), tab.cookies), (200, browser.cookies));
+}

@@ -61,6 +61,23 @@ async fn what_another_policy_needs_is_asked_for_too() {
     assert_eq!(world.provider.count("userinfo"), asked, "nobody needs it any more");
 }
 
+/// An ID token with an address that does not say whether that is verified.
+#[tokio::test]
+async fn a_domain_does_not_pass_by_an_address_that_userinfo_calls_unverified() {
+    let world = World::new().await;
+    let policy = world.policy(&[("allowedUserDomains", "example.com")]);
+    for (verified, status) in
+        [(json!(false), 403), (json!("false"), 403), (json!(true), 302), (Value::Null, 302)]
+    {
+        world.provider.script().userinfo = (200, json!({"sub": "alice", "email_verified": verified}));
+        assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), status, "{verified}");
+    }
+    let calls = world.provider.count("userinfo");
+    says(&world, json!({"email_verified": true}));
+    assert_eq!(Browser::default().login(&world, &policy, "/").await.status(), 302);
+    assert_eq!(world.provider.count("userinfo"), calls, "the ID token has it");
+}
+
 #[tokio::test]
 async fn a_weak_session_is_sent_to_a_stronger_login() {
     let world = World::new().await;
@@ -137,4 +154,33 @@ async fn a_refresh_makes_no_login_younger() {
     world.clock.advance(Duration::from_secs(100));
     assert_eq!(browser.get(&world, &strict, "/admin").await.status(), 302, "411 s old");
     assert_eq!(world.provider.count("refreshed"), 1);
+}
+
+/// Policies of one client share sessions, and each has an audience of its own.
+#[tokio::test]
+async fn a_session_is_judged_by_the_audience_of_each_policy() {
+    let world = World::new().await;
+    let strict = [("strictAudienceValidation", "true"), ("audience", "https://api")];
+    let (lax, strict) = (world.policy(&[]), world.policy(&strict));
+    let mut browser = Browser::default();
+    world.provider.script().access_audience = Some(json!(["https://other"]));
+    browser.login(&world, &lax, "/").await;
+    browser.get(&world, &lax, "/").await.identity();
+    assert_eq!(browser.send(&world, &strict, "GET", "/", API).await.status(), 401);
+    world.provider.script().access_audience = Some(json!(["https://other", "https://api"]));
+    browser.login(&world, &strict, "/").await;
+    for policy in [&strict, &lax] {
+        browser.get(&world, policy, "/").await.identity();
+    }
+    // A refresh at the one that asks for more costs the other nothing.
+    world.provider.script().access_audience = Some(json!("https://other"));
+    world.clock.advance(Duration::from_secs(301));
+    assert_eq!(browser.send(&world, &strict, "GET", "/", API).await.status(), 401);
+    browser.get(&world, &lax, "/").await.identity();
+    assert_eq!(world.provider.count("refreshed"), 1);
+    // An opaque token names nobody.
+    world.provider.script().access_audience = None;
+    let mut another = Browser::default();
+    another.login(&world, &lax, "/").await;
+    another.get(&world, &strict, "/").await.identity();
 }

@@ -52,7 +52,20 @@ async fn what_introspection_says_must_be_for_us() {
         (json!({"active": false}), false),
         (json!({"aud": "https://other"}), false),
         (json!({"aud": null}), false),
-        (json!({"aud": null, "client_id": "client"}), true),
+        (json!({"aud": null, "client_id": "client", "token_type": "Bearer"}), true),
+        (json!({"aud": null, "client_id": "client", "token_type": "bearer"}), true),
+        (json!({"aud": null, "token_type": "Bearer"}), false),
+        // Other things that a provider knows by introspection, and what is not for its bearer alone.
+        (json!({"aud": null, "client_id": "client"}), false),
+        (json!({"token_use": "access_token", "token_type": "Bearer"}), true),
+        (json!({"token_use": "refresh_token"}), false),
+        (json!({"token_use": ["access_token"]}), false),
+        (json!({"typ": "Bearer"}), true),
+        (json!({"typ": "Refresh"}), false),
+        (json!({"typ": "Offline"}), false),
+        (json!({"token_type": "N_A"}), false),
+        (json!({"token_type": "DPoP"}), false),
+        (json!({"cnf": {"jkt": "thumbprint"}}), false),
         (json!({"iss": "https://other"}), false),
         (json!({"iss": null}), true),
         (json!({"exp": now - 1}), false),
@@ -148,8 +161,10 @@ async fn a_jwt_needs_both_its_signature_and_the_answer() {
     assert_eq!(show(&world, &policy, &token).await.header("x-forwarded-user").unwrap(), "machine-1");
     let expired = at_jwt(&world, |c| c["exp"] = json!(1));
     assert_eq!(show(&world, &policy, &expired).await.status(), 401);
-    says(&world, json!({"active": false}));
-    assert_eq!(show(&world, &policy, &at_jwt(&world, |c| c["jti"] = json!("2"))).await.status(), 401);
+    for (jti, answer) in [("2", json!({"active": false})), ("3", json!({"cnf": {"x5t#S256": "digest"}}))] {
+        says(&world, answer);
+        assert_eq!(show(&world, &policy, &at_jwt(&world, |c| c["jti"] = json!(jti))).await.status(), 401);
+    }
 }
 
 #[tokio::test]
@@ -183,6 +198,23 @@ async fn sessions_live_on_active_tokens() {
         401,
         "the session is over for good"
     );
+}
+
+/// However many tokens strangers make up, whoever has a session is told of it.
+#[tokio::test]
+async fn strangers_keep_no_answer_from_sessions() {
+    let world = World::new().await;
+    world.provider.script().expires_in = json!(3600);
+    world.provider.script().change = Some(Box::new(|c| c["exp"] = json!(c["iat"].as_u64().unwrap() + 3600)));
+    let policy = ready(&world, &[OPAQUE, &[("bearerFailureThreshold", "0")]].concat()).await;
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    world.clock.advance(Duration::from_secs(301));
+    world.provider.script().introspection_delay = Duration::from_millis(20);
+    let tokens: Vec<String> = (0..5_000).map(|number| format!("made-up-{number}")).collect();
+    let strangers = futures_util::future::join_all(tokens.iter().map(|token| show(&world, &policy, token)));
+    let (_, outcome) = tokio::join!(strangers, browser.get(&world, &policy, "/"));
+    outcome.identity();
 }
 
 #[tokio::test]

@@ -52,6 +52,39 @@ async fn tenants_of_a_shared_issuer() {
     }
 }
 
+/// Policies of one client share sessions, and each has tenants of its own; so has a policy after a reload.
+#[tokio::test]
+async fn a_session_is_judged_by_the_tenants_of_each_policy() {
+    let world = shared(TENANT, TENANT).await;
+    let common = format!("{}/common/v2.0", world.provider.issuer);
+    let of = |tenants: &str| {
+        world.policy(&[("trustedIssuer", &common), ("providerProfile", "entra"), ("allowedTenants", tenants)])
+    };
+    let (any, own, other) = (of("*"), of(&TENANT.to_ascii_uppercase()), of(other_tenant()));
+    let mut browser = Browser::default();
+    assert_eq!(browser.login(&world, &any, "/").await.status(), 302);
+    browser.get(&world, &any, "/").await.identity();
+    browser.get(&world, &own, "/").await.identity();
+    assert_eq!(browser.get(&world, &other, "/").await.status(), 403);
+    // Nor does a refresh there end what is good elsewhere.
+    world.clock.advance(Duration::from_secs(301));
+    assert_eq!(browser.get(&world, &other, "/").await.status(), 403);
+    browser.get(&world, &own, "/").await.identity();
+    assert_eq!(world.provider.count("refreshed"), 1);
+}
+
+/// In any tenant an administrator may write any address.
+#[tokio::test]
+async fn addresses_prove_nothing_where_anybodys_tenant_may_log_in() {
+    let world = shared(TENANT, TENANT).await;
+    let entra = [("providerProfile", "entra"), ("allowedUserDomains", "example.com")];
+    let with = |tenants: &'static str| [&entra[..], &[("allowedTenants", tenants)]].concat();
+    assert_eq!(login(&world, &with("*")).await, 403);
+    assert_eq!(login(&world, &with(TENANT)).await, 302);
+    world.provider.script().claims.insert("email_verified".into(), json!(true));
+    assert_eq!(login(&world, &with("*")).await, 302);
+}
+
 fn other_tenant() -> &'static str {
     "11111111-1111-1111-1111-111111111111"
 }

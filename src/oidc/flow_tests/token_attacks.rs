@@ -283,6 +283,11 @@ async fn n52_other_kinds_of_token() {
         ("at_hash", json!("h")),
         ("events", json!({"http://schemas.openid.net/event/backchannel-logout": {}})),
         ("token_use", json!("id")),
+        ("token_use", json!(["access"])),
+        ("typ", json!(["Bearer"])),
+        // Of no use without the key whose proof nobody asks for here.
+        ("cnf", json!({"jkt": "thumbprint"})),
+        ("cnf", json!({"x5t#S256": "digest"})),
         ("typ", json!("Refresh")),
         ("typ", json!("ID")),
     ] {
@@ -331,6 +336,15 @@ async fn n55_odd_key_ids_cost_none() {
         is_refused(&world, &policy, &token, kid).await;
     }
     assert_eq!(world.provider.count("jwks"), keys);
+}
+
+/// Cognito names its keys in base64.
+#[tokio::test]
+async fn keys_with_names_in_base64_are_found() {
+    let world = World::new().await;
+    let name = "zxL2uOaEZqr8R0jgrm1/YGMDr+c8cPfYLKmT4Y2tZpk=";
+    world.provider.script().keys = vec![crate::oidc::fake_provider::SigningKey::new(name)];
+    show(&world, &patient(&world).await, &at_jwt(&world, |_| {})).await.identity();
 }
 
 /// The only key of that id is one for encryption: what it signed is nothing, as bearer and as ID token.

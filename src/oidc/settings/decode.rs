@@ -38,6 +38,7 @@ pub fn decode(node: &Node, dialect: Dialect, decoder: &mut Decoder) -> Option<Se
     let mut builder = Builder { block: &block, node, dialect, decoder, faulty: false };
     builder.refuse_cookie_attributes();
     builder.refuse_plugin_values();
+    builder.refuse_blank_rules();
     builder.warn_without_effect();
     builder.warn_changed();
     let settings = builder.build();

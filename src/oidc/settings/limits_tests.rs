@@ -48,6 +48,45 @@ fn a_blank_expression_does_not_open_the_route() {
     assert!(plugin(&[]).unwrap().0.gate.claims.is_none());
 }
 
+/// `allowedUsers: {{ env "USERS" }}` without that variable is a key without a value, and `[{{ env "USERS" }}]` an empty list.
+#[test]
+fn a_rule_without_a_value_does_not_open_the_route() {
+    let with = |key: &str, value: Value| {
+        let mut node = block(super::tests::PLUGIN);
+        let (at, Value::Map(entries)) = (node.at.clone(), &mut node.value) else { panic!() };
+        let written = Node { value, at: at.clone() };
+        entries.push(Entry { key: key.to_owned(), at, node: written });
+        let mut decoder = Decoder::new();
+        let settings = decode(&node, Dialect::Plugin, &mut decoder);
+        let (errors, warnings) = decoder.told();
+        let keys = |told: Vec<crate::config::ConfigError>| {
+            told.into_iter().map(|fault| fault.path).collect::<Vec<_>>()
+        };
+        (settings.is_some(), keys(errors), keys(warnings))
+    };
+    for key in [
+        "allowedUsers",
+        "allowedUserDomains",
+        "allowedRolesAndGroups",
+        "allowedTenants",
+        "claims",
+        "acrValues",
+        "maxAge",
+        "bearerAllowedClients",
+        "bearerRequireAtJwt",
+        "requireTokenIntrospection",
+        "strictAudienceValidation",
+        "disableLogin",
+    ] {
+        assert_eq!(with(key, Value::Null), (false, vec![key.to_owned()], vec![]));
+    }
+    assert_eq!(with("ALLOWEDUSERS", Value::Null).1, ["allowedUsers"]);
+    assert_eq!(with("allowedUsers", Value::List(vec![])), (true, vec![], vec!["allowedUsers".to_owned()]));
+    assert!(with("audience", Value::Null).0, "no rule");
+    // Blank text is a list with a blank name, which nobody has.
+    assert_eq!(plugin(&[("allowedUsers", "")]).unwrap().0.gate.users, [""]);
+}
+
 #[test]
 fn http_is_for_loopback_and_the_issuers_own_host() {
     for key in ["revocationURL", "introspectionURL", "oidcEndSessionURL", "postLogoutRedirectURI"] {
@@ -97,6 +136,13 @@ fn what_the_plugin_refuses_is_refused_although_it_does_nothing() {
     {
         assert_eq!(faults(&[&redis[..], &[(key, value)]].concat()), [key]);
     }
+}
+
+#[test]
+fn a_parameter_of_the_login_is_set_once() {
+    assert_eq!(faults(&[("extraAuthParams.prompt", "login"), ("authParams.prompt", "none")]), ["authParams"]);
+    let both = plugin(&[("extraAuthParams.prompt", "login"), ("authParams.hd", "example.com")]).unwrap().0;
+    assert_eq!(both.auth_params.len(), 2);
 }
 
 #[test]

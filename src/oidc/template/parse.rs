@@ -1,6 +1,7 @@
 //! From the text of a template to its nodes.
 
-use super::{Expr, Node, TemplateError};
+use super::render::signs;
+use super::{Expr, Node, Range, TemplateError};
 
 /// Deepest nesting of `if`, `range` and `with`.
 const MAX_DEPTH: usize = 8;
@@ -245,7 +246,8 @@ impl<'a> Parser<'a> {
             (Some(item), None) => (None, Some(item)),
             pair => pair,
         };
-        Ok(Node::Range { list, index, item, body, otherwise })
+        let signs = signs(&body);
+        Ok(Node::Range(Box::new(Range { list, index, item, body, otherwise, signs })))
     }
 
     /// What stands behind `else`, up to the `end` of the block that was opened at `open`.

@@ -81,7 +81,9 @@ impl Interest {
 
     fn is_in_whole(&self, path: &Path) -> bool {
         let folder = path.parent().filter(|_| !self.whole.is_empty());
-        folder.and_then(|folder| folder.canonicalize().ok()).is_some_and(|folder| self.whole.contains(&folder))
+        folder
+            .and_then(|folder| folder.canonicalize().ok())
+            .is_some_and(|folder| self.whole.contains(&folder))
     }
 }
 

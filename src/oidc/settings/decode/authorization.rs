@@ -1,11 +1,47 @@
 //! Who may pass, and how they must have logged in.
 
 use super::Builder;
+use crate::config::value::Value;
 use crate::oidc::authorize::{Expression, StepUp};
 use crate::oidc::gate::GateSettings;
 use crate::oidc::settings::check;
 
+/// Options that keep somebody out.
+const RULES: &[&str] = &[
+    "allowedUsers",
+    "allowedUserDomains",
+    "allowedRolesAndGroups",
+    "allowedTenants",
+    "claims",
+    "acrValues",
+    "maxAge",
+    "bearerAllowedClients",
+    "bearerRequireAtJwt",
+    "requireTokenIntrospection",
+    "strictAudienceValidation",
+    "disableLogin",
+];
+
 impl Builder<'_> {
+    /// A rule without a value, which is what a template leaves whose variable is not set, would let everybody pass. An
+    /// empty list may be meant.
+    pub(super) fn refuse_blank_rules(&mut self) {
+        for key in RULES {
+            match self.node.get(key).map(|entry| &entry.node.value) {
+                Some(Value::Null) => {
+                    self.error(
+                        key,
+                        "has no value, and would keep nobody out; leave the key away if that is meant",
+                    );
+                }
+                Some(Value::List(items)) if items.is_empty() => {
+                    self.warn(key, "is empty, and keeps nobody out");
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn gate(&mut self) -> Option<GateSettings> {
         let block = self.block;
         let names = ["userIdentifierClaim", "usernameClaim"];
@@ -32,6 +68,7 @@ impl Builder<'_> {
             group_claim: claim(&block.group_claim_name, "groups"),
             claims: claims?,
             domains_by_verified_email: false,
+            tenants: block.allowed_tenants.clone(),
         })
     }
 

@@ -102,10 +102,15 @@ impl Builder<'_> {
         })
     }
 
-    /// What was written in either place, then what the provider needs by its nature.
-    fn auth_params(&self, profile: Profile) -> Vec<(String, String)> {
-        let mut params: Vec<_> = self.block.extra_auth_params.clone().into_iter().collect();
-        params.extend(self.block.auth_params.clone());
+    /// What was written in either place, then what the provider needs by its nature. A parameter must not come twice (RFC
+    /// 6749, section 3.1).
+    fn auth_params(&mut self, profile: Profile) -> Vec<(String, String)> {
+        let block = self.block;
+        for name in block.auth_params.keys().filter(|name| block.extra_auth_params.contains_key(*name)) {
+            self.error("authParams", format!("`{name}` is written in `extraAuthParams`, too"));
+        }
+        let mut params: Vec<_> = block.extra_auth_params.clone().into_iter().collect();
+        params.extend(block.auth_params.clone());
         for (name, value) in profile.auth_params() {
             if !params.iter().any(|(known, _)| known == name) {
                 params.push(((*name).to_owned(), (*value).to_owned()));

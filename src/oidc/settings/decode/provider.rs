@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{Builder, Dialect};
 use crate::oidc::fetch::MAX_TIME;
+use crate::oidc::gate::ANY_TENANT;
 use crate::oidc::profile::{Profile, is_tenant};
 use crate::oidc::pushed::PushedAuthorization;
 use crate::oidc::settings::{EgressProxy, ProviderSettings, check};
@@ -38,7 +39,7 @@ impl Builder<'_> {
     pub(super) fn allowed_tenants(&mut self, profile: Profile) -> Option<Vec<String>> {
         let block = self.block;
         let tenants = block.allowed_tenants.clone();
-        if let Some(bad) = tenants.iter().find(|tenant| !(is_tenant(tenant) || *tenant == "*")) {
+        if let Some(bad) = tenants.iter().find(|tenant| !(is_tenant(tenant) || *tenant == ANY_TENANT)) {
             self.error("allowedTenants", format!("`{bad}` must be a tenant's GUID, or `*` for any"));
             return None;
         }
@@ -51,12 +52,25 @@ impl Builder<'_> {
             );
             return None;
         }
-        let gates = [&block.allowed_users, &block.allowed_user_domains, &block.allowed_roles_and_groups];
-        let has_gate = gates.iter().any(|gate| !gate.is_empty()) || block.claims.is_some();
-        if tenants.iter().any(|tenant| tenant == "*") && !has_gate {
-            self.warn("allowedTenants", "lets in everybody who has a Microsoft account");
+        if tenants.iter().any(|tenant| tenant == ANY_TENANT) {
+            self.warn_of_any_tenant();
         }
         Some(tenants)
+    }
+
+    fn warn_of_any_tenant(&mut self) {
+        let block = self.block;
+        let gates = [&block.allowed_users, &block.allowed_user_domains, &block.allowed_roles_and_groups];
+        if gates.iter().all(|gate| gate.is_empty()) && block.claims.is_none() {
+            self.warn("allowedTenants", "lets in everybody who has a Microsoft account");
+        }
+        let by_address = block.allowed_users.iter().any(|user| user.contains('@'));
+        if by_address || !block.allowed_user_domains.is_empty() {
+            self.warn(
+                "allowedTenants",
+                "makes addresses count only with `email_verified`, which Entra does not send: list the tenants",
+            );
+        }
     }
 
     pub(super) fn pushed_authorization(&mut self) -> Option<PushedAuthorization> {
@@ -160,16 +174,7 @@ impl Builder<'_> {
         let Some(text) = text.map(|text| text.expose_secret().trim()).filter(|text| !text.is_empty()) else {
             return Some(None);
         };
-        let url =
-            Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let message = "must be an http or https URL".to_owned();
-        let mut url = self.checked("clientConfig.proxy", url.ok_or(message))?;
-        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let password = SecretString::from(decode(url.password().unwrap_or_default()));
-        let login = (!url.username().is_empty()).then(|| (decode(url.username()), password));
-        // Both cannot fail on a URL with a host.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        Some(Some(EgressProxy { url, login }))
+        let proxy = EgressProxy::parse(text).ok_or_else(|| "must be an http or https URL".to_owned());
+        self.checked("clientConfig.proxy", proxy).map(Some)
     }
 }
