@@ -33,7 +33,7 @@ pub use add_prefix::AddPrefix;
 pub use basic_auth::BasicAuth;
 pub use chain::Chain;
 pub use headers::Headers;
-pub use oidc::Oidc;
+pub use oidc::{Oidc, UserHeaders};
 pub use redirect_regex::RedirectRegex;
 pub use redirect_scheme::RedirectScheme;
 pub use replace_path::ReplacePath;
@@ -86,6 +86,8 @@ pub struct Facts {
     pub peer_trusted: bool,
     /// Identifies the request in logs and on error pages.
     pub request_id: String,
+    /// Whether headers of the request can be in its access-log line.
+    pub headers_logged: bool,
 }
 
 /// What the middlewares of one request leave for later phases.
@@ -103,8 +105,12 @@ pub struct State {
     pub omit_forwarded_for: bool,
     /// The request body, once a middleware has asked for it by [`Flow::ReadBody`].
     pub body: Option<Bytes>,
+    /// Headers that the service alone is to see.
+    pub user_headers: Option<UserHeaders>,
     /// How many middlewares let the request pass.
     passed: usize,
+    /// Whether the middleware under way is the last one.
+    last: bool,
 }
 
 /// What a middleware may look at when an answer passes.

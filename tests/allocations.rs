@@ -177,14 +177,20 @@ impl Passage {
             entry_point: "web".into(),
             peer_trusted: false,
             request_id: "0123456789abcdef".to_owned(),
+            headers_logged: false,
         };
         Self { request, facts, state: State::default() }
     }
 
-    /// Whether it goes on to the service.
+    /// Whether it goes on to the service. The headers about the user are put on the request itself instead of the copy that
+    /// the engine makes of it.
     async fn go(&mut self, chain: &Chain) -> bool {
         let (request, facts, state) = (&mut self.request, &self.facts, &mut self.state);
-        matches!(chain.on_request(&mut Exchange { request, facts, state }).await, Flow::Continue)
+        let flow = chain.on_request(&mut Exchange { request, facts, state }).await;
+        if let Some(headers) = &state.user_headers {
+            headers.put_on(request);
+        }
+        matches!(flow, Flow::Continue)
     }
 }
 

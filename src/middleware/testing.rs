@@ -75,6 +75,7 @@ impl Request {
             entry_point: "web".into(),
             peer_trusted: false,
             request_id: "test".to_owned(),
+            headers_logged: false,
         };
         let header = RequestHeader::build(method, target.as_bytes(), None).unwrap();
         Self { header, facts, state: State::default() }

@@ -123,7 +123,8 @@ fn judge(
     }
     let tls = conn.tls.is_some();
     ctx.client = Some(forward(request, &ctx.shared, peer, &authority, tls, ctx.wanted == Use::WebSocket));
-    ctx.facts = Some(facts(request, conn, entry, trusted));
+    let logged = ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_headers());
+    ctx.facts = Some(facts(request, conn, entry, trusted, logged));
     route(request, ctx, conn, entry, authority.to_str().unwrap_or_default(), routing_path.as_deref())
 }
 
@@ -166,7 +167,13 @@ fn insert(
     }
 }
 
-fn facts(request: &RequestHeader, conn: &ConnInfo, entry: &EntryPoint, trusted: bool) -> Facts {
+fn facts(
+    request: &RequestHeader,
+    conn: &ConnInfo,
+    entry: &EntryPoint,
+    trusted: bool,
+    headers_logged: bool,
+) -> Facts {
     let tls = conn.tls.is_some();
     Facts {
         client: conn.peer,
@@ -175,6 +182,7 @@ fn facts(request: &RequestHeader, conn: &ConnInfo, entry: &EntryPoint, trusted: 
         entry_point: Arc::clone(&entry.name),
         peer_trusted: trusted,
         request_id: new_request_id(),
+        headers_logged,
     }
 }
 
