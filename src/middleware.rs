@@ -34,7 +34,7 @@ pub use add_prefix::AddPrefix;
 pub use basic_auth::BasicAuth;
 pub use chain::Chain;
 pub use headers::Headers;
-pub use oidc::Oidc;
+pub use oidc::{Oidc, UserHeaders};
 pub use redirect_regex::RedirectRegex;
 pub use redirect_scheme::RedirectScheme;
 pub use replace_path::ReplacePath;
@@ -110,8 +110,12 @@ pub struct State {
     pub path_is_empty: bool,
     /// The request body, once a middleware has asked for it by [`Flow::ReadBody`].
     pub body: Option<Bytes>,
+    /// Headers for the service's copy of the request. None where a later middleware is to see them: they are on the request.
+    pub user_headers: Option<UserHeaders>,
     /// How many middlewares let the request pass.
     passed: usize,
+    /// Whether the middleware under way is the last one.
+    last: bool,
 }
 
 /// What a middleware may look at when an answer passes.

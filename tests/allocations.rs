@@ -182,10 +182,15 @@ impl Passage {
         Self { request, facts, state: State::default() }
     }
 
-    /// Whether it goes on to the service.
+    /// Whether it goes on to the service. The headers about the user are put on the request itself instead of the copy that
+    /// the engine makes of it.
     async fn go(&mut self, chain: &Chain) -> bool {
         let (request, facts, state) = (&mut self.request, &self.facts, &mut self.state);
-        matches!(chain.on_request(&mut Exchange { request, facts, state }).await, Flow::Continue)
+        let flow = chain.on_request(&mut Exchange { request, facts, state }).await;
+        if let Some(headers) = &state.user_headers {
+            headers.put_on(request);
+        }
+        matches!(flow, Flow::Continue)
     }
 }
 

@@ -37,6 +37,7 @@ impl Chain {
     /// the middleware that asked.
     pub async fn on_request(&self, exchange: &mut Exchange<'_>) -> Flow {
         for middleware in self.0.iter().skip(exchange.state.passed) {
+            exchange.state.last = exchange.state.passed + 1 == self.0.len();
             match middleware.on_request(exchange).await {
                 Flow::Continue => exchange.state.passed += 1,
                 stop @ (Flow::Respond(_) | Flow::ReadBody(_)) => return stop,

@@ -10,7 +10,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::{Exchange, Facts, Flow, ResponseFacts, State, set_header};
 use crate::net::headers::same_name;
-use crate::oidc::{CookieEdit, Decision, Identity, Policy, RequestParts};
+use crate::oidc::{CookieEdit, Decision, Identity, IdentityHeaders, Policy, RequestParts};
 
 /// The header that tells the service what the browser asked for.
 const REQUEST_TARGET: &str = "X-Auth-Request-Redirect";
@@ -92,7 +92,29 @@ fn parts<'a>(request: &'a RequestHeader, facts: &'a Facts, body: Option<&'a [u8]
     }
 }
 
+/// Headers that tell the service who the user is, and what the browser asked for.
+#[derive(Debug)]
+pub struct UserHeaders {
+    identity: IdentityHeaders,
+    target: Option<HeaderValue>,
+}
+
+impl UserHeaders {
+    /// Sets them on a request, in place of what is there under their names.
+    pub fn put_on(&self, request: &mut RequestHeader) {
+        for (name, value) in self.identity.iter() {
+            set_header!(request, insert_header, name.title(), value);
+        }
+        if let Some(target) = &self.target {
+            set_header!(request, insert_header, REQUEST_TARGET, target);
+        }
+    }
+}
+
 /// Tells the service who the user is, in headers that no client can have sent.
+///
+/// The engine copies the request for the service. Where no other middleware looks at the headers before that, they need
+/// not be copied: they are put on the copy.
 fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
     let request = &mut *exchange.request;
     if !identity.strip.is_empty() {
@@ -110,11 +132,11 @@ fn forward(exchange: &mut Exchange<'_>, identity: Identity) {
         CookieEdit::Drop => drop(request.remove_header(&COOKIE)),
         CookieEdit::Replace(value) => set_header!(request, insert_header, COOKIE, value),
     }
-    for (name, value) in identity.headers.iter() {
-        set_header!(request, insert_header, name.title(), value);
-    }
-    if let Some(target) = identity.request_target {
-        set_header!(request, insert_header, REQUEST_TARGET, target);
+    let headers = UserHeaders { identity: identity.headers, target: identity.request_target };
+    if exchange.state.last {
+        exchange.state.user_headers = Some(headers);
+    } else {
+        headers.put_on(request);
     }
     exchange.state.sessions.extend(identity.session);
     exchange.state.user = identity.user.or_else(|| exchange.state.user.take());

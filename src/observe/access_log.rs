@@ -115,8 +115,8 @@ impl AccessLog {
         });
     }
 
-    /// Whether a line may hold headers of a service's answer, so that they must be kept until it is written.
-    pub fn keeps_origin_headers(&self) -> bool {
+    /// Whether a line may hold any header of a request or a service's answer, so that they must be kept until it is written.
+    pub fn keeps_headers(&self) -> bool {
         self.format == Format::Json && !self.policy.drops_all_headers()
     }
 

@@ -14,6 +14,7 @@ use super::client_auth::Credentials;
 use super::metadata::Metadata;
 use super::policy::Policy;
 use super::settings::Settings;
+use super::turns::take_turn;
 use super::{RequestParts, page, pushed, return_target, token_endpoint};
 use crate::net::LocalResponse;
 
@@ -64,6 +65,7 @@ impl Policy {
     }
 
     async fn try_login(&self, request: &RequestParts<'_>, now: SystemTime) -> Result<LocalResponse, Cause> {
+        take_turn().await;
         if self.rounds(request, now).is_some_and(|rounds| rounds.count >= MOST_ROUNDS) {
             return Err(Cause::Loop);
         }

@@ -30,6 +30,7 @@ use super::seal::SealError;
 use super::security_headers::SecurityHeaders;
 use super::session::{KeyError, Lookup, PolicyId, SessionEntry, SessionId, SessionKeys, Sessions};
 use super::settings::Settings;
+use super::turns::take_turn;
 use super::used::UsedStates;
 use super::{AuditEvent, Decision, Directory, Identity, Member, RequestParts, backchannel};
 use crate::net::Scheme;
@@ -260,6 +261,7 @@ impl Policy {
 
     /// The session, from the store if need be, refreshed if need be.
     async fn fresh_session(&self, request: &Asked<'_>, id: &SessionId, now: SystemTime) -> Found {
+        take_turn().await;
         let entry = match self.sessions.lookup(id, &self.core.scope, now).await {
             Lookup::Live(entry) => entry,
             Lookup::None => return Found::None,

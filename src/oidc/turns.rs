@@ -1,18 +1,20 @@
-//! Requests that waited for the same thing go on a few at a time.
+//! What comes in herds goes on a few at a time.
 
 use tokio::sync::Semaphore;
 
 /// How many go on before the worker looks for what else there is to do. Where other work never ends, the runtime looks
-/// once in 61 tasks, and these have a fifth of the turns.
-const AT_ONCE: usize = 16;
+/// once in 61 tasks, and these have a fifteenth of the turns.
+const AT_ONCE: usize = 4;
 
 static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
 
-/// For a request that was woken together with others: by the new tokens of their session, or by the first metadata of a
-/// provider.
+/// For a request that is one of many at the same time: it was woken together with others, by the new tokens of their
+/// session or by the first metadata of a provider; or its tokens have ended, or it starts a login, which thousands do in
+/// the same second after an outage.
 ///
-/// A worker serves whoever is ready in turn, and looks for new requests when nobody is. Behind five hundred that were woken
-/// at once, a request of another session would wait for all of them; behind these it waits for [`AT_ONCE`] at most.
+/// A worker serves whoever is ready in turn, and looks for new requests when nobody is. Each step of another request, from
+/// its connection to the service's answer, would wait for all of the herd; here it waits for [`AT_ONCE`] at most. A
+/// session whose tokens are good comes by no turnstile.
 pub(super) async fn take_turn() {
     // Nobody closes it.
     let turn = TURNS.acquire().await;

@@ -17,7 +17,7 @@ use super::snapshot::{EntryPoint, Route};
 use crate::net::ConnInfo;
 use crate::net::cut;
 use crate::net::forwarded::X_FORWARDED_FOR;
-use crate::observe::{OriginRecord, Protocol, RequestRecord, TlsRecord, holds_credentials};
+use crate::observe::{LevelMetrics, OriginRecord, Protocol, RequestRecord, TlsRecord, holds_credentials};
 
 /// Bytes of a request line that is no HTTP that are recorded.
 const LONGEST_LINE: usize = 2048;
@@ -40,6 +40,7 @@ pub(super) fn finished(session: &mut Session, error: Option<&Error>, ctx: &mut C
     }
     hide_own_cookies(session, ctx);
     hide_authorization(session, ctx);
+    show_user_headers(session, ctx);
     let written = session.response_written();
     let end = End {
         status: ctx
@@ -69,11 +70,8 @@ fn hide_authorization(session: &mut Session, ctx: &Ctx) {
     if !ctx.state.hide_authorization {
         return;
     }
-    let of_route = ctx.route.as_deref().map(|route| [&route.metrics, &route.service_metrics]);
-    let of_entry = ctx.entry.as_deref().map(|entry| &entry.metrics);
-    let mut metrics = of_route.into_iter().flatten().chain(of_entry).flatten();
     let logged = ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_header(&AUTHORIZATION));
-    if !logged && !metrics.any(|metrics| metrics.shows_header(&AUTHORIZATION)) {
+    if !logged && !any_metrics(ctx, |metrics| metrics.shows_header(&AUTHORIZATION)) {
         return;
     }
     if let Some(mut token) = session.req_header().headers.get(AUTHORIZATION).cloned() {
@@ -81,6 +79,22 @@ fn hide_authorization(session: &mut Session, ctx: &Ctx) {
         // In place of a header that is there, so there is room for it.
         let _ = session.req_header_mut().insert_header(AUTHORIZATION, token);
     }
+}
+
+/// What only the service's copy of the request had is shown where other headers are.
+fn show_user_headers(session: &mut Session, ctx: &Ctx) {
+    let Some(headers) = &ctx.state.user_headers else { return };
+    let logged = ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_headers());
+    if logged || any_metrics(ctx, LevelMetrics::shows_headers) {
+        headers.put_on(session.req_header_mut());
+    }
+}
+
+/// Whether it is so of any metrics that count this request.
+fn any_metrics(ctx: &Ctx, mut is_so: impl FnMut(&LevelMetrics) -> bool) -> bool {
+    let of_route = ctx.route.as_deref().map(|route| [&route.metrics, &route.service_metrics]);
+    let of_entry = ctx.entry.as_deref().map(|entry| &entry.metrics);
+    of_route.into_iter().flatten().chain(of_entry).flatten().any(|metrics| is_so(metrics))
 }
 
 /// The request was dropped before it was over: a panic, or a connection cut from under it.

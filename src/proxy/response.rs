@@ -57,7 +57,7 @@ pub(super) fn from_service(
         strip_hop_by_hop(response, trailers);
     }
     session_end::header(response, ctx);
-    if ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_origin_headers()) {
+    if ctx.shared.access_log.as_ref().is_some_and(|log| log.keeps_headers()) {
         ctx.origin.headers = Some(Box::new(response.headers.clone()));
     }
     through_chain(session.req_header(), ctx, response);

@@ -81,6 +81,9 @@ pub(super) async fn request(session: &mut Session, request: &mut RequestHeader, 
         keep_only_upgrade(request)?;
     }
     restore_te(session, request)?;
+    if let Some(headers) = &ctx.state.user_headers {
+        headers.put_on(request);
+    }
     answer_expectation(session, request).await
 }
 

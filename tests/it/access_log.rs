@@ -103,6 +103,11 @@ async fn no_login_can_be_taken_from_a_log_that_keeps_every_header() {
     let browser = Browser::new();
     browser.log_in(&world.at("/page?x=1"), "alice").await;
     assert_eq!(browser.fetch(&world.at("/again")).await.status, 200);
+    let again = line(&world.proxy, "/again").await;
+    assert_eq!(
+        again["request_X-Forwarded-User"], "alice@example.test",
+        "what the service was told is logged"
+    );
     let secrets: Vec<String> = browser.cookies("localhost").into_values().collect();
     assert!(!secrets.is_empty());
     let left = browser.step(&world.at(LOGOUT).parse().unwrap()).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::harness::client::{Browser, NAVIGATION, Page};
-use crate::harness::idp::{CALLBACK, LOGOUT, Plan, SECRET, World};
+use crate::harness::idp::{CALLBACK, LOGOUT, Plan, SECRET, World, dynamic};
 use crate::harness::proxy::route;
 use crate::harness::{eventually, soon};
 
@@ -404,6 +404,26 @@ async fn new_keys_of_the_provider_are_found() {
 }
 
 /// At the most talkative level: no code, token, cookie or secret is in the log.
+/// Where nobody looks at them before, the headers about the user are put on the service's copy of the request only.
+#[tokio::test]
+async fn a_middleware_behind_the_login_sees_and_edits_what_the_service_is_told() {
+    let world = World::start().await;
+    let browser = world.browser_of("alice").await;
+    let edit =
+        "    edit: {headers: {customRequestHeaders: {X-Forwarded-User: '', X-Auth-Request-User: edited}}}\n";
+    let text = dynamic(&world.idp.issuer(), &world.origin, "", "").replace("[login]", "[login, edit]");
+    let (head, rest) = text.split_once("  middlewares:\n    login:").unwrap();
+    world.proxy.change(&format!("{head}  middlewares:\n{edit}    login:{rest}"));
+    eventually("the middleware behind the login is there", || async {
+        assert_eq!(browser.fetch(&world.at("/x")).await.status, 200);
+        world.origin.last().get("x-auth-request-user") == Some("edited")
+    })
+    .await;
+    let seen = world.origin.last();
+    assert_eq!(seen.get("x-forwarded-user"), None, "{seen:?}");
+    assert_eq!(seen.get("x-auth-request-redirect"), Some("/x"), "{seen:?}");
+}
+
 #[tokio::test]
 async fn nothing_secret_is_in_the_log() {
     let world = Plan::new().fixed("accessLog: {}").start().await;

@@ -115,6 +115,11 @@ impl LevelMetrics {
         self.by_headers.as_ref().is_some_and(|by_headers| by_headers.labels().shows(name))
     }
 
+    /// Whether any header's value is a label.
+    pub fn shows_headers(&self) -> bool {
+        self.by_headers.is_some()
+    }
+
     /// Counts a finished request. A service counts only what reached it.
     pub fn record(&self, record: &RequestRecord<'_>) {
         let (status, duration, bytes_out) = match (&self.level, &record.origin) {
