@@ -48,7 +48,8 @@ pub(super) const API: &[(&str, &str)] = &[("sec-fetch-mode", "cors"), ("accept",
 
 /// A configuration block from lines `key: value`; `a.b` nests, `[x, y]` is a list.
 pub(super) fn block(lines: &[(&str, &str)]) -> Node {
-    let at = Position::whole("test");
+    // As in a file: what a flag leaves blank is an empty list.
+    let at = Position { source: "test".into(), line: 1, column: 1 };
     let mut root = Node { value: Value::Map(Vec::new()), at: at.clone() };
     for (path, text) in lines {
         let mut node = &mut root;
