@@ -1,5 +1,7 @@
 //! What a session is: the whole record as the store keeps it, and the part of it that stays in memory.
 
+mod wire;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,49 +22,49 @@ use crate::oidc::clock::{from_unix_millis, unix_millis};
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SessionRecord {
     /// Provider and client.
-    #[serde(with = "wire::scope")]
+    #[serde(with = "wire")]
     pub scope: ScopeId,
     /// `sub` of the ID token. Never changes.
-    #[serde(with = "wire::text")]
+    #[serde(with = "wire")]
     pub subject: Arc<str>,
     /// The user's name for gates, headers and the access log.
-    #[serde(with = "wire::text")]
+    #[serde(with = "wire")]
     pub identifier: Arc<str>,
     /// The claims that gates, headers and templates may ask for.
     pub claims: Map<String, Value>,
     /// The last ID token, for `id_token_hint` and templates.
-    #[serde(with = "wire::secret")]
+    #[serde(with = "wire")]
     pub id_token: SecretString,
     /// The last access token.
-    #[serde(with = "wire::secret")]
+    #[serde(with = "wire")]
     pub access_token: SecretString,
     /// The refresh token, if the provider gave one.
-    #[serde(with = "wire::secret_option")]
+    #[serde(with = "wire")]
     pub refresh_token: Option<SecretString>,
     /// When the ID token ends. None if no ID token bounds the session any more: the provider has refreshed
     /// without a new one.
-    #[serde(with = "wire::time_option")]
+    #[serde(with = "wire")]
     pub id_expiry: Option<SystemTime>,
     /// When the access token ends, if the provider said so.
-    #[serde(with = "wire::time_option")]
+    #[serde(with = "wire")]
     pub access_expiry: Option<SystemTime>,
     /// When the user logged in.
-    #[serde(with = "wire::time")]
+    #[serde(with = "wire")]
     pub created: SystemTime,
     /// When the tokens were last refreshed.
-    #[serde(with = "wire::time_option")]
+    #[serde(with = "wire")]
     pub refreshed_at: Option<SystemTime>,
     /// When the present refresh token was issued.
-    #[serde(with = "wire::time_option")]
+    #[serde(with = "wire")]
     pub refresh_token_issued: Option<SystemTime>,
     /// The end of the session, whatever is refreshed (`sessionMaxAge`).
-    #[serde(with = "wire::time")]
+    #[serde(with = "wire")]
     pub absolute_expiry: SystemTime,
     /// How long the session lasts without a request; none: until its absolute end. Records of earlier releases have none.
-    #[serde(with = "wire::duration_option", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "wire", default, skip_serializing_if = "Option::is_none")]
     pub idle_lifetime: Option<Duration>,
     /// The provider's session id, for back-channel and front-channel logout.
-    #[serde(with = "wire::text_option")]
+    #[serde(with = "wire")]
     pub sid: Option<Arc<str>>,
     /// Counts the changes of this record; the store's compare-and-swap goes by it.
     pub generation: u64,
