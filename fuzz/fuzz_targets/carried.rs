@@ -101,7 +101,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(sealed) = presented.sealed() else { return };
     let life = Duration::from_secs(60);
     if let Ok(made) = WORLD.cookies.carry(presented.id, presented.generation, &sealed, life, true) {
-        assert_eq!(made.digest, presented.digest(), "it is one thing however it is cut");
+        assert_eq!(*made.text.as_bytes(), *presented.text(), "it is one thing however it is cut");
     }
     let ours = (presented.id, presented.generation, &sealed) == (WORLD.id, 0, &WORLD.sealed);
     let now: SystemTime = UNIX_EPOCH + Duration::from_secs(NOW + 1);

@@ -4,7 +4,8 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 use super::RequestParts;
-use super::cookie::{Chunks, Presented};
+use super::cookie::Chunks;
+use super::fingerprint::Fingerprint;
 use super::session::SessionId;
 
 /// A request. What its browser carries is looked through, and opened, at most once.
@@ -26,7 +27,8 @@ pub(super) struct Seen {
 #[derive(Clone, Copy)]
 pub(super) struct SeenSession {
     pub(super) id: SessionId,
-    pub(super) digest: [u8; 32],
+    /// Of the sealed text and its generation; none only if the crypto library refuses.
+    pub(super) fingerprint: Option<Fingerprint>,
     pub(super) count: usize,
     /// Whether it was sealed here, whatever became of its session.
     pub(super) genuine: bool,
@@ -61,15 +63,13 @@ impl Seen {
         Self { chunks: chunks.indexes().fold(0, |bits, index| bits | 1 << index), session }
     }
 
+    /// Whether it is a session that was sealed here.
+    pub(super) fn is_genuine(&self) -> bool {
+        self.session.is_some_and(|session| session.genuine)
+    }
+
     /// The numbers of the chunks.
     pub(super) fn indexes(self) -> impl Iterator<Item = usize> {
         (0..8).filter(move |index| self.chunks & 1 << index != 0)
-    }
-}
-
-impl SeenSession {
-    pub(super) fn of(presented: &Presented<'_>, genuine: bool) -> Self {
-        let (digest, count) = (presented.digest(), presented.count());
-        Self { id: presented.id, digest, count, genuine }
     }
 }
