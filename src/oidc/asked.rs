@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::RequestParts;
 use super::cookie::Chunks;
 use super::fingerprint::Fingerprint;
-use super::session::SessionId;
+use super::session::{Adopted, SessionId};
 
 /// A request. What its browser carries is looked through, and opened, at most once.
 pub(super) struct Asked<'a> {
@@ -30,6 +30,8 @@ pub(super) struct SeenSession {
     /// Of the sealed text and its generation; none only if the crypto library refuses.
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) count: usize,
+    /// What it was found to be by its fingerprint.
+    pub(super) known: Option<Adopted>,
     /// Whether it was sealed here, whatever became of its session.
     pub(super) genuine: bool,
 }
@@ -61,11 +63,6 @@ impl<'a> Deref for Asked<'a> {
 impl Seen {
     pub(super) fn of(chunks: &Chunks<'_>, session: Option<SeenSession>) -> Self {
         Self { chunks: chunks.indexes().fold(0, |bits, index| bits | 1 << index), session }
-    }
-
-    /// Whether it is a session that was sealed here.
-    pub(super) fn is_genuine(&self) -> bool {
-        self.session.is_some_and(|session| session.genuine)
     }
 
     /// The numbers of the chunks.

@@ -128,11 +128,12 @@ impl Policy {
         let mut entry = None;
         let session = presented.as_ref().map(|presented| {
             let (id, generation, count) = (presented.id, presented.generation, presented.count());
-            let fingerprint = self.fingerprint(generation, &presented.text());
-            let mut session = SeenSession { id, fingerprint, count, genuine: false };
+            let fingerprint = self.fingerprint(generation, presented.parts());
+            let mut session = SeenSession { id, fingerprint, count, known: None, genuine: false };
             entry = self.sessions.lookup_cached(&id, &self.core.scope, now);
             let current = entry.as_ref().and_then(|entry| self.current(entry, memo));
-            session.genuine = current.is_some_and(|current| current.is_seen(&session));
+            session.known = current.filter(|current| current.is_seen(&session)).map(|current| current.is);
+            session.genuine = session.known.is_some();
             session
         });
         Look { seen: Seen::of(&chunks, session), presented, entry }
@@ -140,8 +141,8 @@ impl Policy {
 
     /// The session, if the request brings its newest generation, which was opened before.
     fn known<'l>(&self, look: &'l Look<'_>, now: SystemTime) -> Option<&'l Arc<SessionEntry>> {
-        let entry = look.entry.as_ref().filter(|_| look.seen.is_genuine());
-        entry.filter(|entry| self.sessions.holds(entry, now))
+        look.seen.session.and_then(|session| session.known)?;
+        look.entry.as_ref().filter(|entry| self.sessions.holds(entry, now))
     }
 
     async fn find_looked_at(
@@ -186,11 +187,11 @@ impl Policy {
 
     /// Whether there is nothing to tell the browser: it carries the newest generation of the session that the request is let
     /// pass with, and no chunk more.
-    pub(super) fn is_up_to_date(&self, request: &Asked<'_>, decision: &Decision, memo: PolicyId) -> bool {
+    pub(super) fn is_up_to_date(request: &Asked<'_>, decision: &Decision) -> bool {
         let Decision::Forward(Identity { session: Some(entry), .. }) = decision else { return false };
         let Some(seen) = request.seen() else { return false };
         let Some(session) = &seen.session else { return false };
-        self.current(entry, memo).is_some_and(|current| current.is_seen(session))
+        session.known.is_some_and(|known| is_current(entry, &known))
             && seen.indexes().all(|index| index < session.count)
     }
 
@@ -291,7 +292,7 @@ impl Policy {
         Brought { id: presented.id, generation: presented.generation, sealed, name }
     }
 
-    fn fingerprint(&self, generation: u64, text: &[u8]) -> Option<Fingerprint> {
+    fn fingerprint(&self, generation: u64, text: &[&[u8]]) -> Option<Fingerprint> {
         self.carried.as_ref()?.fingerprints.of(generation, text)
     }
 
@@ -340,7 +341,7 @@ impl Policy {
             ChunkError::TooLarge(_) => Cause::TooLarge(error.to_string()),
             ChunkError::Cookie(_) => Cause::Internal("the session is no cookie value"),
         })?;
-        let fingerprint = self.fingerprint(carried.is.generation, made.text.as_bytes());
+        let fingerprint = self.fingerprint(carried.is.generation, &[made.text.as_bytes()]);
         Ok(Current { is: carried.is, fingerprint, lines: made.lines })
     }
 

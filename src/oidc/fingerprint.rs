@@ -10,6 +10,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::constant_time;
+use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use super::random::random_bytes;
@@ -17,6 +18,9 @@ use super::seal::SealError;
 
 /// Bytes of a fingerprint: a whole tag.
 const LENGTH: usize = 16;
+
+/// More than all chunks of a session.
+const ON_STACK: usize = 0x8000;
 
 /// The key of some fingerprints. Those of another key say nothing of these.
 pub(super) struct Fingerprints(LessSafeKey);
@@ -36,8 +40,23 @@ impl Fingerprints {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// That of a text under a number; none if the crypto library refuses.
-    pub(super) fn of(&self, number: u64, text: &[u8]) -> Option<Fingerprint> {
+    /// That of a text under a number, however it is parted; none if the crypto library refuses.
+    pub(super) fn of(&self, number: u64, parts: &[&[u8]]) -> Option<Fingerprint> {
+        match parts {
+            [whole] => self.of_whole(number, whole),
+            parts => self.of_joined(number, parts),
+        }
+    }
+
+    /// Apart, as only few texts need so much of the stack.
+    #[inline(never)]
+    fn of_joined(&self, number: u64, parts: &[&[u8]]) -> Option<Fingerprint> {
+        let mut whole = SmallVec::<[u8; ON_STACK]>::new();
+        parts.iter().for_each(|part| whole.extend_from_slice(part));
+        self.of_whole(number, &whole)
+    }
+
+    fn of_whole(&self, number: u64, text: &[u8]) -> Option<Fingerprint> {
         let mut nonce = [0; NONCE_LEN];
         *nonce.first_chunk_mut()? = number.to_be_bytes();
         let nonce = Nonce::assume_unique_for_key(nonce);
@@ -62,7 +81,7 @@ mod tests {
     #[test]
     fn one_text_and_number_has_one_and_every_other_has_another() {
         let prints = Fingerprints::new().unwrap();
-        let of = |number, text: &[u8]| prints.of(number, text).unwrap();
+        let of = |number, text: &[u8]| prints.of(number, &[text]).unwrap();
         let text: Vec<u8> = (0..2_700).map(|n| u8::try_from(n * 7 % 251).unwrap()).collect();
         let known = of(3, &text);
         assert!(known == of(3, &text.clone()));
@@ -75,12 +94,20 @@ mod tests {
             assert!(known != of(3, &text[..at]), "cut at {at}");
             assert!(known != of(3, &text[at + 1..]), "from {at}");
         }
+        for at in [0, 1, 16, 1_000, 2_699, 2_700] {
+            let (one, two) = text.split_at(at);
+            assert!(known == prints.of(3, &[one, two]).unwrap(), "parted at {at}");
+            assert!(
+                [0, 2_700].contains(&at) || known != prints.of(3, &[two, one]).unwrap(),
+                "turned at {at}"
+            );
+        }
         // Blocks in another order, and what GCM itself appends to fill the last one.
         let mut other = text.clone();
         other[..32].rotate_left(16);
         assert!(known != of(3, &other));
         assert!(known != of(3, &[&text[..], &[0]].concat()));
         assert!(known != of(2, &text) && known != of(u64::MAX, &text));
-        assert!(known != Fingerprints::new().unwrap().of(3, &text).unwrap(), "another process");
+        assert!(known != Fingerprints::new().unwrap().of(3, &[&text[..]]).unwrap(), "another process");
     }
 }

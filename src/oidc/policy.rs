@@ -158,7 +158,7 @@ impl Policy {
         let decision = self.judge(&request, now).await;
         match self.carry_memo(&request) {
             None => decision,
-            Some(memo) if self.is_up_to_date(&request, &decision, memo) => decision,
+            Some(_) if Self::is_up_to_date(&request, &decision) => decision,
             Some(memo) => Box::pin(self.with_cookies(&request, decision, now, memo)).await,
         }
     }

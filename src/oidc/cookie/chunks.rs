@@ -8,7 +8,6 @@
 //! All of one generation, each once, or there is none. What they mean is sealed; this is only how they are cut. Nothing
 //! is decoded before number and length are known to be within their bounds.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine;
@@ -205,13 +204,16 @@ impl<'a> Presented<'a> {
         URL_SAFE_NO_PAD.decode(self.text()).ok()
     }
 
-    /// The same in base64url, however it was cut. Takes no copy of what is in one cookie.
+    /// The same in base64url, however it was cut.
     #[must_use]
-    pub fn text(&self) -> Cow<'a, [u8]> {
-        match self.parts.as_slice() {
-            [whole] => Cow::Borrowed(whole),
-            parts => Cow::Owned(parts.concat()),
-        }
+    pub fn text(&self) -> Vec<u8> {
+        self.parts.concat()
+    }
+
+    /// The pieces of that, in their order.
+    #[must_use]
+    pub fn parts(&self) -> &[&'a [u8]] {
+        &self.parts
     }
 }
 
