@@ -101,7 +101,7 @@ fn asserted(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What a browser brings is opened once for each process; then a digest tells that it is the same.
+/// What a browser brings is opened once for each process; then a fingerprint tells that it is the same.
 fn carried(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let _inside = runtime.enter();

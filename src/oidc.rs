@@ -24,6 +24,7 @@ mod establish;
 pub mod events;
 pub mod excluded;
 pub mod fetch;
+mod fingerprint;
 mod frontchannel;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

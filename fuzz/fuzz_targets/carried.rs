@@ -18,6 +18,8 @@ use portcullis::oidc::session::{CookieStore, ScopeId, SessionId, SessionKeys, Se
 use portcullis_fuzz::{NOW, Signer};
 use serde_json::json;
 
+const LONGEST_HEADER: usize = 64 << 10;
+
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
 /// A session that takes several cookies.
@@ -52,6 +54,10 @@ impl World {
     fn request(&self, data: &[u8]) -> Option<HeaderMap> {
         let mut text = Vec::with_capacity(data.len());
         for byte in data {
+            // What no client gets through (`http2.maxHeaderList`); a set of chunks that counts takes a quarter of it.
+            if text.len() > LONGEST_HEADER {
+                return None;
+            }
             match self.chunks.get(usize::from(*byte)) {
                 Some(chunk) => text.extend_from_slice(chunk.as_bytes()),
                 None => text.push(*byte),
@@ -101,7 +107,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(sealed) = presented.sealed() else { return };
     let life = Duration::from_secs(60);
     if let Ok(made) = WORLD.cookies.carry(presented.id, presented.generation, &sealed, life, true) {
-        assert_eq!(made.digest, presented.digest(), "it is one thing however it is cut");
+        assert_eq!(*made.text.as_bytes(), *presented.text(), "it is one thing however it is cut");
     }
     let ours = (presented.id, presented.generation, &sealed) == (WORLD.id, 0, &WORLD.sealed);
     let now: SystemTime = UNIX_EPOCH + Duration::from_secs(NOW + 1);

@@ -4,8 +4,9 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 use super::RequestParts;
-use super::cookie::{Chunks, Presented};
-use super::session::SessionId;
+use super::cookie::Chunks;
+use super::fingerprint::Fingerprint;
+use super::session::{Adopted, SessionId};
 
 /// A request. What its browser carries is looked through, and opened, at most once.
 pub(super) struct Asked<'a> {
@@ -26,8 +27,11 @@ pub(super) struct Seen {
 #[derive(Clone, Copy)]
 pub(super) struct SeenSession {
     pub(super) id: SessionId,
-    pub(super) digest: [u8; 32],
+    /// Of the sealed text and its generation; none only if the crypto library refuses.
+    pub(super) fingerprint: Option<Fingerprint>,
     pub(super) count: usize,
+    /// What it was found to be by its fingerprint.
+    pub(super) known: Option<Adopted>,
     /// Whether it was sealed here, whatever became of its session.
     pub(super) genuine: bool,
 }
@@ -64,12 +68,5 @@ impl Seen {
     /// The numbers of the chunks.
     pub(super) fn indexes(self) -> impl Iterator<Item = usize> {
         (0..8).filter(move |index| self.chunks & 1 << index != 0)
-    }
-}
-
-impl SeenSession {
-    pub(super) fn of(presented: &Presented<'_>, genuine: bool) -> Self {
-        let (digest, count) = (presented.digest(), presented.count());
-        Self { id: presented.id, digest, count, genuine }
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions that the browser carries: from its cookies to the session, and back when it has become another.
 //!
 //! A request must bring the whole session, sealed, and not only its id. What it brings is opened once; after that a
-//! digest tells that it is the same. Every answer to a request that brought anything but the newest generation carries
+//! fingerprint tells that it is the same. Every answer to a request that brought anything but the newest generation carries
 //! the newest one, so that tabs which raced meet again.
 
 use std::sync::Arc;
@@ -14,11 +14,15 @@ use smallvec::SmallVec;
 use super::asked::{Asked, Seen, SeenSession};
 use super::cause::Cause;
 use super::cookie::{ChunkError, Presented};
+use super::fingerprint::{Fingerprint, Fingerprints};
 use super::logout::MAX_HINT;
 use super::policy::{Found, Policy};
-use super::refresh::{Freshness, settled};
-use super::session::{Adopted, Brought, Lookup, PolicyId, SessionEntry, SessionId, StoreError};
-use super::{Decision, RequestParts};
+use super::refresh::{Freshness, fresh_now, settled};
+use super::seal::SealError;
+use super::session::{
+    Adopted, Brought, Lookup, PolicyId, SessionEntry, SessionId, SessionProfile, StoreError,
+};
+use super::{Decision, Identity, RequestParts};
 
 /// How long a request whose tokens are still good waits for new ones, for only its answer takes them to the browser.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,25 +30,43 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// `Set-Cookie` values.
 pub(super) type SetCookies = SmallVec<[HeaderValue; 4]>;
 
-/// The names of a policy's memos of what browsers carry. Under http and https its cookies have other names, which they are
-/// sealed for, so what is known of the ones says nothing of the others.
+/// The names of a policy's memos of what browsers carry, and how they know it again. Under http and https its cookies have
+/// other names, which they are sealed for, so what is known of the ones says nothing of the others.
 pub(super) struct CarryMemos {
     http: PolicyId,
     https: PolicyId,
+    fingerprints: Fingerprints,
 }
 
 impl CarryMemos {
-    pub(super) fn new() -> Self {
-        Self { http: PolicyId::next(), https: PolicyId::next() }
+    pub(super) fn new() -> Result<Self, SealError> {
+        Ok(Self { http: PolicyId::next(), https: PolicyId::next(), fingerprints: Fingerprints::new()? })
     }
 }
 
 /// What the browser carries when it is up to date: a memo for each generation.
 struct Current {
     is: Adopted,
-    digest: [u8; 32],
+    /// Of the sealed text and its generation; none where nothing the browser has can be up to date.
+    fingerprint: Option<Fingerprint>,
     /// What makes it so; nothing for a session that was brought like this, or that cannot be carried.
     lines: Vec<HeaderValue>,
+}
+
+impl Current {
+    /// Whether the browser carries this. Both are of one session, as it is found by the whole of its id.
+    fn is_seen(&self, session: &SeenSession) -> bool {
+        self.fingerprint.zip(session.fingerprint).is_some_and(|(ours, theirs)| ours == theirs)
+    }
+}
+
+/// A request's cookies, looked at and not opened.
+struct Look<'a> {
+    seen: Seen,
+    /// Chunks that fit together.
+    presented: Option<Presented<'a>>,
+    /// Their session, if it is in memory.
+    entry: Option<Arc<SessionEntry>>,
 }
 
 impl Policy {
@@ -54,9 +76,29 @@ impl Policy {
         Some(if self.is_https(request) { memos.https } else { memos.http })
     }
 
-    /// The session of the request, with good tokens.
+    /// The session of the request, with good tokens. If it is one that was opened before, and that nothing is to be done for,
+    /// this waits for nothing.
     pub(super) async fn usable_carried(&self, request: &Asked<'_>, now: SystemTime, memo: PolicyId) -> Found {
-        let entry = match self.find_carried(request, now, memo).await {
+        let look = self.look(request, now, memo);
+        if let Some(entry) = self.known(&look, now)
+            && let Some(Freshness::Valid) = fresh_now(entry, now, &self.refresh)
+        {
+            request.saw(look.seen);
+            self.sessions.used(entry, now);
+            return Found::Session(Arc::clone(entry));
+        }
+        Box::pin(self.fresh_carried(request, look, now, memo)).await
+    }
+
+    /// The session, opened if need be, refreshed if need be.
+    async fn fresh_carried(
+        &self,
+        request: &Asked<'_>,
+        look: Look<'_>,
+        now: SystemTime,
+        memo: PolicyId,
+    ) -> Found {
+        let entry = match self.find_looked_at(request, look, now, memo).await {
             Lookup::Live(entry) => entry,
             Lookup::None => return Found::None,
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
@@ -75,41 +117,82 @@ impl Policy {
 
     /// The session that the request brings, whether its tokens are good or not.
     pub(super) async fn find_carried(&self, request: &Asked<'_>, now: SystemTime, memo: PolicyId) -> Lookup {
-        let https = self.is_https(request);
-        let chunks = self.cookies.chunks(request.headers, https);
-        let Some(presented) = chunks.presented() else {
-            request.saw(Seen::of(&chunks, None));
+        let look = self.look(request, now, memo);
+        self.find_looked_at(request, look, now, memo).await
+    }
+
+    /// Looks at the cookies of a request, and opens nothing.
+    fn look<'a>(&self, request: &Asked<'a>, now: SystemTime, memo: PolicyId) -> Look<'a> {
+        let chunks = self.cookies.chunks(request.headers, self.is_https(request));
+        let presented = chunks.presented();
+        let mut entry = None;
+        let session = presented.as_ref().map(|presented| {
+            let (id, generation, count) = (presented.id, presented.generation, presented.count());
+            let fingerprint = self.fingerprint(generation, presented.parts());
+            let mut session = SeenSession { id, fingerprint, count, known: None, genuine: false };
+            entry = self.sessions.lookup_cached(&id, &self.core.scope, now);
+            let current = entry.as_ref().and_then(|entry| self.current(entry, memo));
+            session.known = current.filter(|current| current.is_seen(&session)).map(|current| current.is);
+            session.genuine = session.known.is_some();
+            session
+        });
+        Look { seen: Seen::of(&chunks, session), presented, entry }
+    }
+
+    /// The session, if the request brings its newest generation, which was opened before.
+    fn known<'l>(&self, look: &'l Look<'_>, now: SystemTime) -> Option<&'l Arc<SessionEntry>> {
+        look.seen.session.and_then(|session| session.known)?;
+        look.entry.as_ref().filter(|entry| self.sessions.holds(entry, now))
+    }
+
+    async fn find_looked_at(
+        &self,
+        request: &Asked<'_>,
+        look: Look<'_>,
+        now: SystemTime,
+        memo: PolicyId,
+    ) -> Lookup {
+        if let Some(entry) = self.known(&look, now) {
+            request.saw(look.seen);
+            return Lookup::Live(Arc::clone(entry));
+        }
+        let Look { mut seen, presented, .. } = look;
+        let (Some(session), Some(presented)) = (&mut seen.session, presented) else {
+            request.saw(seen);
             return Lookup::None;
         };
-        let mut seen = SeenSession::of(&presented, true);
-        let scope = &self.core.scope;
-        if let Some(entry) = self.sessions.lookup_cached(&seen.id, scope, now)
-            && self.current(&entry, memo).is_some_and(|current| current.digest == seen.digest)
-            && self.sessions.holds(&entry, now)
-        {
-            request.saw(Seen::of(&chunks, Some(seen)));
-            return Lookup::Live(entry);
-        }
+        let (https, scope) = (self.is_https(request), &self.core.scope);
         let sealed = presented.sealed();
         let adopted = match &sealed {
             Some(sealed) => self.sessions.adopt(&self.brought(&presented, sealed, https), scope, now).await,
             None => Ok(None),
         };
-        seen.genuine = matches!(adopted, Ok(Some(_)));
-        request.saw(Seen::of(&chunks, Some(seen)));
+        session.genuine = matches!(adopted, Ok(Some(_)));
+        let SeenSession { id, fingerprint, .. } = *session;
+        request.saw(seen);
         let adopted = match adopted {
             Ok(Some(adopted)) => adopted,
             Ok(None) => return Lookup::None,
             Err(_) => return Lookup::StoreDown,
         };
-        let found = self.sessions.lookup(&seen.id, scope, now).await;
+        let found = self.sessions.lookup(&id, scope, now).await;
         if let Lookup::Live(entry) = &found
             && is_current(entry, &adopted)
         {
-            let current = Current { is: adopted, digest: seen.digest, lines: Vec::new() };
+            let current = Current { is: adopted, fingerprint, lines: Vec::new() };
             entry.set_memo(memo, adopted.generation, Arc::new(current));
         }
         found
+    }
+
+    /// Whether there is nothing to tell the browser: it carries the newest generation of the session that the request is let
+    /// pass with, and no chunk more.
+    pub(super) fn is_up_to_date(request: &Asked<'_>, decision: &Decision) -> bool {
+        let Decision::Forward(Identity { session: Some(entry), .. }) = decision else { return false };
+        let Some(seen) = request.seen() else { return false };
+        let Some(session) = &seen.session else { return false };
+        session.known.is_some_and(|known| is_current(entry, &known))
+            && seen.indexes().all(|index| index < session.count)
     }
 
     /// The decision, with what the browser is to carry from now on.
@@ -140,7 +223,7 @@ impl Policy {
             return SetCookies::new();
         };
         let current = self.current(&entry, memo);
-        if current.as_ref().is_some_and(|current| current.digest == session.digest) {
+        if current.as_ref().is_some_and(|current| current.is_seen(&session)) {
             return self.cleared_chunks(request, session.count);
         }
         // The id alone must not fetch the rest.
@@ -165,22 +248,15 @@ impl Policy {
 
     /// What a request brings that needs no session. It is opened only if there is something to tell its browser.
     fn glance(&self, request: &Asked<'_>, now: SystemTime, memo: PolicyId) -> Seen {
-        let https = self.is_https(request);
-        let chunks = self.cookies.chunks(request.headers, https);
-        let session = chunks.presented().map(|presented| {
-            let mut seen = SeenSession::of(&presented, false);
-            let entry = self.sessions.lookup_cached(&seen.id, &self.core.scope, now);
-            let current = entry.as_ref().map(|entry| self.current(entry, memo));
-            seen.genuine = match current {
-                None => false,
-                Some(Some(current)) if current.digest == seen.digest => true,
-                Some(_) => presented.sealed().is_some_and(|sealed| {
-                    self.sessions.is_genuine(&self.brought(&presented, &sealed, https), &self.core.scope)
-                }),
-            };
-            seen
-        });
-        let seen = Seen::of(&chunks, session);
+        let Look { mut seen, presented, entry } = self.look(request, now, memo);
+        if let (Some(session), Some(presented), Some(_)) = (&mut seen.session, presented, entry)
+            && !session.genuine
+        {
+            session.genuine = presented.sealed().is_some_and(|sealed| {
+                let brought = self.brought(&presented, &sealed, self.is_https(request));
+                self.sessions.is_genuine(&brought, &self.core.scope)
+            });
+        }
         request.saw(seen);
         seen
     }
@@ -214,6 +290,10 @@ impl Policy {
     fn brought<'a>(&'a self, presented: &Presented<'_>, sealed: &'a [u8], https: bool) -> Brought<'a> {
         let name = self.cookies.session_name(https);
         Brought { id: presented.id, generation: presented.generation, sealed, name }
+    }
+
+    fn fingerprint(&self, generation: u64, text: &[&[u8]]) -> Option<Fingerprint> {
+        self.carried.as_ref()?.fingerprints.of(generation, text)
     }
 
     fn current(&self, entry: &SessionEntry, memo: PolicyId) -> Option<Arc<Current>> {
@@ -261,7 +341,8 @@ impl Policy {
             ChunkError::TooLarge(_) => Cause::TooLarge(error.to_string()),
             ChunkError::Cookie(_) => Cause::Internal("the session is no cookie value"),
         })?;
-        Ok(Current { is: carried.is, digest: made.digest, lines: made.lines })
+        let fingerprint = self.fingerprint(carried.is.generation, &[made.text.as_bytes()]);
+        Ok(Current { is: carried.is, fingerprint, lines: made.lines })
     }
 
     /// The session lives on in this process, and the browser keeps what it has.
@@ -270,9 +351,9 @@ impl Policy {
             policy = %self.core.name, session = ?entry.key(), %cause,
             "the browser cannot carry its refreshed session: it ends with this process"
         );
-        let generation = entry.profile().generation;
-        let ends = ends(entry);
-        let current = Current { is: Adopted { generation, ends }, digest: [0; 32], lines: Vec::new() };
+        let profile = entry.profile();
+        let (generation, ends) = (profile.generation, ends(entry, &profile));
+        let current = Current { is: Adopted { generation, ends }, fingerprint: None, lines: Vec::new() };
         let current = Arc::new(current);
         entry.set_memo(memo, generation, Arc::clone(&current));
         current
@@ -292,10 +373,11 @@ impl Policy {
 }
 
 /// When the session ends unless it is used.
-fn ends(entry: &SessionEntry) -> u64 {
-    entry.profile().timing.absolute.min(entry.idle_end().unwrap_or(u64::MAX))
+fn ends(entry: &SessionEntry, profile: &SessionProfile) -> u64 {
+    profile.timing.absolute.min(entry.idle_end().unwrap_or(u64::MAX))
 }
 
 fn is_current(entry: &SessionEntry, is: &Adopted) -> bool {
-    is.generation == entry.profile().generation && is.ends == ends(entry)
+    let profile = entry.profile();
+    is.generation == profile.generation && is.ends == ends(entry, &profile)
 }

@@ -131,7 +131,7 @@ impl Policy {
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
             id: PolicyId::next(),
-            carried: sessions.in_browser().then(CarryMemos::new),
+            carried: sessions.in_browser().then(CarryMemos::new).transpose()?,
             introspected: PolicyId::next(),
             audience: PolicyId::next(),
             rules: Rules::new(settings),
@@ -158,6 +158,7 @@ impl Policy {
         let decision = self.judge(&request, now).await;
         match self.carry_memo(&request) {
             None => decision,
+            Some(_) if Self::is_up_to_date(&request, &decision) => decision,
             Some(memo) => Box::pin(self.with_cookies(&request, decision, now, memo)).await,
         }
     }
@@ -247,7 +248,7 @@ impl Policy {
     /// The session of the request, with good tokens.
     async fn session_of(&self, request: &Asked<'_>, now: SystemTime) -> Found {
         if let Some(memo) = self.carry_memo(request) {
-            return Box::pin(self.usable_carried(request, now, memo)).await;
+            return self.usable_carried(request, now, memo).await;
         }
         let Some(id) = self.session_id(request) else { return Found::None };
         if let Some(entry) = self.sessions.lookup_cached(&id, &self.core.scope, now)

@@ -10,13 +10,13 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 use smallvec::SmallVec;
 
-use super::{CookieError, Cookies, pairs};
+use super::{CookieError, Cookies, byte_pairs};
 use crate::oidc::session::SessionId;
 
 /// The most chunks of a session, out and in.
@@ -41,14 +41,14 @@ pub enum ChunkError {
 pub struct CarriedCookies {
     /// `Set-Cookie` values.
     pub lines: Vec<HeaderValue>,
-    /// The [`Presented::digest`] of what comes back.
-    pub digest: [u8; 32],
+    /// The [`Presented::text`] of what comes back.
+    pub text: String,
 }
 
 /// The chunks that a request has, whether they fit together or not.
 #[derive(Debug, Default)]
 pub struct Chunks<'a> {
-    values: [Option<&'a str>; MOST_CHUNKS],
+    values: [Option<&'a [u8]>; MOST_CHUNKS],
     twice: bool,
 }
 
@@ -59,8 +59,7 @@ pub struct Presented<'a> {
     pub id: SessionId,
     /// Of all the chunks.
     pub generation: u64,
-    text: &'a str,
-    parts: SmallVec<[&'a str; MOST_CHUNKS]>,
+    parts: SmallVec<[&'a [u8]; MOST_CHUNKS]>,
 }
 
 impl Cookies {
@@ -74,8 +73,9 @@ impl Cookies {
     #[must_use]
     pub fn chunks<'a>(&self, headers: &'a HeaderMap, https: bool) -> Chunks<'a> {
         let mut chunks = Chunks::default();
-        for (name, value) in pairs(headers) {
-            let number = name.strip_prefix(self.session_name(https)).and_then(|rest| rest.strip_prefix('_'));
+        let session = self.session_name(https).as_bytes();
+        for (name, value) in byte_pairs(headers) {
+            let number = name.strip_prefix(session).and_then(|rest| rest.strip_prefix(b"_"));
             let Some(index) = number.and_then(index) else { continue };
             if let Some(slot) = chunks.values.get_mut(index) {
                 chunks.twice |= slot.replace(value).is_some();
@@ -120,7 +120,7 @@ impl Cookies {
             Ok(line)
         };
         let lines = pieces.iter().enumerate().map(line).collect::<Result<_, CookieError>>()?;
-        Ok(CarriedCookies { lines, digest: digest(&id.to_text(), generation, [text.as_str()]) })
+        Ok(CarriedCookies { lines, text })
     }
 }
 
@@ -132,9 +132,9 @@ fn head(index: usize, id: SessionId, generation: u64, count: usize) -> String {
     }
 }
 
-fn index(text: &str) -> Option<usize> {
+fn index(text: &[u8]) -> Option<usize> {
     let digit = |byte: &u8| char::from(*byte).to_digit(10);
-    match text.as_bytes() {
+    match text {
         [byte] => digit(byte).and_then(|digit| usize::try_from(digit).ok()).filter(|n| *n < MOST_CHUNKS),
         _ => None,
     }
@@ -150,40 +150,48 @@ impl<'a> Chunks<'a> {
     /// count are left over from a larger one, and do not matter.
     #[must_use]
     pub fn presented(&self) -> Option<Presented<'a>> {
-        let long = |value: &&str| value.len() > LONGEST_COOKIE;
+        let long = |value: &&[u8]| value.len() > LONGEST_COOKIE;
         if self.twice || self.values.iter().flatten().any(long) {
             return None;
         }
         let [Some(first), others @ ..] = &self.values else { return None };
-        let (id, rest) = first.split_once('.')?;
-        let (generation, rest) = rest.split_once('.')?;
-        let (count, part) = rest.split_once('.')?;
+        let (id, rest) = cut(first)?;
+        let (generation, rest) = cut(rest)?;
+        let (count, part) = cut(rest)?;
         let others = others.get(..index(count).or_else(|| full(count))?.checked_sub(1)?)?;
         let mut parts = SmallVec::new();
         parts.push(part);
         for other in others {
-            let (of, part) = (*other)?.split_once('.')?;
+            let (of, part) = cut((*other)?)?;
             if of != generation {
                 return None;
             }
             parts.push(part);
         }
-        Some(Presented { id: SessionId::parse(id)?, generation: number(generation)?, text: id, parts })
+        let id = SessionId::parse(std::str::from_utf8(id).ok()?)?;
+        Some(Presented { id, generation: number(generation)?, parts })
     }
 }
 
+/// What stands before the next point, and behind it.
+fn cut(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, after) = value.split_at_checked(memchr(b'.', value)?)?;
+    Some((before, after.get(1..)?))
+}
+
 /// The count that is no index.
-fn full(count: &str) -> Option<usize> {
-    count.parse().ok().filter(|full| *full == MOST_CHUNKS && count.len() == 1)
+fn full(count: &[u8]) -> Option<usize> {
+    number(count).and_then(|full| usize::try_from(full).ok()).filter(|full| *full == MOST_CHUNKS)
 }
 
 /// As it is written, and in no other way.
-fn number(text: &str) -> Option<u64> {
+fn number(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
     let number: u64 = text.parse().ok()?;
     (itoa::Buffer::new().format(number) == text).then_some(number)
 }
 
-impl Presented<'_> {
+impl<'a> Presented<'a> {
     /// How many chunks it takes.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -193,22 +201,20 @@ impl Presented<'_> {
     /// The sealed bytes.
     #[must_use]
     pub fn sealed(&self) -> Option<Vec<u8>> {
-        URL_SAFE_NO_PAD.decode(self.parts.concat()).ok()
+        URL_SAFE_NO_PAD.decode(self.text()).ok()
     }
 
-    /// What tells one presented session from any other, however the bytes are cut. Takes no copy of them.
+    /// The same in base64url, however it was cut.
     #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        digest(self.text, self.generation, self.parts.iter().copied())
+    pub fn text(&self) -> Vec<u8> {
+        self.parts.concat()
     }
-}
 
-fn digest<'a>(id: &str, generation: u64, parts: impl IntoIterator<Item = &'a str>) -> [u8; 32] {
-    let mut hash = Context::new(&SHA256);
-    hash.update(&generation.to_be_bytes());
-    hash.update(id.as_bytes());
-    parts.into_iter().for_each(|part| hash.update(part.as_bytes()));
-    hash.finish().as_ref().first_chunk().copied().unwrap_or_default()
+    /// The pieces of that, in their order.
+    #[must_use]
+    pub fn parts(&self) -> &[&'a [u8]] {
+        &self.parts
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use memchr::memchr;
+use smallvec::SmallVec;
 
 use super::{Cookies, is_blank, parts};
 
@@ -37,6 +38,13 @@ struct Own {
     login: Box<[u8]>,
 }
 
+/// A cookie that is not ours, as it stands in its header.
+struct Other<'a> {
+    part: &'a [u8],
+    /// Of those in it that are not ours.
+    first_of_header: bool,
+}
+
 impl Own {
     fn is(&self, name: &[u8]) -> bool {
         let Some(rest) = name.strip_prefix(&*self.session) else {
@@ -66,54 +74,30 @@ impl OwnCookies {
         Self { policies: all.into() }
     }
 
-    /// How the headers have to be rewritten. Allocates only if ours and others are in there.
+    /// How the headers have to be rewritten. They are looked through once, for sessions in cookies are long. Allocates
+    /// only if ours and others are in there, or very many.
     #[must_use]
     pub fn edit(&self, headers: &HeaderMap) -> CookieEdit {
         #[cfg(test)]
         super::LOOKS.set(super::LOOKS.get() + 1);
-        let all = || headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-        let (mut ours, mut others, mut room) = (false, false, 0);
-        for part in all().flat_map(parts) {
-            if self.is_ours(part) {
-                ours = true;
-            } else {
-                others |= !part.iter().copied().all(is_blank);
-                room += part.len() + SEPARATOR.len();
+        let (mut ours, mut others) = (false, SmallVec::<[Other<'_>; 16]>::new());
+        for header in headers.get_all(COOKIE) {
+            let mut first_of_header = true;
+            for part in parts(header.as_bytes()) {
+                if self.is_ours(part) {
+                    ours = true;
+                } else {
+                    others.push(Other { part, first_of_header });
+                    first_of_header = false;
+                }
             }
         }
-        match (ours, others) {
-            (false, _) => CookieEdit::Keep,
-            (true, false) => CookieEdit::Drop,
-            (true, true) => self.without_ours(all(), room),
-        }
-    }
-
-    /// `room` is for all that is not ours. Sessions in cookies are much longer than that.
-    fn without_ours<'h>(&self, headers: impl Iterator<Item = &'h [u8]>, room: usize) -> CookieEdit {
-        let mut kept = Vec::with_capacity(room);
-        for header in headers {
-            self.keep_others(header, &mut kept);
-        }
-        // Parts of valid header values make a valid one; if not, nothing of ours may slip through.
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)).map_or(CookieEdit::Drop, CookieEdit::Replace)
-    }
-
-    /// Appends what is not ours. Several headers become one, as RFC 9113 8.2.3 joins them.
-    fn keep_others(&self, header: &[u8], kept: &mut Vec<u8>) {
-        let mut first_of_header = true;
-        for part in parts(header).filter(|part| !self.is_ours(part)) {
-            if !first_of_header {
-                kept.push(b';');
-                kept.extend_from_slice(part);
-                continue;
-            }
-            first_of_header = false;
-            if !kept.is_empty() {
-                kept.extend_from_slice(SEPARATOR);
-            }
-            // Blanks that stood after a separator which is gone.
-            let start = part.iter().position(|b| !is_blank(*b)).unwrap_or(part.len());
-            kept.extend_from_slice(part.get(start..).unwrap_or_default());
+        if !ours {
+            CookieEdit::Keep
+        } else if others.iter().all(|other| other.part.iter().copied().all(is_blank)) {
+            CookieEdit::Drop
+        } else {
+            joined(&others)
         }
     }
 
@@ -123,6 +107,27 @@ impl OwnCookies {
         let name = without_security_prefix(name.trim_ascii());
         self.policies.iter().any(|own| own.is(name))
     }
+}
+
+/// What is not ours. Several headers become one, as RFC 9113 8.2.3 joins them.
+fn joined(others: &[Other<'_>]) -> CookieEdit {
+    let room = others.iter().map(|other| other.part.len() + SEPARATOR.len()).sum();
+    let mut kept = Vec::with_capacity(room);
+    for Other { part, first_of_header } in others {
+        if !first_of_header {
+            kept.push(b';');
+            kept.extend_from_slice(part);
+            continue;
+        }
+        if !kept.is_empty() {
+            kept.extend_from_slice(SEPARATOR);
+        }
+        // Blanks that stood after a separator which is gone.
+        let start = part.iter().position(|b| !is_blank(*b)).unwrap_or(part.len());
+        kept.extend_from_slice(part.get(start..).unwrap_or_default());
+    }
+    // Parts of valid header values make a valid one; if not, nothing of ours may slip through.
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)).map_or(CookieEdit::Drop, CookieEdit::Replace)
 }
 
 /// Browsers take `__host-` for the same as `__Host-`.

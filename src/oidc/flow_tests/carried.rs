@@ -191,6 +191,59 @@ async fn what_is_not_whole_is_no_session() {
     }
 }
 
+/// It is not opened again, and so must be told from all that is not quite the same.
+#[tokio::test]
+async fn a_session_that_was_opened_is_known_by_each_of_its_bytes() {
+    let world = world().await;
+    world.provider.script().claims.insert("groups".into(), groups(300));
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    assert!(chunks(&browser, &policy) >= 2 && user(&mut browser, &world, &policy).await.is_some());
+    let start = format!("{}_", session_cookie(&policy));
+    for (name, value) in browser.cookies.clone().into_iter().filter(|(name, _)| name.starts_with(&start)) {
+        for at in (0..70).chain((70..value.len()).step_by(29)).chain([value.len() - 1]) {
+            let mut bytes = value.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let mut changed = browser.clone();
+            changed.cookies.insert(name.clone(), String::from_utf8(bytes).unwrap());
+            assert_eq!(user(&mut changed, &world, &policy).await, None, "{name}, byte {at}");
+        }
+        for spoilt in [&value[..value.len() - 1], &format!("{value}A")] {
+            let mut changed = browser.clone();
+            changed.cookies.insert(name.clone(), spoilt.to_owned());
+            assert_eq!(user(&mut changed, &world, &policy).await, None, "{name}, {} bytes", spoilt.len());
+        }
+    }
+    crate::oidc::session::OPENED.set(0);
+    assert!(user(&mut browser, &world, &policy).await.is_some());
+    assert_eq!(crate::oidc::session::OPENED.get(), 0, "it is known still");
+}
+
+/// A step of the idle end seals the same generation anew.
+#[tokio::test]
+async fn chunks_of_two_sealings_make_no_session() {
+    let world = world().await;
+    world.provider.script().claims.insert("groups".into(), groups(300));
+    let policy = world.policy(&[("sessionIdleTimeout", "300"), ("refreshGracePeriodSeconds", "1")]);
+    let mut browser = Browser::default();
+    browser.login(&world, &policy, "/").await;
+    let first = browser.clone();
+    world.clock.advance(SECOND * 290);
+    assert!(user(&mut browser, &world, &policy).await.is_some());
+    let name = |index: usize| format!("{}_{index}", session_cookie(&policy));
+    let head = |browser: &Browser| browser.cookies[&name(0)].rsplit_once('.').unwrap().0.to_owned();
+    assert_eq!(head(&first), head(&browser), "session, generation and count are the same");
+    assert_ne!(first.cookies, browser.cookies);
+    for (one, other) in [(&first, &browser), (&browser, &first)] {
+        let mut mixed = one.clone();
+        mixed.cookies.insert(name(1), other.cookies[&name(1)].clone());
+        assert_eq!(user(&mut mixed, &world, &policy).await, None);
+    }
+    assert!(user(&mut first.clone(), &world, &policy).await.is_some(), "whole, and older");
+    assert!(user(&mut browser, &world, &policy).await.is_some());
+}
+
 #[tokio::test]
 async fn stale_chunks_go_when_the_session_shrinks_and_all_go_at_logout() {
     let world = world().await;

@@ -27,12 +27,10 @@ pub(super) struct Dictionary(SecretSlice<u8>);
 
 impl Dictionary {
     fn of(example: &SessionRecord) -> Self {
-        let mut bytes = Zeroizing::new(KNOWN.to_vec());
-        for text in said_by_tokens(example) {
-            bytes = Zeroizing::new([bytes.as_slice(), start(&text)].concat());
-        }
-        let claims = Zeroizing::new(serde_json::to_vec(&example.claims).unwrap_or_default());
-        Self([bytes.as_slice(), start(&claims)].concat().into())
+        let mut texts = said_by_tokens(example);
+        texts.push(Zeroizing::new(serde_json::to_vec(&example.claims).unwrap_or_default()));
+        let parts: Vec<_> = [KNOWN].into_iter().chain(texts.iter().map(|text| start(text))).collect();
+        Self(parts.concat().into())
     }
 
     /// With what a session knows of its own.
@@ -53,7 +51,7 @@ fn said_by_tokens(record: &SessionRecord) -> Vec<Zeroizing<Vec<u8>>> {
         return Vec::new();
     };
     let parts = signed.split('.').filter_map(|part| URL_SAFE_NO_PAD.decode(part).ok().map(Zeroizing::new));
-    parts.filter(|part| part.starts_with(b"{")).collect()
+    parts.filter(|part| part.starts_with(b"{")).take(2).collect()
 }
 
 /// The dictionaries of sessions of one kind. Each lives as long as a session that was written with it.
@@ -118,8 +116,12 @@ mod tests {
     fn it_is_bounded() {
         let mut record = testing::record();
         record.claims.insert("groups".to_owned(), "x".repeat(100_000).into());
-        record.refresh_token = Some(token(&["{".repeat(9000).as_str(), "y"]).into());
-        assert_eq!(Dictionary::of(&record).with(b"names").len(), KNOWN.len() + 2 * MOST + "names".len());
+        let long = &*"{".repeat(9000);
+        for (parts, texts) in [(&[long, "y"][..], 2), (&[long, long, "y"][..], 3), (&[long; 9][..], 3)] {
+            record.refresh_token = Some(token(parts).into());
+            let length = Dictionary::of(&record).with(b"names").len();
+            assert_eq!(length, KNOWN.len() + texts * MOST + "names".len());
+        }
     }
 
     #[test]

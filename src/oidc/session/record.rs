@@ -1,5 +1,7 @@
 //! What a session is: the whole record as the store keeps it, and the part of it that stays in memory.
 
+mod wire;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,49 +22,49 @@ use crate::oidc::clock::{from_unix_millis, unix_millis};
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SessionRecord {
     /// Provider and client.
-    #[serde(with = "wire::scope")]
+    #[serde(with = "wire")]
     pub scope: ScopeId,
     /// `sub` of the ID token. Never changes.
-    #[serde(with = "wire::text")]
+    #[serde(with = "wire")]
     pub subject: Arc<str>,
     /// The user's name for gates, headers and the access log.
-    #[serde(with = "wire::text")]
+    #[serde(with = "wire")]
     pub identifier: Arc<str>,
     /// The claims that gates, headers and templates may ask for.
     pub claims: Map<String, Value>,
     /// The last ID token, for `id_token_hint` and templates.
-    #[serde(with = "wire::secret")]
+    #[serde(with = "wire")]
     pub id_token: SecretString,
     /// The last access token.
-    #[serde(with = "wire::secret")]
+    #[serde(with = "wire")]
     pub access_token: SecretString,
     /// The refresh token, if the provider gave one.
-    #[serde(with = "wire::secret_option")]
+    #[serde(with = "wire")]
     pub refresh_token: Option<SecretString>,
     /// When the ID token ends. None if no ID token bounds the session any more: the provider has refreshed
     /// without a new one.
-    #[serde(with = "wire::time_option")]
+    #[serde(with = "wire")]
     pub id_expiry: Option<SystemTime>,
     /// When the access token ends, if the provider said so.
-    #[serde(with = "wire::time_option")]
+    #[serde(with = "wire")]
     pub access_expiry: Option<SystemTime>,
     /// When the user logged in.
-    #[serde(with = "wire::time")]
+    #[serde(with = "wire")]
     pub created: SystemTime,
     /// When the tokens were last refreshed.
-    #[serde(with = "wire::time_option")]
+    #[serde(with = "wire")]
     pub refreshed_at: Option<SystemTime>,
     /// When the present refresh token was issued.
-    #[serde(with = "wire::time_option")]
+    #[serde(with = "wire")]
     pub refresh_token_issued: Option<SystemTime>,
     /// The end of the session, whatever is refreshed (`sessionMaxAge`).
-    #[serde(with = "wire::time")]
+    #[serde(with = "wire")]
     pub absolute_expiry: SystemTime,
     /// How long the session lasts without a request; none: until its absolute end. Records of earlier releases have none.
-    #[serde(with = "wire::duration_option", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "wire", default, skip_serializing_if = "Option::is_none")]
     pub idle_lifetime: Option<Duration>,
     /// The provider's session id, for back-channel and front-channel logout.
-    #[serde(with = "wire::text_option")]
+    #[serde(with = "wire")]
     pub sid: Option<Arc<str>>,
     /// Counts the changes of this record; the store's compare-and-swap goes by it.
     pub generation: u64,
@@ -217,144 +219,41 @@ impl Timing {
     }
 }
 
-/// How single fields are written.
-mod wire {
-    pub(super) mod time {
-        use crate::oidc::clock::{from_unix_millis, unix_millis};
-        use serde::{Deserialize, Deserializer, Serializer};
-        use std::time::SystemTime;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::oidc::session::testing;
 
-        pub(in super::super) fn serialize<S: Serializer>(
-            time: &SystemTime,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            to.serialize_u64(unix_millis(*time))
+    /// What other processes of a store, and other releases, read and have written.
+    #[test]
+    fn a_record_is_written_in_one_way() {
+        let mut record = testing::record();
+        let millis = |time| unix_millis(time);
+        let (began, tokens_end) = (millis(record.created), millis(record.id_expiry.unwrap()));
+        let mut text = serde_json::json!({
+            "scope": record.scope.bytes(), "subject": "alice", "identifier": "alice@example.com",
+            "claims": {"email": "alice@example.com", "groups": ["a", "b"]},
+            "id_token": "an.id.token", "access_token": "access-0", "refresh_token": "refresh-0",
+            "id_expiry": tokens_end, "access_expiry": tokens_end, "created": began, "refreshed_at": null,
+            "refresh_token_issued": began, "absolute_expiry": millis(record.absolute_expiry),
+            "sid": "op-session-1", "generation": 0,
+        });
+        for idle in [None, Some(Duration::from_millis(600_001))] {
+            record.idle_lifetime = idle;
+            if idle.is_some() {
+                text["idle_lifetime"] = 600_001.into();
+            }
+            let written: Value = serde_json::from_slice(&record.encode().unwrap()).unwrap();
+            assert_eq!(written, text);
+            let read = SessionRecord::decode(text.to_string().as_bytes()).unwrap();
+            assert_eq!((read.idle_lifetime, read.created), (idle, record.created));
+            assert_eq!(serde_json::to_value(read).unwrap(), text);
         }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<SystemTime, D::Error> {
-            u64::deserialize(from).map(from_unix_millis)
-        }
-    }
-
-    pub(super) mod time_option {
-        use crate::oidc::clock::{from_unix_millis, unix_millis};
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-        use std::time::SystemTime;
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            time: &Option<SystemTime>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            time.map(unix_millis).serialize(to)
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<SystemTime>, D::Error> {
-            Ok(Option::<u64>::deserialize(from)?.map(from_unix_millis))
-        }
-    }
-
-    pub(super) mod duration_option {
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-        use std::time::Duration;
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            duration: &Option<Duration>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-            duration.map(millis).serialize(to)
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<Duration>, D::Error> {
-            Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
-        }
-    }
-
-    pub(super) mod text {
-        use serde::{Deserialize, Deserializer, Serializer};
-        use std::sync::Arc;
-
-        pub(in super::super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
-            to.serialize_str(text)
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Arc<str>, D::Error> {
-            String::deserialize(from).map(Arc::from)
-        }
-    }
-
-    pub(super) mod text_option {
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-        use std::sync::Arc;
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            text: &Option<Arc<str>>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            text.as_deref().serialize(to)
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<Arc<str>>, D::Error> {
-            Ok(Option::<String>::deserialize(from)?.map(Arc::from))
-        }
-    }
-
-    pub(super) mod secret {
-        use secrecy::{ExposeSecret, SecretString};
-        use serde::{Deserialize, Deserializer, Serializer};
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            secret: &SecretString,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            to.serialize_str(secret.expose_secret())
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<SecretString, D::Error> {
-            String::deserialize(from).map(SecretString::from)
-        }
-    }
-
-    pub(super) mod secret_option {
-        use secrecy::{ExposeSecret, SecretString};
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            secret: &Option<SecretString>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            secret.as_ref().map(ExposeSecret::expose_secret).serialize(to)
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<SecretString>, D::Error> {
-            Ok(Option::<String>::deserialize(from)?.map(SecretString::from))
-        }
-    }
-
-    pub(super) mod scope {
-        use crate::oidc::session::ScopeId;
-        use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-        pub(in super::super) fn serialize<S: Serializer>(scope: &ScopeId, to: S) -> Result<S::Ok, S::Error> {
-            scope.bytes().serialize(to)
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ScopeId, D::Error> {
-            <[u8; 16]>::deserialize(from).map(ScopeId::from_bytes)
+        for missing in ["sid", "refresh_token", "id_expiry", "subject"] {
+            let mut text = text.clone();
+            text.as_object_mut().unwrap().remove(missing);
+            assert!(SessionRecord::decode(text.to_string().as_bytes()).is_err(), "without {missing}");
         }
     }
 }
