@@ -63,6 +63,7 @@ mod throttle;
 pub mod token_endpoint;
 mod turns;
 mod unique;
+mod unread;
 mod unrefreshable;
 mod used;
 pub mod userinfo;
