@@ -8,7 +8,7 @@ use crate::oidc::session::CookieStore;
 
 impl World {
     /// Another process: what the browser does not bring is gone.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let keys = Arc::new(crate::oidc::session::SessionKeys::new(&[KEY.into()]).unwrap());
         let store = Arc::new(CookieStore::new(100));
         self.deps.sessions = Sessions::new(store, keys, Arc::clone(&self.clock) as _, 100).unwrap();
