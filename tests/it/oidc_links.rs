@@ -71,32 +71,36 @@ async fn behind_a_link() -> (World, Link, Browser) {
 
 #[tokio::test]
 async fn a_token_answer_that_is_cut_or_trickles_logs_nobody_out_and_delays_nobody_else() {
-    for weather in [Weather::Cut(40), Weather::Trickle(1, Duration::from_millis(100)), Weather::Hole] {
-        let (world, link, browser) = behind_a_link().await;
-        let other = world.browser_of("bob").await;
-        tokens_end(&world, &browser).await;
-        tokens_end(&world, &other).await;
-        // Bob's tokens are new; alice's are not.
-        served_soon(&world, &other).await;
-        link.set(weather);
-        let start = Instant::now();
-        let waiting = tokio::spawn({
-            let (browser, url) = (browser.clone(), world.at("/x"));
-            async move { browser.fetch(&url).await }
-        });
-        while !waiting.is_finished() {
-            served_at_once(&world, &other, "/x").await;
-            served_at_once(&world, &other, "/open/x").await;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        let page = waiting.await.unwrap();
-        assert_eq!(page.status, 503, "{weather:?}: {page:?}");
-        assert!(page.header("retry-after").is_some(), "{page:?}");
-        assert!(start.elapsed() < Duration::from_secs(12), "{weather:?}: {:?}", start.elapsed());
-        let reasons = failures(&world, "reason");
-        assert!(reasons.len() == 1 && reasons[0].contains("no answer"), "{weather:?}: {reasons:?}");
-        assert_eq!(world.grants("authorization_code"), 2, "{weather:?}: nobody logged in again");
-    }
+    let weathers = [Weather::Cut(40), Weather::Trickle(1, Duration::from_millis(100)), Weather::Hole];
+    let worlds = weathers.map(|weather| {
+        Box::pin(async move {
+            let (world, link, browser) = behind_a_link().await;
+            let other = world.browser_of("bob").await;
+            tokens_end(&world, &browser).await;
+            tokens_end(&world, &other).await;
+            // Bob's tokens are new; alice's are not.
+            served_soon(&world, &other).await;
+            link.set(weather);
+            let start = Instant::now();
+            let waiting = tokio::spawn({
+                let (browser, url) = (browser.clone(), world.at("/x"));
+                async move { browser.fetch(&url).await }
+            });
+            while !waiting.is_finished() {
+                served_at_once(&world, &other, "/x").await;
+                served_at_once(&world, &other, "/open/x").await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            let page = waiting.await.unwrap();
+            assert_eq!(page.status, 503, "{weather:?}: {page:?}");
+            assert!(page.header("retry-after").is_some(), "{page:?}");
+            assert!(start.elapsed() < Duration::from_secs(12), "{weather:?}: {:?}", start.elapsed());
+            let reasons = failures(&world, "reason");
+            assert!(reasons.len() == 1 && reasons[0].contains("no answer"), "{weather:?}: {reasons:?}");
+            assert_eq!(world.grants("authorization_code"), 2, "{weather:?}: nobody logged in again");
+        })
+    });
+    futures_util::future::join_all(worlds).await;
 }
 
 async fn served_soon(world: &World, browser: &Browser) {
@@ -114,24 +118,27 @@ async fn each_kind_of_refusal_is_bounded_and_has_one_cause_in_the_log() {
         (Answer::RetryAfter(429, 30), "HTTP status 429", 30),
         (page, "neither tokens nor an error", 5),
     ];
-    for (answer, cause, pause) in answers {
-        let world = short_lived("").start().await;
-        let browser = world.browser_of("alice").await;
-        tokens_end(&world, &browser).await;
-        world.idp.add_fault(Fault::at(Endpoint::Token, answer).grant("refresh_token"));
-        let page = browser.fetch(&world.at("/x")).await;
-        assert_eq!(
-            (page.status, page.header("retry-after")),
-            (503, Some(pause.to_string().as_str())),
-            "{page:?}"
-        );
-        let again = browser.fetch(&world.at("/x")).await;
-        assert_eq!(again.status, 503);
-        assert_eq!(world.grants("refresh_token"), 1, "it is not asked again in the pause");
-        let causes = failures(&world, "cause");
-        assert!(causes.len() == 1 && causes[0].contains(cause), "{causes:?}");
-        assert_eq!(world.grants("authorization_code"), 1, "nobody logged in again");
-    }
+    let refusals = answers.map(|(answer, cause, pause)| {
+        Box::pin(async move {
+            let world = short_lived("").start().await;
+            let browser = world.browser_of("alice").await;
+            tokens_end(&world, &browser).await;
+            world.idp.add_fault(Fault::at(Endpoint::Token, answer).grant("refresh_token"));
+            let page = browser.fetch(&world.at("/x")).await;
+            assert_eq!(
+                (page.status, page.header("retry-after")),
+                (503, Some(pause.to_string().as_str())),
+                "{page:?}"
+            );
+            let again = browser.fetch(&world.at("/x")).await;
+            assert_eq!(again.status, 503);
+            assert_eq!(world.grants("refresh_token"), 1, "it is not asked again in the pause");
+            let causes = failures(&world, "cause");
+            assert!(causes.len() == 1 && causes[0].contains(cause), "{causes:?}");
+            assert_eq!(world.grants("authorization_code"), 1, "nobody logged in again");
+        })
+    });
+    futures_util::future::join_all(refusals).await;
 }
 
 /// A world with its sessions in a Redis at the far end of a link.
