@@ -20,6 +20,6 @@ pub use cidr::IpSet;
 pub use conn_info::{ConnControl, ConnInfo, TlsInfo};
 pub use host::{canonical_host, is_authority, same_authority};
 pub use regexp::{GoRegex, RegexError};
-pub use response::LocalResponse;
+pub use response::{LocalResponse, Undo};
 pub use scheme::Scheme;
 pub use text::Text;

@@ -65,6 +65,7 @@ mod token_audience;
 pub mod token_endpoint;
 mod turns;
 mod unique;
+mod unread;
 mod unrefreshable;
 mod used;
 pub mod userinfo;

@@ -1,5 +1,8 @@
 //! An answer that Portcullis gives by itself, without asking a service.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -15,12 +18,36 @@ pub struct LocalResponse {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+    /// What is to be done if it cannot be written, because nobody is there to read it.
+    pub undo: Option<Undo>,
+}
+
+/// Takes back what an answer would have told.
+#[derive(Clone)]
+pub struct Undo(Arc<dyn Fn() + Send + Sync>);
+
+impl Undo {
+    /// By `action`, which must not block.
+    pub fn new(action: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(action))
+    }
+
+    /// Does it.
+    pub fn run(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Undo")
+    }
 }
 
 impl LocalResponse {
     /// An answer without headers or body.
     pub fn new(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+        Self { status, headers: HeaderMap::new(), body: Bytes::new(), undo: None }
     }
 
     /// Plain text.

@@ -338,6 +338,7 @@ impl Policy {
         for cookie in session.into_iter().chain(others.into_iter().flatten()) {
             response = response.with_header(SET_COOKIE, cookie);
         }
+        response.undo = Some(self.end_unread(entry));
         Ok(response)
     }
 

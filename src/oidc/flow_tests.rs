@@ -23,6 +23,7 @@ mod provider;
 mod registration;
 mod repeated;
 mod session;
+mod session_attacks;
 mod token_attacks;
 mod trust;
 

@@ -138,6 +138,14 @@ impl Core {
         }
     }
 
+    /// Has the provider forget the refresh token of a session that has ended.
+    pub(super) async fn forget(&self, record: &SessionRecord) {
+        let (Some(token), Some(client)) = (&record.refresh_token, self.client_of(record)) else { return };
+        if let Some(metadata) = self.provider.metadata_within(MAX_TIME).await {
+            self.revoke(&client, &metadata, token).await;
+        }
+    }
+
     /// Revokes a refresh token; a failure is only logged: the session has ended in any case.
     pub(super) async fn revoke(&self, client: &Credentials, metadata: &Metadata, token: &SecretString) {
         let result = token_endpoint::revoke(client, metadata, self.provider.fetch(), token).await;

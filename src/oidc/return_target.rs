@@ -139,6 +139,47 @@ mod tests {
         assert!(!is_request_target(&format!("/{}", "a".repeat(MAX_TARGET))));
     }
 
+    /// Slashes, backslashes, blanks, controls and what shows as nothing, in every order, before a host in any form; and
+    /// every scheme.
+    #[test]
+    fn n43_no_beginning_leads_to_a_host() {
+        const ODD: &str =
+            "/\\\t\n\r\u{b}\u{c} \0\u{1f}\u{7f}\u{85}\u{a0}\u{200b}\u{2028}\u{2029}\u{3000}\u{feff}\u{ff0f}";
+        const HOSTS: [&str; 6] = [
+            "evil.example",
+            "user@evil.example",
+            "app.example.com@evil.example:443/x",
+            "evil\u{3002}example",
+            "[::1%25eth0]",
+            "0x7f000001",
+        ];
+        for (first, second) in ODD.chars().flat_map(|first| ODD.chars().map(move |second| (first, second))) {
+            for third in ODD.chars().map(String::from).chain([String::new()]) {
+                for host in HOSTS {
+                    let target = format!("{first}{second}{third}{host}");
+                    assert!(!is_strict(&target) && !is_request_target(&target), "{target:?}");
+                }
+            }
+        }
+        for scheme in [
+            "http",
+            "HTTPS",
+            "jAvAsCrIpT",
+            "vbscript",
+            "data",
+            "file",
+            "blob",
+            " https",
+            "\thttp",
+            "\u{1}http",
+        ] {
+            for between in [":", ":/", "://", ":///", ":\\", ":/\\", "%3a//", ":&#47;/"] {
+                let target = format!("{scheme}{between}evil.example");
+                assert!(!is_strict(&target) && !is_request_target(&target), "{target:?}");
+            }
+        }
+    }
+
     #[test]
     fn escapes_of_escapes_are_read_in_one_pass() {
         for (written, single) in

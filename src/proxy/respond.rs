@@ -10,12 +10,21 @@ use super::context::Ctx;
 use super::response;
 use crate::net::LocalResponse;
 
-/// Writes `answer` after the chain has seen its header, as it sees a service's.
+/// Writes `answer` after the chain has seen its header, as it sees a service's. What nobody is there to read is undone.
 ///
 /// # Errors
 /// The client is gone.
 pub(super) async fn respond(session: &mut Session, ctx: &mut Ctx, answer: LocalResponse) -> Result<()> {
-    let LocalResponse { status, headers, body } = answer;
+    let undo = answer.undo.clone();
+    let written = write(session, ctx, answer).await.map_err(pingora::Error::into_down);
+    if let (Err(_), Some(undo)) = (&written, undo) {
+        undo.run();
+    }
+    written
+}
+
+async fn write(session: &mut Session, ctx: &mut Ctx, answer: LocalResponse) -> Result<()> {
+    let LocalResponse { status, headers, body, .. } = answer;
     let mut header = ResponseHeader::build(status, Some(headers.len() + 6))?;
     for (name, value) in &headers {
         header.append_header(name, value)?;

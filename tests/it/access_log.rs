@@ -84,10 +84,14 @@ async fn internal_services_are_recorded_when_asked_for() {
         assert_eq!(get(proxy.web(), "app.test", "/ping", &[]).await.status(), 200);
         get(proxy.web(), "app.test", "/nowhere", &[]).await;
         line(&proxy, "/nowhere").await;
-        assert_eq!(lines(&proxy).len(), if internals { 2 } else { 1 });
+        let wanted = if internals { 2 } else { 1 };
+        eventually("the lines", || async { lines(&proxy).len() == wanted }).await;
         // `metrics.addInternals` is off in both.
         let web = ["entrypoint=\"web\""];
-        assert_eq!(proxy.metric("traefik_entrypoint_requests_total", &web).await, 1.0);
+        eventually("one request is counted", || async {
+            proxy.metric("traefik_entrypoint_requests_total", &web).await == 1.0
+        })
+        .await;
     }
 }
 

@@ -25,6 +25,18 @@ const IDENTITY: [&str; 9] = [
     "X_Auth_Request_Redirect",
 ];
 
+/// Of a template, of a claim that nobody has, of one that not everybody has, of the assertion.
+const CONFIGURED: [&str; 8] = [
+    "X-Auth-Email",
+    "x_auth_email",
+    "X-Team",
+    "X_Team",
+    "X-Mail",
+    "x_mail",
+    "X-Portcullis-Jwt-Assertion",
+    "X_Portcullis-Jwt_Assertion",
+];
+
 /// Whether `text` has a test function `name`.
 fn has_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
@@ -96,6 +108,58 @@ async fn n04_fragments_in_a_target_open_nothing() {
     assert!(world.origin.requests().is_empty(), "{:?}", world.origin.requests());
 }
 
+/// What a router opens for one method it opens for no other, however that is spelled; and names of fields mean the same in
+/// every case.
+#[tokio::test]
+async fn n07_a_rule_about_the_method_means_that_method() {
+    let mut plan = Plan::new();
+    plan.routers =
+        "    open: {rule: \"Method(`GET`) && PathPrefix(`/open`)\", service: s, priority: 99}".to_owned();
+    let world = plan.start().await;
+    assert_eq!(get(world.proxy.web(), "localhost", "/open", &[]).await.status(), 200);
+    for method in ["POST", "get", "Get", "GETT", "HEAD"] {
+        let fields =
+            "Host: localhost\r\nX-HTTP-Method-Override: GET\r\nContent-Length: 0\r\nConnection: close";
+        let mut connection = Connection::open(world.proxy.web()).await;
+        connection.send(format!("{method} /open HTTP/1.1\r\n{fields}\r\n\r\n")).await;
+        let answer = crate::harness::soon("an answer", connection.response_to(method == "HEAD")).await;
+        let status = answer.map(|answer| answer.status());
+        assert!(matches!(status, None | Some(302 | 400 | 401 | 405 | 501)), "{method}: {status:?}");
+    }
+    let request = Request::post("http://localhost/open").header("x-http-method-override", "GET");
+    let answer = Http2::open(world.proxy.web()).await.send(request.body(()).unwrap(), &[], false).await;
+    assert_eq!((answer.status, world.origin.requests().len()), (401, 1), "over HTTP/2");
+
+    let session = cookie(&world.browser_of("alice").await);
+    for (fields, status) in [
+        ([("sec-fetch-mode", "cors"), ("accept", "text/html")], 401),
+        ([("x-requested-with", "XMLHttpRequest"), ("accept", "text/html")], 401),
+        ([("accept", "text/html"), ("x-other", "1")], 302),
+        ([("cookie", &*session), ("accept", "text/html")], 200),
+        ([("authorization", "Bearer junk"), ("accept", "application/json")], 401),
+    ] {
+        for spell in [str::to_ascii_uppercase as fn(&str) -> String, str::to_ascii_lowercase, capitals] {
+            let names = fields.map(|(name, _)| spell(name));
+            let spelled: Vec<_> =
+                names.iter().zip(fields).map(|(name, (_, value))| (&**name, value)).collect();
+            let answer = get(world.proxy.web(), "localhost", "/private", &spelled).await;
+            assert_eq!(answer.status(), status, "{spelled:?}");
+        }
+        let mut request = Request::get("http://localhost/private");
+        for (name, value) in fields {
+            request = request.header(name, value);
+        }
+        let answer = Http2::open(world.proxy.web()).await.send(request.body(()).unwrap(), &[], false).await;
+        assert_eq!(answer.status, status, "{fields:?} over HTTP/2");
+    }
+}
+
+/// `aCcEpT`
+fn capitals(name: &str) -> String {
+    let spell = |(at, c): (usize, char)| if at % 2 == 0 { c } else { c.to_ascii_uppercase() };
+    name.chars().enumerate().map(spell).collect()
+}
+
 #[tokio::test]
 async fn n07_the_case_of_methods_and_fields_opens_nothing() {
     let world = World::start().await;
@@ -147,18 +211,24 @@ async fn n12_odd_bodies_at_our_own_addresses_are_refused() {
         }
     }
     assert!(world.origin.requests().is_empty());
+    assert_eq!(world.proxy.metric("portcullis_oidc_sessions", &[]).await, 0.0);
     assert!(World::is_from_service(&world.browser_of("alice").await.open(&world.at("/x")).await));
 }
 
 #[tokio::test]
 async fn n16_identity_that_a_client_sends_beside_a_session_does_not_arrive() {
     let line = "headers: [{name: X-Auth-Email, value: \"{{`{{.Claims.email}}`}}\"}]";
-    let world = Plan::new().plugin(line).start().await;
+    let plan = Plan::new().plugin(line).plugin("forwardHeaders: {X-Team: team, X-Mail: email}");
+    let world = plan
+        .plugin("identityAssertion: {issuer: https://edge.test, audience: [https://app.test]}")
+        .start()
+        .await;
     for (user, name) in [("alice", "alice@example.test"), ("nomail", "nomail")] {
         let browser = world.browser_of(user).await;
         let cookie = cookie(&browser);
         let mut fields: Vec<(&str, &str)> = IDENTITY.iter().map(|name| (*name, "root")).collect();
-        fields.extend([("X-Auth-Email", "root"), ("x_auth_email", "root"), ("Cookie", &cookie)]);
+        fields.extend(CONFIGURED.map(|name| (name, "root")));
+        fields.push(("Cookie", &cookie));
         assert_eq!(get(world.proxy.web(), "localhost", "/x", &fields).await.status(), 200);
         let seen = world.origin.last();
         assert_eq!(seen.head.all("x-forwarded-user"), [name]);
@@ -281,11 +351,17 @@ async fn n20_a_logout_leads_to_the_real_host() {
 #[tokio::test]
 async fn n27_odd_requests_at_the_callback_end_no_process() {
     let world = World::start().await;
-    for line in ["CONNECT localhost:443", "CONNECT /oauth2/callback", "OPTIONS *", "OPTIONS /oauth2/callback"]
-    {
-        let text = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let status = raw(&world, &text).await;
-        assert!(matches!(status, None | Some(200 | 400..=499 | 501)), "{line}: {status:?}");
+    // As Go answers: nothing is tunnelled, and `*` asks about the server as a whole.
+    for (line, expected) in [
+        ("CONNECT localhost:443", &[501][..]),
+        ("CONNECT /oauth2/callback", &[400, 501]),
+        ("OPTIONS *", &[200]),
+        ("OPTIONS /oauth2/callback", &[405]),
+        ("POST /oauth2/callback", &[405]),
+    ] {
+        let fields = "Host: localhost\r\nContent-Length: 0\r\nConnection: close";
+        let status = raw(&world, &format!("{line} HTTP/1.1\r\n{fields}\r\n\r\n")).await;
+        assert!(status.is_some_and(|status| expected.contains(&status)), "{line}: {status:?}");
     }
     for query in ["", "?", "?code", "?code=x", "?state=", "?state", "?&&&", "?=%", "?code=%ff&state=%00"] {
         let answer = get(world.proxy.web(), "localhost", &format!("{CALLBACK}{query}"), &[]).await;
@@ -320,6 +396,12 @@ async fn n43_no_parameter_redirects() {
         "%252F%252Fevil.test",
     ] {
         let pairs: Vec<String> = names.iter().map(|name| format!("{name}={evil}")).collect();
+        let deep = world.at(&format!("/private?{}", pairs.join("&")));
+        let browser = Browser::new();
+        let form = browser.open(&deep).await;
+        let callback = browser.submit_step(&form, &[("user", "alice")]).await.location();
+        let landed = browser.step(&callback).await.location();
+        assert!(landed.as_str().starts_with(&world.at("/")), "after the login to {deep}: {landed}");
         for path in ["/private", LOGOUT, CALLBACK, "/public/bye"] {
             let target = format!("{path}?{}&state=x", pairs.join("&"));
             let answer = get(world.proxy.web(), &host, &target, &[]).await;

@@ -12,7 +12,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::harness::client::{Browser, NAVIGATION};
-use crate::harness::idp::{LOGOUT, Plan, SECRET, World};
+use crate::harness::idp::{LOGOUT, Plan, SECRET, TELLS, World};
 use crate::harness::load;
 use crate::scenarios::{LIFE, Scale, login, refused, sessions, tokens_end};
 
@@ -72,23 +72,25 @@ async fn n68_no_size_of_a_session_breaks_it() {
 /// `oidc_replicas.rs`.
 #[tokio::test]
 async fn n69_no_delay_of_the_provider_makes_a_second_grant() {
-    let rounds = [0.0, 3.0, 9.5].map(|delay| async move {
-        let world = Scale::SHORT.short_lived().start().await;
-        let cookie = sessions(&world, "alice", 1).await.remove(0);
-        let logins = world.grants("authorization_code");
-        // Two generations of tokens, each with a storm of its own.
-        for generation in 1..=2 {
-            world.idp.clear_faults();
-            tokens_end(&world).await;
-            let slow = Fault::at(Endpoint::Token, Answer::Genuine).grant("refresh_token");
-            world.idp.add_fault(slow.delay(Duration::from_secs_f64(delay)));
-            world.idp.set_access_token_ttl(if generation == 1 { LIFE } else { Duration::from_secs(600) });
-            let answers = load::burst(world.proxy.web(), &vec![load::fetch("/x", &cookie); 200]).await;
-            assert!(load::all_are(&answers, 200), "{delay} s: {}", load::statuses(&answers));
-            assert_eq!(world.grants("refresh_token"), generation, "{delay} s");
-        }
-        assert_eq!(refused(&world), 0, "{delay} s: an old token was shown again");
-        assert_eq!(world.grants("authorization_code"), logins, "{delay} s");
+    let rounds = [0.0, 3.0, 9.5].map(|delay| {
+        Box::pin(async move {
+            let world = Scale::SHORT.short_lived().start().await;
+            let cookie = sessions(&world, "alice", 1).await.remove(0);
+            let logins = world.grants("authorization_code");
+            // Two generations of tokens, each with a storm of its own.
+            for generation in 1..=2 {
+                world.idp.clear_faults();
+                tokens_end(&world, std::slice::from_ref(&cookie)).await;
+                let slow = Fault::at(Endpoint::Token, Answer::Genuine).grant("refresh_token");
+                world.idp.add_fault(slow.delay(Duration::from_secs_f64(delay)));
+                world.idp.set_access_token_ttl(if generation == 1 { LIFE } else { Duration::from_secs(600) });
+                let answers = load::burst(world.proxy.web(), &vec![load::fetch("/x", &cookie); 200]).await;
+                assert!(load::all_are(&answers, 200), "{delay} s: {}", load::statuses(&answers));
+                assert_eq!(world.grants("refresh_token"), generation, "{delay} s");
+            }
+            assert_eq!(refused(&world), 0, "{delay} s: an old token was shown again");
+            assert_eq!(world.grants("authorization_code"), logins, "{delay} s");
+        })
     });
     futures_util::future::join_all(rounds).await;
 }
@@ -111,7 +113,7 @@ fn has_verifier(text: &str, challenge: &str) -> bool {
 /// is in the log.
 #[tokio::test]
 async fn n91_nothing_secret_of_a_whole_life_is_in_the_log() {
-    let mut plan = Plan::new().fixed("accessLog: {}").plugin("refreshGracePeriodSeconds: 1");
+    let mut plan = Plan::new().fixed("accessLog: {}").plugin("refreshGracePeriodSeconds: 1").plugin(TELLS);
     plan.provider.access_token_ttl = LIFE;
     let world = plan.start().await;
     let secrets: Arc<Mutex<BTreeSet<String>>> = Arc::default();
@@ -144,7 +146,7 @@ async fn n91_nothing_secret_of_a_whole_life_is_in_the_log() {
     browser.follow(page).await;
     browser.step(&callback).await;
     keep_cookies(&browser);
-    tokens_end(&world).await;
+    tokens_end(&world, &[browser.cookie_line("localhost")]).await;
     assert!(World::is_from_service(&browser.fetch(&world.at("/after")).await));
     assert_eq!(world.grants("refresh_token"), 1);
     let page = browser.request("POST", &Url::parse(&world.at(LOGOUT)).unwrap(), &NAVIGATION, Some(&[])).await;

@@ -18,7 +18,7 @@ pub mod proxy;
 pub mod redis;
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Long enough for a loaded machine with two cores; a passing test never waits for it.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -28,6 +28,26 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(SOON, future).await {
         Ok(value) => value,
         Err(_) => panic!("still waiting for {what} after {SOON:?}"),
+    }
+}
+
+/// Tries `attempt` until one takes no longer than `limit`: what is too slow by itself is so each time, and what a busy machine
+/// delays is not.
+pub async fn within(what: &str, limit: Duration, mut attempt: impl AsyncFnMut() -> Duration) {
+    let (deadline, mut quickest) = (Instant::now() + SOON, Duration::MAX);
+    loop {
+        quickest = quickest.min(attempt().await);
+        if quickest <= limit {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: {quickest:?} at best, and not {limit:?}");
+    }
+}
+
+/// Returns at this time, by the clock that the proxy looks at, too.
+pub async fn until(time: SystemTime) {
+    while let Ok(left) = time.duration_since(SystemTime::now()) {
+        tokio::time::sleep(left.max(Duration::from_millis(1))).await;
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::harness::client::Browser;
-use crate::harness::idp::{LOGOUT, Plan, World};
+use crate::harness::idp::{LOGOUT, Plan, TELLS, World};
 
 /// Life of the first tokens. The refresh grace is one second, so the login itself causes no refresh.
 const LIFE: Duration = Duration::from_secs(4);
@@ -16,7 +16,7 @@ const LIFE: Duration = Duration::from_secs(4);
 const STORE: &str = "oidc:\n  session:\n    store:\n      cookie: true";
 
 fn plan() -> Plan {
-    Plan::new().fixed(STORE).plugin("refreshGracePeriodSeconds: 1")
+    Plan::new().fixed(STORE).plugin("refreshGracePeriodSeconds: 1").plugin(TELLS)
 }
 
 /// Names of the session's cookies.
@@ -83,8 +83,7 @@ async fn a_refresh_with_rotation_survives_a_restart_and_a_race() {
     let mut world = plan.start().await;
     let browser = world.browser_of("alice").await;
     let old = browser.stolen();
-    // The passing of time is what is tested here; nothing is waited for.
-    tokio::time::sleep(LIFE + Duration::from_millis(1100)).await;
+    world.tokens_over(&browser.cookie_line("localhost")).await;
     world.idp.set_access_token_ttl(Duration::from_secs(8));
     let url = Url::parse(&world.at("/x")).unwrap();
     let tabs = (0..20).map(|_| browser.stolen()).collect::<Vec<_>>();
@@ -101,7 +100,7 @@ async fn a_refresh_with_rotation_survives_a_restart_and_a_race() {
     assert_eq!(world.grants("refresh_token"), 1);
     world.proxy.kill_and_restart().await;
     assert!(is_in(&world, &tabs[0]).await);
-    tokio::time::sleep(Duration::from_secs(9)).await;
+    world.tokens_over(&tabs[0].cookie_line("localhost")).await;
     assert!(is_in(&world, &tabs[0]).await, "the rotated token came with the last answer");
     assert_eq!((world.grants("refresh_token"), world.grants("authorization_code")), (2, 1));
 }
@@ -115,7 +114,7 @@ async fn stale_chunks_go_with_the_groups() {
     let browser = world.browser_of("alice").await;
     let many = chunks(&browser).len();
     has_groups(&world, 1);
-    tokio::time::sleep(LIFE + Duration::from_millis(1100)).await;
+    world.tokens_over(&browser.cookie_line("localhost")).await;
     let page = browser.fetch(&world.at("/x")).await;
     assert!(World::is_from_service(&page), "{page:?}");
     assert!(page.set_cookies().iter().all(|line| line.len() <= 4_000));

@@ -259,12 +259,24 @@ async fn a_cookie_that_is_not_ours_counts_as_none() {
         let page = browser.log_in(&world.at("/x"), "alice").await;
         assert!(World::is_from_service(&page), "{bad:?}: {page:?}");
     }
-    // Two of one name: never anything worse than being asked to log in.
-    let line = format!("{name}=garbage; {name}={value}");
-    let page = Browser::new()
-        .request("GET", &Url::parse(&world.at("/x")).unwrap(), &[("cookie", &line)], None)
-        .await;
-    assert!([200, 302].contains(&page.status), "{page:?}");
+    // Two of one name: nobody can tell which is ours.
+    let before = world.origin.requests().len();
+    for line in [
+        format!("{name}=garbage; {name}={value}"),
+        format!("{name}={value}; {name}=garbage"),
+        format!("{name}={value}; a=1; {name}={value}"),
+    ] {
+        let page = Browser::new()
+            .request("GET", &Url::parse(&world.at("/x")).unwrap(), &[("cookie", &line)], None)
+            .await;
+        assert_eq!(page.status, 302, "{line}: {page:?}");
+    }
+    // A good one of a session that was ended.
+    let revoked = good.stolen();
+    good.step(&Url::parse(&world.at(LOGOUT)).unwrap()).await;
+    assert_eq!(revoked.fetch(&world.at("/x")).await.status, 401);
+    assert_eq!(revoked.step(&Url::parse(&world.at("/x")).unwrap()).await.status, 302);
+    assert_eq!(world.origin.requests().len(), before);
 }
 
 #[tokio::test]
@@ -276,6 +288,7 @@ async fn the_service_gets_its_own_cookies_untouched_and_none_of_ours() {
         (format!("a=1; {name}={value}; b=\"x y\""), Some("a=1; b=\"x y\"")),
         (format!("{name}={value}"), None),
         (format!("{name}={value}; theirs={name}"), Some(&*format!("theirs={name}"))),
+        (format!("a=1; ; {name}={value}; b=2; c="), Some("a=1; ; b=2; c=")),
     ] {
         let url = Url::parse(&world.at("/x")).unwrap();
         let page = Browser::new().request("GET", &url, &[("cookie", &sent)], None).await;

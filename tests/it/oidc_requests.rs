@@ -1,9 +1,12 @@
 //! Who is sent to log in, who is told 401, and who passes without.
 
+use std::time::{Duration, Instant};
+
 use url::Url;
 
 use crate::harness::client::{get, send};
-use crate::harness::idp::{CALLBACK, Plan, World};
+use crate::harness::idp::{CALLBACK, Plan, SECRET, World, dynamic};
+use crate::harness::{eventually, within};
 
 async fn ask(
     world: &World,
@@ -63,6 +66,12 @@ async fn what_is_no_navigation_gets_401_json_and_no_login_state() {
     let form: &[(&str, &str)] = &[("Sec-Fetch-Mode", "navigate"), ("Content-Length", "0")];
     let (status, cookies, text) = ask(&world, "POST", "/private", form).await;
     assert!(status == 401 && cookies.is_empty() && text.contains("was not taken"), "{status} {text}");
+    // The parts of one page.
+    let image = [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")];
+    for part in 0..100 {
+        let (status, cookies, _) = ask(&world, "GET", &format!("/img/{part}.png"), &image).await;
+        assert_eq!((status, cookies.len()), (401, 0), "{part}: {cookies:?}");
+    }
     assert!(world.origin.requests().is_empty(), "{:?}", world.origin.requests());
 }
 
@@ -84,13 +93,30 @@ async fn an_upgrade_that_is_ignored_is_no_reason_to_refuse() {
 #[tokio::test]
 async fn headers_and_queries_of_a_client_open_nothing() {
     let world = World::start().await;
+    // What load balancers and monitors call themselves.
+    for agent in [
+        "kube-probe/1.30",
+        "GoogleHC/1.0",
+        "ELB-HealthChecker/2.0",
+        "Amazon-Route53-Health-Check-Service",
+        "Consul Health Check",
+        "HAProxy",
+        "Prometheus/3.5.0",
+        "UptimeRobot/2.0",
+        "Edge Health Probe",
+    ] {
+        for (accept, status) in [("text/html", 302), ("application/json", 401)] {
+            let fields = [("User-Agent", agent), ("Accept", accept)];
+            let answer = get(world.proxy.web(), "localhost", "/private", &fields).await;
+            assert_eq!(answer.status(), status, "{agent}");
+        }
+    }
     for fields in [
         ("X-Forwarded-Uri", "/public"),
         ("X-Original-URI", "/public"),
         ("X-Original-URL", "/public"),
         ("X-Rewrite-URL", "/public"),
         ("X-HTTP-Method-Override", "GET"),
-        ("User-Agent", "kube-probe/1.30"),
         ("Authorization", "Bearer junk"),
         ("Authorization", "Basic junk"),
         ("X-Forwarded-User", "alice@example.test"),
@@ -107,9 +133,12 @@ async fn headers_and_queries_of_a_client_open_nothing() {
         "/public/../private",
         "/public/%2e%2e/private",
         "/public/..%2fprivate",
+        "/public%2f..%2fprivate",
         "/public/%2e%2e%2Fprivate",
         "/public/..;/private",
         "/public/..%5cprivate",
+        "/public\\..\\private",
+        "/public/..\\private",
         "/public/%252e%252e/private",
         "//private",
     ] {
@@ -153,12 +182,30 @@ async fn a_route_without_oidc_takes_no_identity_and_gives_no_session() {
     }
 }
 
+/// Neither does one that lasts while the proxy starts.
 #[tokio::test]
 async fn an_outage_after_the_login_disturbs_no_session() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     let browser = world.browser_of("alice").await;
     world.idp.go_offline().await;
     assert!(World::is_from_service(&browser.open(&world.at("/private")).await));
+    world.proxy.kill_and_restart().await;
+    assert!(World::is_from_service(&browser.open(&world.at("/private")).await));
+    assert_eq!(get(world.proxy.web(), "localhost", "/public", &[]).await.status(), 200);
+    eventually("a login is told to wait", || async {
+        let answer = get(world.proxy.web(), "localhost", "/private", &[]).await;
+        (answer.status(), answer.get("retry-after").is_some()) == (503, true)
+    })
+    .await;
+    within("503 is said at once", Duration::from_secs(1), async || {
+        let start = Instant::now();
+        assert_eq!(get(world.proxy.web(), "localhost", "/private", &[]).await.status(), 503);
+        start.elapsed()
+    })
+    .await;
+    world.idp.go_online().await.unwrap();
+    world.login_works().await;
+    assert!(World::is_from_service(&world.browser_of("bob").await.open(&world.at("/x")).await));
 }
 
 #[tokio::test]
@@ -179,27 +226,29 @@ async fn the_callback_address_is_the_real_one() {
         ("X-Forwarded-Host", "evil.example.test"),
         ("X-Forwarded-Proto", "https"),
         ("X-Forwarded-Port", "444"),
+        ("X-Forwarded-Prefix", "/evil"),
         ("Forwarded", "host=evil.example.test;proto=https"),
     ];
     let host = format!("localhost:{}", world.proxy.web().port());
     let answer = get(world.proxy.web(), &host, "/private", &fields).await;
+    let [attempt] = answer.head.all("set-cookie").try_into().unwrap();
+    let attempt = attempt.to_ascii_lowercase();
+    for word in ["__host-", "__secure-", "secure", "domain", "evil"] {
+        assert!(!attempt.contains(word), "{word}: {attempt}");
+    }
+    assert!(attempt.contains("; path=/;"), "{attempt}");
     let location = Url::parse(answer.get("location").unwrap()).unwrap();
     let redirect_uri = location.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1;
     assert_eq!(redirect_uri, world.at(CALLBACK));
 }
 
+/// An unreadable authority: nobody may pass, and nothing else is disturbed.
 #[tokio::test]
 async fn a_broken_policy_closes_its_routes() {
     let world = World::start().await;
-    // An unreadable authority: nobody may pass, and nothing else is disturbed.
-    let text = crate::harness::idp::dynamic(
-        &world.idp.issuer(),
-        &world.origin,
-        "caCertPath: /no/such/file.pem",
-        "    open: {rule: PathPrefix(`/open`), service: s, priority: 99}",
-    );
+    let text = dynamic(&world.idp.issuer(), &world.origin, "caCertPath: /no/such/file.pem", OPEN);
     world.proxy.change(&text);
-    crate::harness::eventually("the open route appears", || async {
+    eventually("the open route appears", || async {
         get(world.proxy.web(), "localhost", "/open", &[]).await.status() == 200
     })
     .await;
@@ -209,6 +258,57 @@ async fn a_broken_policy_closes_its_routes() {
     assert!(world.proxy.log().contains("/no/such/file.pem"), "the file is not named in the log");
 }
 
+const OPEN: &str = "    open: {rule: PathPrefix(`/open`), service: s, priority: 99}";
+
+/// Whatever is broken in it, the change is refused and what was there before stays, or the route is closed.
+#[tokio::test]
+async fn n14_no_broken_configuration_opens_a_route() {
+    let world = World::start().await;
+    let good = dynamic(&world.idp.issuer(), &world.origin, "", OPEN);
+    let secret = format!("          clientSecret: \"{SECRET}\"\n");
+    let guard = "middlewares: [login]";
+    let line = |line: &str| format!("{good}          {line}\n");
+    for (what, text, says) in [
+        ("no secret", good.replace(&secret, ""), "clientSecret"),
+        (
+            "an empty key",
+            good.replace("only-for-tests-0123456789abcdef-0123456789", ""),
+            "sessionEncryptionKey",
+        ),
+        ("an operator that does not exist", line("claims: Almost(`groups`, `ops`)"), "Almost"),
+        ("half an expression", line("claims: Equals(`groups`, `ops`"), "claims"),
+        ("an authority that is none", line("caCertPEM: nonsense"), "caCertPEM"),
+        (
+            "a bad regular expression",
+            good.replace(guard, "middlewares: [again, login]")
+                + "    again: {redirectRegex: {regex: \"(\", replacement: x}}\n",
+            "unclosed group",
+        ),
+        ("a middleware that does not exist", good.replace(guard, "middlewares: [logim]"), "logim"),
+        (
+            "a rule that does not end",
+            good.replace("rule: PathPrefix(`/`)", "rule: PathPrefix(`/`"),
+            "routers.private.rule",
+        ),
+    ] {
+        assert_ne!(text, good, "{what}");
+        let before = world.proxy.log().len();
+        world.proxy.change(&text);
+        let told = || world.proxy.log().get(before..).is_some_and(|log| log.contains(says));
+        eventually(&format!("{what} is told"), || async { told() }).await;
+        for (accept, statuses) in [("text/html", [302, 404, 503]), ("application/json", [401, 404, 503])] {
+            let answer = get(world.proxy.web(), "localhost", "/private", &[("Accept", accept)]).await;
+            assert!(statuses.contains(&answer.status()), "{what}: {}", answer.status());
+        }
+        world.proxy.change(&good);
+        eventually("it is mended", || async {
+            get(world.proxy.web(), "localhost", "/private", &[]).await.status() == 302
+        })
+        .await;
+    }
+    assert!(world.origin.requests().is_empty(), "{:?}", world.origin.requests());
+}
+
 #[tokio::test]
 async fn options_that_would_be_forgotten_are_refused() {
     let world = World::start().await;
@@ -216,9 +316,8 @@ async fn options_that_would_be_forgotten_are_refused() {
         [("alowedUsers: [bob]", "allowedUsers"), ("sessionEncryptionKey2: x", "sessionEncryptionKey")]
     {
         let before = world.proxy.metric("traefik_config_reloads_total", &[]).await;
-        let text = crate::harness::idp::dynamic(&world.idp.issuer(), &world.origin, line, "");
-        world.proxy.change(&text);
-        crate::harness::eventually("the change is seen", || async {
+        world.proxy.change(&dynamic(&world.idp.issuer(), &world.origin, line, ""));
+        eventually("the change is seen", || async {
             world.proxy.metric("traefik_config_reloads_total", &[]).await > before
         })
         .await;

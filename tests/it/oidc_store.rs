@@ -6,16 +6,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use portcullis::demo::provider::ProviderOptions;
+use rusqlite::OpenFlags;
 
 use crate::harness::client::Browser;
 use crate::harness::eventually;
-use crate::harness::idp::{Plan, World};
+use crate::harness::idp::{Plan, TELLS, World};
 
 /// Life of the first tokens.
 const LIFE: Duration = Duration::from_secs(4);
 
 fn short_lived() -> Plan {
-    let mut plan = Plan::new().plugin("refreshGracePeriodSeconds: 1");
+    let mut plan = Plan::new().plugin("refreshGracePeriodSeconds: 1").plugin(TELLS);
     plan.provider = ProviderOptions { access_token_ttl: LIFE, ..ProviderOptions::default() };
     plan
 }
@@ -37,8 +38,7 @@ async fn ready(world: &World) {
 /// The tokens end, and the page comes all the same, by one refresh more.
 async fn goes_on_by_a_refresh(world: &World, browser: &Browser) {
     let before = world.grants("refresh_token");
-    // The passing of time is what is tested here; nothing is waited for.
-    tokio::time::sleep(LIFE + Duration::from_millis(1100)).await;
+    world.tokens_over(&browser.cookie_line("localhost")).await;
     let page = browser.fetch(&world.at("/x")).await;
     assert!(World::is_from_service(&page), "{page:?}");
     assert_eq!(world.origin.last().get("x-forwarded-user"), Some("alice@example.test"));
@@ -48,13 +48,22 @@ async fn goes_on_by_a_refresh(world: &World, browser: &Browser) {
 /// After the repair the tokens are in the store: another process finds them.
 async fn survives_a_restart(mut world: World, browser: &Browser) {
     let (logins, refreshed) = (world.grants("authorization_code"), world.grants("refresh_token"));
-    // What the store could not take is written within four polls of 250 ms.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    eventually("what the store could not take is written", || async {
+        generation(&database(&world)).is_some_and(|generation| generation >= refreshed)
+    })
+    .await;
     world.proxy.kill_and_restart().await;
     let page = browser.fetch(&world.at("/after")).await;
     assert!(World::is_from_service(&page), "{page:?}");
     assert_eq!(world.grants("authorization_code"), logins);
     assert_eq!(world.grants("refresh_token"), refreshed);
+}
+
+/// How often the only session in the file was refreshed.
+fn generation(database: &Path) -> Option<u64> {
+    let file = rusqlite::Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
+    let newest: i64 = file.query_row("SELECT max(generation) FROM sessions", [], |row| row.get(0)).ok()?;
+    u64::try_from(newest).ok()
 }
 
 fn database(world: &World) -> PathBuf {

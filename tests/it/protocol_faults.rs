@@ -8,7 +8,7 @@ use crate::harness::client::{get, send};
 use crate::harness::http1::Connection;
 use crate::harness::origin::{Origin, ask, ok};
 use crate::harness::proxy::{Proxy, Setup, route};
-use crate::harness::soon;
+use crate::harness::{eventually, soon};
 
 async fn plain() -> (Origin, Proxy) {
     let origin = Origin::start().await;
@@ -251,8 +251,9 @@ async fn a_request_that_was_sent_is_not_sent_again() {
     assert_eq!(origin.requests().len(), 1);
 }
 
+/// Nor is the log warned of it: it is no failure of ours.
 #[tokio::test]
-async fn a_client_that_leaves_disturbs_nobody() {
+async fn pingora_383_a_client_that_leaves_disturbs_nobody() {
     let (origin, proxy) = plain().await;
     for half in ["GET / HTTP/1.1\r\nHo", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nx"] {
         let mut connection = Connection::open(proxy.web()).await;
@@ -262,10 +263,24 @@ async fn a_client_that_leaves_disturbs_nobody() {
     let answer = ask(proxy.web(), "GET /after HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(answer.text(), "GET /after\n");
     drop(origin);
+
+    let (origin, gate) = Origin::held("late").await;
+    let proxy = Setup::to(origin.address).start().await;
+    let mut leaving = Connection::open(proxy.web()).await;
+    leaving.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    origin.received(1).await;
+    drop(leaving);
+    eventually("it is counted", || async {
+        proxy.metric("traefik_entrypoint_requests_total", &["code=\"499\""]).await >= 1.0
+    })
+    .await;
+    gate.add_permits(1);
+    let log = proxy.log();
+    assert_eq!(log.lines().find(|line| line.contains("WARN") || line.contains("ERROR")), None);
 }
 
 #[tokio::test]
-async fn a_stop_lets_requests_in_flight_finish_and_exits_at_once_when_idle() {
+async fn pingora_727_a_stop_lets_requests_in_flight_finish_and_exits_at_once_when_idle() {
     let (origin, gate) = Origin::held("finished").await;
     let mut proxy = Setup::to(origin.address).start().await;
     let mut connection = Connection::open(proxy.web()).await;

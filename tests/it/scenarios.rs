@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use portcullis::demo::provider::{ProviderOptions, Rotation};
 
 use crate::harness::client::Browser;
-use crate::harness::idp::{Plan, World};
+use crate::harness::idp::{Plan, TELLS, World};
 use crate::harness::load;
 use crate::harness::origin::Origin;
 use crate::harness::probe::Probed;
@@ -45,7 +45,7 @@ impl Scale {
     }
 
     pub fn plan(self) -> Plan {
-        let mut plan = Plan::new();
+        let mut plan = Plan::new().plugin(TELLS);
         plan.routers = "    open: {rule: PathPrefix(`/open`), service: s, priority: 99}".to_owned();
         let plan = if self.full { plan.quiet().origin(Origin::apart()) } else { plan };
         if self.one_worker { plan.one_core() } else { plan }
@@ -138,16 +138,25 @@ pub async fn sessions(world: &World, user: &str, count: usize) -> Vec<String> {
             browser.cookie_line("localhost")
         }
     });
-    futures_util::stream::iter(logins).buffer_unordered(16).collect().await
+    futures_util::stream::iter(logins).buffer_unordered(AT_ONCE).collect().await
 }
 
-/// Lets all tokens of [`Scale::short_lived`] end; those to come live long. How many refreshes there were before: a login
-/// that takes long comes to its page with tokens that are nearly over.
-pub async fn tokens_end(world: &World) -> u64 {
+/// Logins of [`sessions`] at the same time: so many of the last ones may end last.
+const AT_ONCE: usize = 16;
+
+/// Lets the tokens of [`Scale::short_lived`] end, those of all these sessions; those to come live long. How many refreshes
+/// there were before: a login that takes long comes to its page with tokens that are nearly over.
+pub async fn tokens_end(world: &World, cookies: &[String]) -> u64 {
     world.idp.set_access_token_ttl(Duration::from_secs(600));
-    // The passing of time is what is tested here; nothing is waited for.
-    tokio::time::sleep(LIFE + Duration::from_millis(1100)).await;
+    tokens_over(world, cookies).await;
     world.grants("refresh_token")
+}
+
+/// Returns when the tokens of these sessions have ended, which were made in this order.
+pub async fn tokens_over(world: &World, cookies: &[String]) {
+    for cookie in cookies.iter().rev().take(AT_ONCE) {
+        world.tokens_over(cookie).await;
+    }
 }
 
 /// Refresh grants that the provider refused: an old token was shown to it again, or one that it never made.

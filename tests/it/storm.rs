@@ -1,4 +1,7 @@
-//! Load and failure, small enough for every run; `make storm` runs the same ones large. See [`crate::scenarios`].
+//! Load and failure, small enough for every run; `make storm` runs the same ones large. See [`crate::scenarios`]. P1, P2 and
+//! P16 compare rates and look for drift, which a short run on a machine with other things to do cannot: they are only there.
+
+use std::time::Duration;
 
 use crate::harness::proxy::one_core;
 use crate::scenarios::{Scale, hang, login, outage, refresh};
@@ -41,6 +44,12 @@ async fn p9_a_provider_that_is_down_at_start_stops_logins_only() {
     outage::p9_provider_down_at_start(SHORT).await.must_hold();
 }
 
+/// For an hour by a clock that can be set: `old_metadata_and_keys_serve_while_the_provider_is_away` of the engine.
+#[tokio::test]
+async fn p10_sessions_live_on_without_the_provider() {
+    outage::p10_provider_down_when_warm(Scale { length: Duration::from_secs(2), ..SHORT }).await.must_hold();
+}
+
 #[tokio::test]
 async fn p11_first_requests_share_one_discovery() {
     outage::p11_first_requests(SHORT).await.must_hold();
@@ -78,6 +87,16 @@ async fn p8_p11_with_one_worker_thread() {
         tokio::join!(refresh::p8_leader_leaves(ONE_WORKER), outage::p11_first_requests(ONE_WORKER));
     leader.must_hold();
     first.must_hold();
+}
+
+#[tokio::test]
+async fn p7h_p10_with_one_worker_thread() {
+    if !one_core("p7h_p10_with_one_worker_thread") {
+        return;
+    }
+    hang::p7_hanging_provider_delays_nobody_else(ONE_WORKER).await.must_hold();
+    let warm = Scale { length: Duration::from_secs(2), ..ONE_WORKER };
+    outage::p10_provider_down_when_warm(warm).await.must_hold();
 }
 
 #[tokio::test]

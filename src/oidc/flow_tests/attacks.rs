@@ -26,7 +26,19 @@ async fn n76_no_part_of_a_page_logs_anybody_out() {
             [("sec-fetch-site", "same-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", "empty")];
         assert_eq!(browser.send(&world, &policy, method, "/logout", &headers).await.status(), 403, "{mode}");
     }
-    assert!(browser.send(&world, &policy, "GET", "/", API).await.identity().user.is_some());
+    // No other path is one, whatever its query says.
+    for target in [
+        "/?logout=1",
+        "/private?logout=true&rd=/",
+        "/logout/",
+        "/logoutx",
+        "/x/logout",
+        "/%6cogout",
+        "/LOGOUT",
+    ] {
+        let outcome = browser.get(&world, &policy, target).await;
+        assert!(outcome.identity().user.is_some() && outcome.set_cookies.is_empty(), "{target}");
+    }
     let own = [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")];
     assert_eq!(browser.send(&world, &policy, "POST", "/logout", &own).await.status(), 302);
 }
@@ -204,6 +216,36 @@ async fn n35_pkce_is_never_missing_and_never_weak() {
     assert!(
         !location.contains(&verifier) && browser.cookies.values().all(|value| !value.contains(&verifier))
     );
+}
+
+/// A token with a nonce that is good for another login of the same browser, be it an earlier one or one that is under way.
+#[tokio::test]
+async fn n34_the_nonce_of_another_login_is_no_nonce() {
+    let world = World::new().await;
+    let policy = world.policy(&[]);
+    let mut browser = Browser::default();
+    let done = parameters(&browser.get(&world, &policy, "/").await.location());
+    let outcome = browser.get(&world, &policy, &answer_with(&world, &done["nonce"], &done["state"])).await;
+    assert_eq!(outcome.status(), 302);
+    browser.cookies.remove(&session_cookie(&policy));
+    let waiting = parameters(&browser.get(&world, &policy, "/").await.location());
+    for (what, other) in [("an older one", &done), ("another tab's", &waiting)] {
+        let asked = parameters(&browser.get(&world, &policy, "/").await.location());
+        let callback = answer_with(&world, &other["nonce"], &asked["state"]);
+        assert_eq!(browser.get(&world, &policy, &callback).await.status(), 400, "{what}");
+        assert!(!browser.cookies.contains_key(&session_cookie(&policy)), "{what}");
+    }
+    let callback = answer_with(&world, &waiting["nonce"], &waiting["state"]);
+    assert_eq!(browser.get(&world, &policy, &callback).await.status(), 302, "its own");
+}
+
+/// The callback with a code that brings this nonce.
+fn answer_with(world: &World, nonce: &str, state: &str) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    format!(
+        "/cb?{}",
+        query.append_pair("code", &world.provider.code(nonce)).append_pair("state", state).finish()
+    )
 }
 
 /// Two thousand people behind one address log in within a minute, fifty at a time, at a provider that takes its time:

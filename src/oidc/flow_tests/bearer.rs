@@ -226,11 +226,19 @@ async fn n53_a_verdict_belongs_to_its_policy() {
     let one = ready(&world, &[]).await;
     let other_audience = ready(&world, &[("audience", "https://other")]).await;
     let other_gate = ready(&world, &[("allowedUsers", "[somebody]")]).await;
+    let other_scope = ready(&world, &[("claims", "SplitContains(`scope`, ` `, `deploy`)")]).await;
+    let introspected = ready(&world, &[("requireTokenIntrospection", "true")]).await;
+    world.provider.script().introspection = (200, json!({"active": false}));
+    let elsewhere = World::new().await;
+    let other_provider = ready(&elsewhere, &[]).await;
     let token = at_jwt(&world, |_| {});
     for _ in 0..2 {
         show(&world, &one, &token).await.identity();
         assert_eq!(show(&world, &other_audience, &token).await.status(), 401);
         assert_eq!(show(&world, &other_gate, &token).await.status(), 403);
+        assert_eq!(show(&world, &other_scope, &token).await.status(), 403);
+        assert_eq!(show(&world, &introspected, &token).await.status(), 401);
+        assert_eq!(show(&elsewhere, &other_provider, &token).await.status(), 401);
     }
 }
 

@@ -304,6 +304,7 @@ async fn token_endpoint_failures() {
     let world = World::new().await;
     let policy = world.policy(&[]);
     let json_type = "application/json";
+    let deep = format!("{{\"access_token\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let cases = [
         ((400, json_type, r#"{"error":"invalid_grant"}"#), 400),
         ((401, json_type, r#"{"error":"invalid_client"}"#), 502),
@@ -313,6 +314,8 @@ async fn token_endpoint_failures() {
         ((200, json_type, "{}"), 502),
         ((302, "text/html", ""), 502),
         ((200, json_type, r#"{"access_token":"a","token_type":"Bearer"}"#), 502),
+        ((200, json_type, &deep), 502),
+        ((400, json_type, &deep), 502),
     ];
     for ((status, media_type, body), expected) in cases {
         world.provider.script().token_answer = Some((status, media_type, body.to_owned()));

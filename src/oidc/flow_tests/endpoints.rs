@@ -30,7 +30,14 @@ async fn a_page_learns_who_and_until_when_and_no_token() {
     assert_eq!((&told["expiresIn"], told["tokensExpireIn"].as_u64().unwrap() / 10), (&json!(86_400), 29));
     assert!(told["expires"].as_str().unwrap().ends_with('Z'));
     assert_eq!(told.as_object().unwrap().len(), 6);
-    assert!(!outcome.body().contains("access-") && !outcome.body().contains("refresh-"));
+    let says_no_token = |text: &str| ["access-", "refresh-", "eyJ"].iter().all(|start| !text.contains(start));
+    assert!(says_no_token(&outcome.body()), "{}", outcome.body());
+    for (method, target) in
+        [("POST", "/oauth2/refresh"), ("GET", "/oauth2/cb"), ("GET", "/oauth2/cb?error=x&state=y")]
+    {
+        let outcome = browser.send(&world, &policy, method, target, SCRIPT).await;
+        assert!(says_no_token(&outcome.body()), "{target}: {}", outcome.body());
+    }
 
     world.clock.advance(SECOND * 400);
     let outcome = browser.send(&world, &policy, "GET", "/oauth2/session", SCRIPT).await;

@@ -102,6 +102,27 @@ async fn n54_answers_are_believed_for_a_while_only() {
     assert_eq!(world.provider.count("introspect"), 3);
 }
 
+/// What one endpoint says counts for it alone, and what it says is judged by each policy for itself.
+#[tokio::test]
+async fn n53_an_answer_belongs_to_the_endpoint_that_gave_it() {
+    let (world, other) = (World::new().await, World::new().await);
+    says(&world, json!({}));
+    other.provider.script().introspection = (200, json!({"active": false}));
+    let at_other = format!("{}/introspect", other.provider.issuer);
+    let here = ready(&world, OPAQUE).await;
+    let there = ready(&world, &[OPAQUE, &[("introspectionURL", at_other.as_str())]].concat()).await;
+    let scope = [("claims", "SplitContains(`scope`, ` `, `deploy`)")];
+    let scoped = ready(&world, &[OPAQUE, &scope].concat()).await;
+    let audience = ready(&world, &[OPAQUE, &[("audience", "https://other")]].concat()).await;
+    for _ in 0..2 {
+        show(&world, &here, "shared").await.identity();
+        assert_eq!(show(&world, &there, "shared").await.status(), 401);
+        assert_eq!(show(&world, &scoped, "shared").await.status(), 403);
+        assert_eq!(show(&world, &audience, "shared").await.status(), 401);
+    }
+    assert_eq!((world.provider.count("introspect"), other.provider.count("introspect")), (1, 1));
+}
+
 #[tokio::test]
 async fn many_who_show_one_token_cause_one_call() {
     let world = World::new().await;

@@ -46,6 +46,8 @@ async fn a_session_belongs_to_its_client_and_secret() {
     for other in [[("clientID", "other")], [("sessionEncryptionKey", "another-secret-of-32-bytes-length")]] {
         let other = world.policy(&other);
         assert_eq!(browser.send(&world, &other, "GET", "/", API).await.status(), 401);
+        let mut moved = session_attacks::moved(&browser, &policy, &other);
+        assert_eq!(moved.send(&world, &other, "GET", "/", API).await.status(), 401, "under its name");
     }
 }
 

@@ -87,14 +87,40 @@ async fn n48_headers_and_shapes() {
     ] {
         let what = token.get(..60.min(token.len())).unwrap();
         let mut quickest = Duration::MAX;
-        for _ in 0..5 {
+        // What takes long does so each time, and what the machine does besides does not.
+        for _ in 0..200 {
             let started = std::time::Instant::now();
             is_refused(&world, &policy, &token, what).await;
             quickest = quickest.min(started.elapsed());
+            if quickest < Duration::from_millis(5) {
+                break;
+            }
         }
-        // Of several tries, as the machine does other things, too.
         assert!(quickest < Duration::from_millis(5), "{what}: {quickest:?}");
     }
+}
+
+/// There is no list of tokens that were seen: one may come as often as its client likes, at any process. And no text is
+/// exempt from what all tokens must be (the plugin let this one pass its list).
+#[tokio::test]
+async fn n60_a_token_comes_as_often_as_it_likes() {
+    let world = World::new().await;
+    let token = at_jwt(&world, |_| {});
+    let mut processes = Vec::new();
+    for _ in 0..3 {
+        let clock = Arc::clone(&world.clock);
+        let one = World::process(world.provider.clone(), Arc::new(MemoryStore::new(100)), clock);
+        let policy = patient(&one).await;
+        processes.push((one, policy));
+    }
+    for n in 0..500 {
+        let (world, policy) = &processes[n % 3];
+        show(world, policy, &token).await.identity();
+    }
+    let header = "eyJhbGciOiJSUzI1NiIsImtpZCI6InRlc3Qta2V5LWlkIiwidHlwIjoiSldUIn0";
+    let (_, rest) = token.split_once('.').unwrap();
+    let (world, policy) = &processes[0];
+    is_refused(world, policy, &format!("{header}.{rest}"), "the plugin's test token").await;
 }
 
 #[tokio::test]
@@ -312,13 +338,15 @@ async fn n55_unknown_keys_cost_one_fetch() {
     let policy = patient(&world).await;
     let keys = world.provider.count("jwks");
     let stranger = crate::oidc::fake_provider::SigningKey::new("key-1");
-    for n in 0..200 {
+    let started = std::time::Instant::now();
+    for n in 0..1_000 {
         let token = stranger.sign(json!({"typ": "at+jwt", "kid": format!("random-{n}")}), &claims(&world));
         let outcome = show(&world, &policy, &token).await;
         // The provider does not know the first one; nobody may ask it about the others yet.
         assert_eq!(outcome.status(), if n == 0 { 401 } else { 503 }, "{n}");
         assert_eq!(outcome.answer().headers.contains_key("retry-after"), n > 0);
     }
+    assert!(started.elapsed() < Duration::from_millis(20) * 1_000, "{:?}", started.elapsed());
     is_refused(&world, &policy, &stranger.sign(json!({"typ": "at+jwt"}), &claims(&world)), "forged").await;
     assert!(world.provider.count("jwks") - keys <= 1);
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::oidc::clock::Clock;
 use crate::oidc::session::contract::at;
-use crate::oidc::session::testing::{process, record, scope};
+use crate::oidc::session::testing::{a_moment, process, record, scope};
 use crate::oidc::session::{Lookup, SessionRecord, Timing};
 use setting::{Mood, Setting, retry};
 
@@ -44,11 +44,21 @@ async fn inside_the_grace_period_one_refresh_runs_beside_the_requests() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_requests_on_an_expired_session_make_one_grant() {
     let t = Setting::new().await;
+    t.provider.answers.forget_permits(usize::MAX >> 4);
     t.clock.set(at(301));
     let mut tasks = JoinSet::new();
     for _ in 0..500 {
         t.spawn(&mut tasks);
     }
+    // All of them have time to ask before the first one is answered.
+    while t.provider.asked() == 0 {
+        a_moment().await;
+    }
+    for _ in 0..20 {
+        a_moment().await;
+    }
+    assert_eq!(t.provider.asked(), 1);
+    t.provider.answers.add_permits(500);
     for answer in tasks.join_all().await {
         // Those that began after it had landed find nothing to do.
         assert!(matches!(answer, Freshness::Renewed | Freshness::Valid), "{answer:?}");

@@ -31,6 +31,7 @@ pub(crate) async fn check(store: &dyn SessionStore) {
     swap_goes_by_generation(store).await;
     indexes_follow_the_rows(store).await;
     leases_exclude(store).await;
+    keys_do_not_run_together(store).await;
     ends_move_forward_only(store).await;
     pages_hold_sessions_only(store).await;
     expired_rows_go(store).await;
@@ -89,6 +90,32 @@ async fn indexes_follow_the_rows(store: &dyn SessionStore) {
         store.delete(&key(n)).await.unwrap();
     }
     assert!(store.by_sub(&index(201)).await.unwrap().is_empty());
+}
+
+/// Keys that begin and end alike, and hold what a store may put between its parts (N72 of `docs/attacks.md`).
+async fn keys_do_not_run_together(store: &dyn SessionStore) {
+    let mut keys = Vec::new();
+    for place in [0, 15, 31] {
+        for byte in *b"{}*\0\n\xff " {
+            let mut bytes = [b':'; 32];
+            bytes[place] = byte;
+            keys.push(SessionKey(bytes));
+        }
+    }
+    let number = |n: usize| u64::try_from(n).unwrap();
+    for (n, key) in keys.iter().enumerate() {
+        store.insert(key, row(number(n))).await.unwrap();
+    }
+    for (n, key) in keys.iter().enumerate() {
+        let owner = OwnerId([u8::try_from(n).unwrap(); 16]);
+        let lease = store.lease(key, owner, number(n), at(0), Duration::from_secs(15));
+        assert_eq!(lease.await.unwrap(), LeaseOutcome::Granted, "{n}: nobody else has this one");
+        assert_eq!(store.load(key).await.unwrap(), Some(row(number(n))));
+    }
+    for (n, key) in keys.iter().enumerate() {
+        assert!(store.delete(key).await.unwrap());
+        assert_eq!(store.count().await.unwrap(), number(keys.len() - n - 1));
+    }
 }
 
 async fn leases_exclude(store: &dyn SessionStore) {

@@ -45,7 +45,7 @@ async fn pingora_946_every_tunnel_carries_the_clients_bytes() {
 }
 
 #[tokio::test]
-async fn a_silent_tunnel_is_kept() {
+async fn pingora_255_a_silent_tunnel_is_kept() {
     let origin = Origin::start(|conn, _| tunnel(conn, false)).await;
     let silence = Duration::from_millis(300);
     let proxy = Setup::to(origin.url())

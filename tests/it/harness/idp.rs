@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::SystemTime;
 
 use portcullis::demo::provider::{Client, Fault, Provider, ProviderOptions, Registration};
 
-use super::client::{Browser, Page};
+use super::client::{Browser, Page, get};
 use super::origin::Origin;
 use super::proxy::{Proxy, Setup};
 
@@ -14,6 +15,9 @@ pub const SECRET: &str = "a secret with a space, a + and a % sign";
 pub const REGISTRATION_TOKEN: &str = "may-register-0123456789";
 pub const CALLBACK: &str = "/oauth2/callback";
 pub const LOGOUT: &str = "/oauth2/logout";
+
+/// The line of the plugin block by which a session tells when its tokens end.
+pub const TELLS: &str = "sessionEndpoints: auto";
 
 /// A provider, a service that shows what it gets, and the proxy between them.
 pub struct World {
@@ -223,6 +227,29 @@ impl World {
             page.status == 302 || page.status == 303
         })
         .await;
+    }
+
+    /// When the tokens of a session end, as the proxy itself tells, which renews nothing by telling; none if the session is
+    /// over with them. Needs [`TELLS`] in the plugin block.
+    pub async fn tokens_end_at(&self, cookie: &str) -> Option<SystemTime> {
+        let answer = get(self.proxy.web(), "localhost", "/oauth2/session", &[("Cookie", cookie)]).await;
+        if answer.status() == 401 {
+            return None;
+        }
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        let told: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+        let end: jiff::Timestamp = told["tokensExpire"].as_str().unwrap().parse().unwrap();
+        Some(end.into())
+    }
+
+    /// Returns when the tokens of a session have ended, however late its login was.
+    pub async fn tokens_over(&self, cookie: &str) {
+        let waiting = async {
+            if let Some(end) = self.tokens_end_at(cookie).await {
+                super::until(end).await;
+            }
+        };
+        super::soon("the end of the tokens", Box::pin(waiting)).await;
     }
 
     /// How many requests with this grant reached the provider.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis::demo::provider::{Answer, Endpoint, Fault};
 
-use super::{LIFE, Scale, Verdict, refused, sessions};
+use super::{LIFE, Scale, Verdict, refused, sessions, tokens_over};
 use crate::harness::idp::World;
 use crate::harness::load::{self, Burst};
 use crate::harness::probe::Probe;
@@ -29,8 +29,8 @@ pub async fn p7_hanging_provider_delays_nobody_else(scale: Scale) -> Verdict {
     world.idp.set_access_token_ttl(Duration::from_secs(3_600));
     let other = sessions(&world, "bob", 1).await.remove(0);
     world.idp.set_access_token_ttl(LIFE);
-    let waiting: Vec<String> =
-        sessions(&world, "alice", count).await.iter().map(|cookie| load::fetch("/x", cookie)).collect();
+    let cookies = sessions(&world, "alice", count).await;
+    let waiting: Vec<String> = cookies.iter().map(|cookie| load::fetch("/x", cookie)).collect();
     let (mut pairs, mut served) = (Vec::new(), 0);
     for turn in 0..turns {
         // Either goes first as often as the other.
@@ -39,7 +39,7 @@ pub async fn p7_hanging_provider_delays_nobody_else(scale: Scale) -> Verdict {
             calm = window(&world, &other, scale).await;
         }
         // What the last turn renewed ends.
-        tokio::time::sleep(LIFE + Duration::from_millis(1100)).await;
+        tokens_over(&world, &cookies).await;
         let (hanging, answers) = hang(&world, &other, &waiting, scale).await;
         served += answers.iter().filter(|answer| answer.status == 200).count();
         if turn % 2 == 1 {

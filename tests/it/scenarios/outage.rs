@@ -1,6 +1,6 @@
 //! The provider is away, hangs or talks nonsense.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use portcullis::demo::provider::{Answer, Endpoint, Fault, ProviderOptions};
 
@@ -60,17 +60,19 @@ async fn token_endpoint_fails(scale: Scale, fault: Fault) -> Seen {
         ProviderOptions { access_token_ttl: Duration::from_secs(life), ..ProviderOptions::default() };
     let world = plan.start().await;
     world.idp.add_fault(fault);
-    let start = Instant::now();
     let cookie = sessions(&world, "alice", 1).await.remove(0);
     let one = [load::fetch("/x", &cookie)];
-    let mut before = Vec::new();
-    // Tokens end on whole seconds.
-    while start.elapsed() < Duration::from_millis(life * 1000 - 1200) {
-        before.extend(load::burst(world.proxy.web(), &one).await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let attempts = world.grants("refresh_token");
-    tokio::time::sleep(Duration::from_millis(life * 1000 + 1200).saturating_sub(start.elapsed())).await;
+    let end = world.tokens_end_at(&cookie).await.expect("a session");
+    let (mut before, mut pace) = (Vec::new(), tokio::time::interval(Duration::from_millis(100)));
+    let attempts = loop {
+        pace.tick().await;
+        let (answers, attempts) = (load::burst(world.proxy.web(), &one).await, world.grants("refresh_token"));
+        // Until the very end.
+        if SystemTime::now() >= end {
+            break attempts;
+        }
+        before.extend(answers);
+    };
     let after = load::burst(world.proxy.web(), &one).await;
     world.idp.clear_faults();
     let healed = heals(&world, &one).await;

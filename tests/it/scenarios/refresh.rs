@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use portcullis::demo::provider::{Answer, Document, Endpoint, Fault};
 use serde_json::json;
 
-use super::{LIFE, Scale, Verdict, refused, sessions, tokens_end};
+use super::{Scale, Verdict, refused, sessions, tokens_end, tokens_over};
 use crate::harness::idp::{self, World};
 use crate::harness::load::{self, Burst};
 use crate::harness::probe::{Probed, Probes};
@@ -28,7 +28,7 @@ pub async fn p3_p4_one_expired_session(scale: Scale) -> Verdict {
 async fn one_expired_session(scale: Scale, delay: Duration, verdict: Verdict) -> Verdict {
     let world = scale.short_lived().start().await;
     let cookie = sessions(&world, "alice", 1).await.remove(0);
-    tokens_end(&world).await;
+    tokens_end(&world, std::slice::from_ref(&cookie)).await;
     world.idp.add_fault(slow_refresh(delay));
     let answers = load::burst(world.proxy.web(), &vec![load::fetch("/x", &cookie); 500]).await;
     let limit = delay + scale.pick(Duration::from_secs(5), Duration::from_millis(100));
@@ -70,7 +70,7 @@ async fn mass_expiry(scale: Scale, count: usize, reload: bool, delay: Duration) 
     let world = scale.short_lived().start().await;
     let cookies = sessions(&world, "alice", count).await;
     let logins = world.grants("authorization_code");
-    let before = tokens_end(&world).await;
+    let before = tokens_end(&world, &cookies).await;
     world.idp.add_fault(slow_refresh(delay));
     let probe = health(&world, Duration::from_millis(50));
     let three = |cookie: &String| std::iter::repeat_n(load::fetch("/x", cookie), 3);
@@ -147,7 +147,7 @@ pub async fn p17_one_worker(scale: Scale) -> Verdict {
     let scale = Scale { one_worker: true, ..scale };
     let world = scale.short_lived().start().await;
     let cookie = sessions(&world, "alice", 1).await.remove(0);
-    tokens_end(&world).await;
+    tokens_end(&world, std::slice::from_ref(&cookie)).await;
     world.idp.add_fault(slow_refresh(Duration::from_secs(1)));
     let probe = health(&world, Duration::from_millis(100));
     let answers = load::burst(world.proxy.web(), &vec![load::fetch("/x", &cookie); 500]).await;
@@ -173,7 +173,7 @@ pub async fn p6_poison(scale: Scale) -> Verdict {
     let bad = sessions(&world, "bob", count).await;
     world.idp.tamper(None);
     let good = sessions(&world, "alice", count).await;
-    let before = tokens_end(&world).await;
+    let before = tokens_end(&world, &good).await;
     world.idp.add_fault(slow_refresh(Duration::from_millis(200)));
     let fetches = |cookies: &[String]| cookies.iter().map(|c| load::fetch("/x", c)).collect::<Vec<_>>();
     let (bad, good) = (fetches(&bad), fetches(&good));
@@ -192,22 +192,21 @@ pub async fn p6_poison(scale: Scale) -> Verdict {
 /// P8: the request that caused the refresh leaves; those that wait for it are served, and its tokens are kept.
 pub async fn p8_leader_leaves(scale: Scale) -> Verdict {
     let world = scale.short_lived().start().await;
-    let cookie = sessions(&world, "alice", 1).await.remove(0);
-    // The passing of time is what is tested here; nothing is waited for.
-    let over = LIFE + Duration::from_millis(1100);
-    tokio::time::sleep(over).await;
+    let cookies = sessions(&world, "alice", 1).await;
+    let cookie = &cookies[0];
+    tokens_over(&world, &cookies).await;
     let (fault, gate) = Fault::at(Endpoint::Token, Answer::Genuine).grant("refresh_token").gate();
     world.idp.add_fault(fault.times(1));
     let web = world.proxy.web();
-    let leader = Burst::send(web, &[load::fetch("/x", &cookie)]).await;
+    let leader = Burst::send(web, &[load::fetch("/x", cookie)]).await;
     soon("the grant", world.idp.counted(|counters| counters.get("grant:refresh_token") == 1)).await;
-    let waiters = Burst::send(web, &vec![load::fetch("/x", &cookie); 50]).await;
+    let waiters = Burst::send(web, &vec![load::fetch("/x", cookie); 50]).await;
     drop(leader);
     gate.open();
     let waiters = waiters.answers().await;
     let grants = world.grants("refresh_token");
-    tokio::time::sleep(over).await;
-    let next = load::burst(web, &[load::fetch("/next", &cookie)]).await;
+    tokens_over(&world, &cookies).await;
+    let next = load::burst(web, &[load::fetch("/next", cookie)]).await;
     Verdict::of("P8")
         .that("50 × 200", load::statuses(&waiters), load::all_are(&waiters, 200))
         .exactly("grants", 1, grants)

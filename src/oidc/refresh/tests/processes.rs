@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::oidc::session::SqliteStore;
-use crate::oidc::session::testing::a_moment;
 
 /// Two processes on one file.
 async fn two(folder: &tempfile::TempDir) -> (Setting, Setting) {

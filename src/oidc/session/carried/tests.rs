@@ -244,9 +244,31 @@ fn records_shrink_and_have_a_bound() {
     assert_eq!((ends, serde_json::to_value(back).unwrap()), (7, serde_json::to_value(&large).unwrap()));
     large.access_token = "x".repeat(2 * MOST_PLAIN).into();
     assert!(encode(&large, 7).is_none());
-    let mut bomb = 7_u64.to_be_bytes().to_vec();
-    let mut encoder = DeflateEncoder::new(&mut bomb, Compression::best());
-    encoder.write_all(&vec![b' '; 64 << 20]).unwrap();
+    // Nothing is wrong with a bomb but its length.
+    let (short, bomb) = (packed(&large, MOST_PLAIN), packed(&large, 64 << 20));
+    assert!(decode(&short).is_some());
+    assert!(bomb.len() < 1 << 17 && decode(&bomb).is_none());
+}
+
+/// What [`encode`] would make of a record whose access token fills so many bytes up.
+fn packed(record: &SessionRecord, length: usize) -> Vec<u8> {
+    let lean = SessionRecord {
+        id_token: SecretString::default(),
+        access_token: SecretString::default(),
+        refresh_token: None,
+        ..record.clone()
+    };
+    let mut plain = Vec::new();
+    let mut part = |part: &[u8]| add(&mut plain, part).unwrap();
+    let lean = lean.encode().unwrap();
+    part(&lean);
+    let (mut none, mut token) = (Vec::new(), Vec::new());
+    pack("", &mut none);
+    pack(&"+".repeat(length - lean.len() - 100), &mut token);
+    [&none, &token, &none].iter().for_each(|each| part(each));
+    let mut bytes = 7_u64.to_be_bytes().to_vec();
+    let mut encoder = DeflateEncoder::new(&mut bytes, Compression::best());
+    encoder.write_all(&plain).unwrap();
     encoder.finish().unwrap();
-    assert!(decode(&bomb).is_none());
+    bytes
 }
