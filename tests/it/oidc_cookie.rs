@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::harness::client::Browser;
+use crate::harness::eventually;
 use crate::harness::idp::{LOGOUT, Plan, TELLS, World};
 
 /// Life of the first tokens. The refresh grace is one second, so the login itself causes no refresh.
@@ -131,7 +132,7 @@ async fn too_large_a_session_is_a_page_and_a_logged_cause() {
     assert_eq!(page.status, 500, "{page:?}");
     assert!(page.text.contains("than your browser can keep"), "{page:?}");
     assert!(chunks(&browser).is_empty());
-    assert!(world.proxy.log().contains("session_too_large"));
+    eventually("the cause is logged", || async { world.proxy.log().contains("session_too_large") }).await;
     has_groups(&world, 1);
     assert!(World::is_from_service(&browser.log_in(&world.at("/"), "alice").await));
 }
