@@ -8,6 +8,7 @@ mod authorize;
 mod bearer;
 mod callback;
 mod carried;
+mod carried_whole;
 mod channels;
 mod client;
 mod endpoints;
@@ -26,6 +27,7 @@ mod session;
 mod session_attacks;
 mod token_attacks;
 mod trust;
+mod userinfo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
