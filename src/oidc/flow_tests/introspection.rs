@@ -188,13 +188,20 @@ async fn a_jwt_needs_both_its_signature_and_the_answer() {
     }
 }
 
+/// A policy whose sessions need active access tokens, which live for an hour and are active.
+pub(super) fn needing_active_tokens(world: &World) -> Policy {
+    let mut script = world.provider.script();
+    script.expires_in = json!(3600);
+    script.change = Some(Box::new(|c| c["exp"] = json!(c["iat"].as_u64().unwrap() + 3600)));
+    script.introspection = (200, json!({"active": true}));
+    drop(script);
+    world.policy(&[("requireTokenIntrospection", "true")])
+}
+
 #[tokio::test]
 async fn sessions_live_on_active_tokens() {
     let world = World::new().await;
-    world.provider.script().expires_in = json!(3600);
-    world.provider.script().change = Some(Box::new(|c| c["exp"] = json!(c["iat"].as_u64().unwrap() + 3600)));
-    let policy = world.policy(&[("requireTokenIntrospection", "true")]);
-    world.provider.script().introspection = (200, json!({"active": true}));
+    let policy = needing_active_tokens(&world);
     let mut browser = Browser::default();
     browser.login(&world, &policy, "/").await;
     for _ in 0..3 {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::channels::{BACK, FRONT, back_channel, front, is_in};
+use super::introspection::needing_active_tokens;
 use super::*;
 use crate::oidc::session::testing::{Faulty, owes};
 use crate::oidc::session::{DEFAULT_OUTAGE_TOLERANCE, StoreError};
@@ -121,10 +122,7 @@ async fn tokens_that_no_session_has_are_revoked() {
 #[tokio::test]
 async fn a_session_whose_token_the_store_cannot_give_waits() {
     let (world, store) = faulty(None).await;
-    world.provider.script().expires_in = json!(3600);
-    world.provider.script().change = Some(Box::new(|c| c["exp"] = json!(c["iat"].as_u64().unwrap() + 3600)));
-    let policy = world.policy(&[("requireTokenIntrospection", "true")]);
-    world.provider.script().introspection = (200, json!({"active": true}));
+    let policy = needing_active_tokens(&world);
     let mut browser = Browser::default();
     browser.login(&world, &policy, "/").await;
     browser.get(&world, &policy, "/").await.identity();
