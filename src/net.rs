@@ -15,6 +15,7 @@ mod regexp;
 mod response;
 mod scheme;
 mod text;
+mod turns;
 
 pub use cidr::IpSet;
 pub use conn_info::{ConnControl, ConnInfo, TlsInfo};
@@ -23,3 +24,4 @@ pub use regexp::{GoRegex, RegexError};
 pub use response::{LocalResponse, Undo};
 pub use scheme::Scheme;
 pub use text::Text;
+pub use turns::Turns;
