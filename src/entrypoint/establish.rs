@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::RejectReason;
+use super::arrival::Kind;
 use super::io::{HttpIo, Limits, PREFACE, Prefixed, Transport};
 use super::open::ConnectionEvents;
 use super::settings::Settings;
@@ -74,6 +75,7 @@ impl Establish<'_> {
         }
         let h2 = arrival.is_h2_preface().await;
         let Arrival { accepted, first, .. } = arrival;
+        Kind::Head(&first).take_turn().await;
         let conn = self.conn(&accepted.peer, socket_peer, accepted.local, None, h2);
         Ok((self.io(Transport::Plain(accepted.tcp), first, accepted.opened, &conn), conn))
     }
@@ -128,6 +130,7 @@ impl Establish<'_> {
                     return Err(Failure::Rejected(RejectReason::ServerName));
                 }
             };
+        Kind::ServerName(hello.client_hello().server_name()).take_turn().await;
         let stream = hello.into_stream(config).await.map_err(failed)?;
         let info = tls_info(&stream, options_name, verified);
         let h2 = info.alpn.as_deref() == Some("h2");

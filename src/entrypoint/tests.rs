@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod harness;
+mod herds;
 mod http1;
 mod http2;
 mod lifecycle;
