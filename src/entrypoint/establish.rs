@@ -22,7 +22,7 @@ use super::open::ConnectionEvents;
 use super::settings::Settings;
 use crate::net::conn_info::ClientCert;
 use crate::net::proxy_protocol::{self, Origin, Parsed};
-use crate::net::{ConnControl, ConnInfo, TlsInfo};
+use crate::net::{ConnControl, ConnInfo, TlsInfo, forwarded};
 use crate::tls::{Decision, TlsSnapshot, cipher_name, subject, version_name};
 
 /// First byte of a TLS record that carries a handshake (RFC 8446, section 5.1).
@@ -151,6 +151,7 @@ impl Establish<'_> {
         Arc::new(ConnInfo {
             entry_point: self.entry_point.clone(),
             peer: *peer,
+            peer_address: forwarded::address(peer.ip()),
             socket_peer,
             local,
             tls,

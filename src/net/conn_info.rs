@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
+use http::HeaderValue;
 
 /// The facts of one connection. Made once, when the connection is ready for HTTP.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct ConnInfo {
     /// Who the client is: the TCP peer, or what a trusted peer said by PROXY protocol. IPv4
     /// addresses are never in their IPv6-mapped form.
     pub peer: SocketAddr,
+    /// The address of `peer` as services are told it.
+    pub peer_address: HeaderValue,
     /// The TCP peer itself.
     pub socket_peer: SocketAddr,
     /// The address that the client connected to, as PROXY protocol tells it or else our own.

@@ -168,6 +168,7 @@ mod tests {
             ctx.conn = Some(Arc::new(ConnInfo {
                 entry_point: "web".into(),
                 peer,
+                peer_address: HeaderValue::from_static("127.0.0.1"),
                 socket_peer: peer,
                 local: peer,
                 tls: None,

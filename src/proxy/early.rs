@@ -3,7 +3,6 @@
 //! The snapshot is loaded here, once; what is decided here stands for the whole request. An answer
 //! of our own is only noted, because Pingora can write one no earlier than in the next phase.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,21 +121,21 @@ fn judge(
         None => sanity::drop_upgrade(request),
     }
     let tls = conn.tls.is_some();
-    ctx.client = Some(forward(request, &ctx.shared, peer, &authority, tls, ctx.wanted == Use::WebSocket));
+    forward(request, &ctx.shared, &conn.peer_address, &authority, tls, ctx.wanted == Use::WebSocket);
+    ctx.client = Some(conn.peer_address.clone());
     ctx.facts = Some(facts(request, conn, entry, trusted));
     route(request, ctx, conn, entry, authority.to_str().unwrap_or_default(), routing_path.as_deref())
 }
 
-/// Sets the forwarding headers that are missing. Returns the client's address as a header value.
+/// Sets the forwarding headers that are missing.
 fn forward(
     request: &mut RequestHeader,
     shared: &Shared,
-    peer: IpAddr,
+    client: &HeaderValue,
     authority: &HeaderValue,
     tls: bool,
     websocket: bool,
-) -> HeaderValue {
-    let client = forwarded::address(peer);
+) {
     // As in Go, what is empty is not there.
     let has = |request: &RequestHeader, name| {
         request.headers.get(name).is_some_and(|value: &HeaderValue| !value.is_empty())
@@ -153,7 +152,6 @@ fn forward(
     });
     insert(request, host, "X-Forwarded-Host", || authority.clone());
     insert(request, false, "X-Forwarded-Server", || shared.hostname.clone());
-    client
 }
 
 fn insert(

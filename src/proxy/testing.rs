@@ -22,7 +22,7 @@ use crate::config::dynamic::{LoadBalancer, Server, ServersTransport};
 use crate::config::middleware as config;
 use crate::middleware::{Chain, Middleware};
 use crate::net::internal::InternalService;
-use crate::net::{ConnControl, ConnInfo, TlsInfo};
+use crate::net::{ConnControl, ConnInfo, TlsInfo, forwarded};
 use crate::observe::{AccessLog, Metrics};
 use crate::router::{RouteSpec, Router, Rule};
 use crate::service::dns::Names;
@@ -416,6 +416,7 @@ impl App {
         let conn = ConnInfo {
             entry_point: "web".into(),
             peer,
+            peer_address: forwarded::address(peer.ip()),
             socket_peer: peer,
             local,
             tls,
