@@ -22,7 +22,7 @@ pub type Greeting = Box<dyn FnOnce() + Send + Sync>;
 
 /// Serves until a signal says stop. `arguments` are those of the command, to read the static configuration again.
 pub fn serve(arguments: Vec<String>, loaded: Loaded, greeting: Option<Greeting>) -> ExitCode {
-    // Before there are threads.
+    // Before there are threads; the demo has some, and waits for a moment.
     lifecycle::make_room();
     let observed = match Observed::start(&loaded.config) {
         Ok(observed) => observed,

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::app::{Closer, ConnApp};
-use super::establish::{Accepted, Establish, Failure};
+use super::establish::{Accepted, Establish, Established, Failure};
 use super::listener::Phase;
 use super::open::ConnectionEvents;
 use super::settings::Settings;
@@ -46,11 +46,20 @@ where
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
             established = establish.run(accepted) => established,
         };
-        let (io, conn) = match established {
+        let Established { io, conn, turns } = match established {
             Ok(established) => established,
             Err(Failure::Gone) => return,
             Err(Failure::Rejected(reason)) => return self.events.rejected(&self.entry_point, reason),
         };
+        if let Some(turns) = turns {
+            // Its request has come, so a drain lets it pass; and `serve` is to see that drain.
+            let mut killed = phase.clone();
+            tokio::select! {
+                biased;
+                _ = killed.wait_for(|phase| *phase == Phase::Killed) => return,
+                () = turns.take() => {}
+            }
+        }
         let (closer, shutdown) = Closer::new(conn.clone());
         let app = Arc::new(ConnApp::new(self.proxy, conn, closer.clone(), &self.settings));
         let stream: Stream = Box::new(io);

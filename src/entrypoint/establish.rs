@@ -22,7 +22,7 @@ use super::open::ConnectionEvents;
 use super::settings::Settings;
 use crate::net::conn_info::ClientCert;
 use crate::net::proxy_protocol::{self, Origin, Parsed};
-use crate::net::{ConnControl, ConnInfo, TlsInfo, forwarded};
+use crate::net::{ConnControl, ConnInfo, TlsInfo, Turns, forwarded};
 use crate::tls::{Decision, TlsSnapshot, cipher_name, subject, version_name};
 
 /// First byte of a TLS record that carries a handshake (RFC 8446, section 5.1).
@@ -51,6 +51,14 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// A connection that is ready for HTTP.
+pub(super) struct Established {
+    pub(super) io: HttpIo,
+    pub(super) conn: Arc<ConnInfo>,
+    /// To be passed before it is served. A TLS handshake has had its turn.
+    pub(super) turns: Option<&'static Turns>,
+}
+
 /// What connections of an entry point are established with.
 pub(super) struct Establish<'a> {
     pub(super) entry_point: &'a Arc<str>,
@@ -61,7 +69,7 @@ pub(super) struct Establish<'a> {
 
 impl Establish<'_> {
     /// Makes the stream. Bounded in time and memory.
-    pub(super) async fn run(self, accepted: Accepted) -> Result<(HttpIo, Arc<ConnInfo>), Failure> {
+    pub(super) async fn run(self, accepted: Accepted) -> Result<Established, Failure> {
         let timeouts = self.settings.timeouts;
         let socket_peer = accepted.peer;
         let deadline = accepted.opened + timeouts.handshake.min(timeouts.head());
@@ -75,9 +83,10 @@ impl Establish<'_> {
         }
         let h2 = arrival.is_h2_preface().await;
         let Arrival { accepted, first, .. } = arrival;
-        Kind::Head(&first).take_turn().await;
+        let turns = Some(Kind::Head(&first).turns());
         let conn = self.conn(&accepted.peer, socket_peer, accepted.local, None, h2);
-        Ok((self.io(Transport::Plain(accepted.tcp), first, accepted.opened, &conn), conn))
+        let io = self.io(Transport::Plain(accepted.tcp), first, accepted.opened, &conn);
+        Ok(Established { io, conn, turns })
     }
 
     /// Takes a PROXY header off the stream, and its addresses over if the peer is trusted.
@@ -105,11 +114,7 @@ impl Establish<'_> {
         Ok(())
     }
 
-    async fn tls(
-        &self,
-        arrival: Arrival,
-        socket_peer: SocketAddr,
-    ) -> Result<(HttpIo, Arc<ConnInfo>), Failure> {
+    async fn tls(&self, arrival: Arrival, socket_peer: SocketAddr) -> Result<Established, Failure> {
         let Accepted { tcp, peer, local, .. } = arrival.accepted;
         let failed = |error: io::Error| {
             debug!(%peer, %error, "TLS handshake failed");
@@ -130,14 +135,14 @@ impl Establish<'_> {
                     return Err(Failure::Rejected(RejectReason::ServerName));
                 }
             };
-        Kind::ServerName(hello.client_hello().server_name()).take_turn().await;
+        Kind::ServerName(hello.client_hello().server_name()).turns().take().await;
         let stream = hello.into_stream(config).await.map_err(failed)?;
         let info = tls_info(&stream, options_name, verified);
         let h2 = info.alpn.as_deref() == Some("h2");
         let conn = self.conn(&peer, socket_peer, local, Some(info), h2);
         // The time of the first request begins when it can be sent.
         let io = self.io(Transport::Tls(Box::new(stream)), BytesMut::new(), Instant::now(), &conn);
-        Ok((io, conn))
+        Ok(Established { io, conn, turns: None })
     }
 
     fn conn(

@@ -23,8 +23,6 @@ use crate::tls::TlsSnapshot;
 /// First pause after a failed `accept`; doubled up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// How many connections are accepted before the worker looks for what else there is to do.
-const AT_ONCE: u32 = 16;
 /// How often it is said that connections wait.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -138,11 +136,7 @@ where
 
     async fn accept(&self, socket: &TcpListener) {
         let (mut pause, mut told) = (MIN_PAUSE, None);
-        for turn in (0..AT_ONCE).cycle() {
-            if turn == 0 {
-                // Comes back when the worker has looked.
-                tokio::task::yield_now().await;
-            }
+        loop {
             match socket.accept().await {
                 Ok((tcp, peer)) => {
                     pause = MIN_PAUSE;

@@ -1,29 +1,44 @@
 //! What comes in herds goes on a few at a time.
 
-use tokio::sync::Semaphore;
+use std::time::Duration;
 
-/// A turnstile for tasks that are woken together.
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+/// Longest wait for a turn. It is reached where workers are busy for ever, and look up once in some 61 tasks.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// A turnstile for tasks that become ready together.
 ///
-/// A worker serves whoever is ready in turn, and looks for what else there is to do when nobody is. Each step of another
-/// request, from its connection to the service's answer, would wait for all of the herd; here it waits for those that
-/// the turnstile lets through at once. No core stands idle for it.
+/// A worker serves whoever is ready in turn, and looks for what else there is to do when nobody is. Each step of
+/// another request, from its connection to the service's answer, would wait for all of the herd; here it waits for
+/// those that the turnstile lets through at once. Their number also bounds how many cores work on the herd, so there
+/// are twice as many as cores.
 #[derive(Debug)]
 pub struct Turns(Semaphore);
 
 impl Turns {
-    /// How many go on before the worker looks for other work. Where that never ends, the runtime looks once in 61
-    /// tasks.
-    pub const fn new(at_once: usize) -> Self {
-        Self(Semaphore::const_new(at_once))
+    /// For this machine.
+    pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Semaphore::new((2 * cores).max(4)))
     }
 
-    /// Returns when it is this task's turn.
+    /// Returns when it is this task's turn, or it has waited for a second.
     pub async fn take(&self) {
-        // Nobody closes it.
-        let turn = self.0.acquire().await;
-        // Comes back when the worker has looked.
-        tokio::task::yield_now().await;
-        drop(turn);
+        // Nobody closes it. A timer is set only for who has to wait.
+        if let Ok(turn) = timeout(LONGEST, self.0.acquire()).await {
+            // Comes back when the worker has looked for other work.
+            yield_now().await;
+            drop(turn);
+        }
+    }
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -41,12 +56,12 @@ mod tests {
 
     use super::*;
 
-    const AT_ONCE: usize = 4;
-    static TURNS: Turns = Turns::new(AT_ONCE);
+    const HERD: usize = 1_000;
+
+    static TURNS: Turns = Turns(Semaphore::const_new(4));
 
     /// How many of a herd are through when a byte is read that came with the news that woke them.
     async fn through_before_the_newcomer(polite: bool) -> usize {
-        const HERD: usize = 1_000;
         let (news, through) = (watch::Sender::new(false), Arc::new(AtomicUsize::new(0)));
         let mut herd = JoinSet::new();
         for _ in 0..HERD {
@@ -86,6 +101,32 @@ mod tests {
         let before = through_before_the_newcomer(false).await;
         assert!(before >= 900, "{before}");
         let before = through_before_the_newcomer(true).await;
-        assert!(before <= 4 * AT_ONCE, "{before}");
+        assert!(before <= HERD / 10, "{before}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever() {
+        let turns = Turns(Semaphore::new(0));
+        turns.take().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_leaves_takes_no_turn_along() {
+        let turns = Arc::new(Turns::new());
+        let all = turns.0.available_permits();
+        let mut herd = JoinSet::new();
+        for number in 0..HERD {
+            let turns = Arc::clone(&turns);
+            herd.spawn(async move {
+                let take = std::pin::pin!(turns.take());
+                // Every other one is polled once and goes, waiting or with its turn.
+                match number % 2 {
+                    0 => take.await,
+                    _ => drop(futures_util::poll!(take)),
+                }
+            });
+        }
+        herd.join_all().await;
+        assert_eq!(turns.0.available_permits(), all);
     }
 }
