@@ -10,6 +10,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::reach::{Reach, ReachError};
 use super::settings::ProviderSettings;
@@ -22,10 +23,14 @@ pub use egress::Egress;
 /// Longest answer of a provider, in bytes.
 pub const MAX_ANSWER: usize = 1024 * 1024;
 
-/// Longest call of a provider.
+/// Longest call of a provider, from the look-up of its name to the last byte of the answer.
 pub const MAX_TIME: Duration = Duration::from_secs(10);
 
 const CONNECT_TIME: Duration = Duration::from_secs(2);
+
+/// Longest look-up of a name, out of the time of its call. Shorter than [`MAX_TIME`]: who waits no longer than that himself is
+/// to hear that nothing was sent.
+const RESOLVE_TIME: Duration = Duration::from_secs(8);
 
 /// The key of what proves us to the provider.
 const CLIENT_CERTIFICATE: &str = "clientConfig.tls.cert";
@@ -131,7 +136,6 @@ impl Fetch {
         let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIME.min(time))
-            .timeout(time)
             .no_proxy()
             .dns_resolver(reach.clone())
             // Whatever features a dependency switches on: what is bounded is what was sent.
@@ -178,10 +182,12 @@ impl Fetch {
     async fn send(&self, mut request: Request) -> Result<Answer, FetchError> {
         // Without it any coding would be acceptable (RFC 9110 section 12.5.3).
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let url = request.url().clone();
+        within(self.time, self.reach.check(&url), self.exchange(request)).await
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Answer, FetchError> {
         let classify = |error: reqwest::Error| classify(&error, self.time);
-        // The resolver of the system may take much longer than the client's own limit.
-        let resolved = tokio::time::timeout(self.time, self.reach.check(request.url())).await;
-        resolved.map_err(|_| FetchError::Connect("the name does not resolve in time".to_owned()))??;
         let mut response = self.client.execute(request).await.map_err(classify)?;
         if let Some(coding) = coding(response.headers()) {
             return Err(FetchError::Encoded(coding));
@@ -193,8 +199,20 @@ impl Fetch {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
+        Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
     }
+}
+
+/// Has the host's addresses judged and then the request answered, all in `time`.
+async fn within<T>(
+    time: Duration,
+    resolving: impl Future<Output = Result<(), ReachError>>,
+    exchange: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    let until = Instant::now() + time;
+    let resolved = timeout(RESOLVE_TIME.min(time), resolving).await;
+    resolved.map_err(|_| FetchError::Connect("the name does not resolve in time".to_owned()))??;
+    timeout_at(until, exchange).await.unwrap_or(Err(FetchError::Timeout(time.as_secs())))
 }
 
 /// What an answer is encoded as, if that is not `identity`; at most 32 characters of it, for the log.

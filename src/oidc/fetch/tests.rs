@@ -56,6 +56,27 @@ async fn answers_are_bounded_in_size_and_time() {
     }
 }
 
+/// A resolver that answers late takes from the time of the call, and none makes the call longer.
+#[tokio::test(start_paused = true)]
+async fn the_name_and_the_answer_share_the_time_of_a_call() {
+    let resolves_after = async |seconds| {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        Ok(())
+    };
+    for (time, resolved, wanted, took) in [
+        (10, 0, FetchError::Timeout(10), 10),
+        (10, 7, FetchError::Timeout(10), 10),
+        (3, 2, FetchError::Timeout(3), 3),
+        (10, 9, FetchError::Connect("the name does not resolve in time".to_owned()), 8),
+        (3, 9, FetchError::Connect("the name does not resolve in time".to_owned()), 3),
+    ] {
+        let started = Instant::now();
+        let silent = std::future::pending::<Result<(), FetchError>>();
+        let error = within(Duration::from_secs(time), resolves_after(resolved), silent).await.unwrap_err();
+        assert_eq!((error, started.elapsed().as_secs()), (wanted, took), "{resolved} s of {time} s");
+    }
+}
+
 /// A gigabyte of spaces in a megabyte of gzip: it is not asked for and not unpacked, whoever sends it.
 #[tokio::test]
 async fn n84_compressed_answers_are_refused_and_not_unpacked() {
