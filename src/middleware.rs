@@ -16,7 +16,7 @@ use crate::config::Faults;
 use crate::config::middleware as config;
 use crate::net::{LocalResponse, Scheme, Text};
 use crate::oidc::Policy;
-use crate::oidc::session::SessionEntry;
+use crate::oidc::session::SessionInUse;
 
 mod add_prefix;
 mod basic_auth;
@@ -99,7 +99,7 @@ pub struct State {
     /// The user for the access log. Basic authentication sets it even when the password was wrong.
     pub user: Option<Text>,
     /// The sessions that let the request pass; a long answer ends with them.
-    pub sessions: SmallVec<[Arc<SessionEntry>; 1]>,
+    pub sessions: SmallVec<[SessionInUse; 1]>,
     /// Keep the query out of the access log: it holds what only the provider and we may know.
     pub hide_query: bool,
     /// Keep `Authorization` out of logs and metrics, whatever they are told to show: it holds a login.

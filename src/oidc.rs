@@ -94,7 +94,7 @@ pub use identity_headers::{IDENTITY_HEADERS, is_identity_header};
 pub use policy::{Deps, Policy, PolicyError};
 pub use principal::IdentityHeaders;
 pub use provider::Providers;
-use session::SessionEntry;
+use session::SessionInUse;
 pub use settings::Settings;
 pub use used::UsedStates;
 
@@ -143,7 +143,7 @@ pub struct Identity {
     /// beside [`IDENTITY_HEADERS`]: the names that this policy's templates set.
     pub strip: Arc<[HeaderName]>,
     /// The session, with which a long answer ends.
-    pub session: Option<Arc<SessionEntry>>,
+    pub session: Option<SessionInUse>,
     /// Name for the access log.
     pub user: Option<Text>,
     /// `Set-Cookie` values for the browser.

@@ -214,7 +214,7 @@ impl Policy {
         target: &str,
         now: SystemTime,
     ) -> Result<LocalResponse, Cause> {
-        match self.find_session(request, now).await {
+        match self.find_lasting_session(request, now).await {
             Lookup::Live(_) => page::redirect(target).ok_or(Cause::Internal("the target is no header value")),
             _ => Err(Cause::AlreadyUsed),
         }
@@ -229,7 +229,7 @@ impl Policy {
         attempt: &Attempt,
         now: SystemTime,
     ) -> Result<LocalResponse, Cause> {
-        if let Lookup::Live(_) = self.find_session(request, now).await {
+        if let Lookup::Live(_) = self.find_lasting_session(request, now).await {
             return self.second_use(request, attempt.target(), now).await;
         }
         let navigates = RequestKind::of(request.method, request.headers) == RequestKind::Navigation;

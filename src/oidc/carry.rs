@@ -81,10 +81,11 @@ impl Policy {
     pub(super) async fn usable_carried(&self, request: &Asked<'_>, now: SystemTime, memo: PolicyId) -> Found {
         let look = self.look(request, now, memo);
         if let Some(entry) = self.known(&look, now)
+            && entry.lasts(&self.lifetimes, now)
             && let Some(Freshness::Valid) = fresh_now(entry, now, &self.refresh)
         {
             request.saw(look.seen);
-            self.sessions.used(entry, now);
+            self.sessions.used(entry, &self.lifetimes, now);
             return Found::Session(Arc::clone(entry));
         }
         Box::pin(self.fresh_carried(request, look, now, memo)).await
@@ -98,12 +99,13 @@ impl Policy {
         now: SystemTime,
         memo: PolicyId,
     ) -> Found {
-        let entry = match self.find_looked_at(request, look, now, memo).await {
+        let found = self.find_looked_at(request, look, now, memo).await;
+        let entry = match self.sessions.within(found, &self.lifetimes, now).await {
             Lookup::Live(entry) => entry,
             Lookup::None => return Found::None,
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
         };
-        self.sessions.used(&entry, now);
+        self.sessions.used(&entry, &self.lifetimes, now);
         match self.refresher(request).ensure_fresh(&entry, now).await {
             Freshness::ValidRefreshing => {
                 settled(&self.sessions, &entry, PATIENCE).await;
@@ -188,7 +190,8 @@ impl Policy {
     /// Whether there is nothing to tell the browser: it carries the newest generation of the session that the request is let
     /// pass with, and no chunk more.
     pub(super) fn is_up_to_date(request: &Asked<'_>, decision: &Decision) -> bool {
-        let Decision::Forward(Identity { session: Some(entry), .. }) = decision else { return false };
+        let Decision::Forward(Identity { session: Some(session), .. }) = decision else { return false };
+        let entry = &session.entry;
         let Some(seen) = request.seen() else { return false };
         let Some(session) = &seen.session else { return false };
         session.known.is_some_and(|known| is_current(entry, &known))

@@ -14,6 +14,7 @@ mod client;
 mod endpoints;
 mod introspection;
 mod keys;
+mod lifetimes;
 mod limits;
 mod log;
 mod login;

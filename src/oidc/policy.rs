@@ -28,7 +28,9 @@ use super::provider::{Provider, Providers};
 use super::refresh::{Freshness, RefreshGrant, RefreshSettings, Refresher, fresh_now};
 use super::seal::SealError;
 use super::security_headers::SecurityHeaders;
-use super::session::{KeyError, Lookup, PolicyId, SessionEntry, SessionId, SessionKeys, Sessions};
+use super::session::{
+    KeyError, Lifetimes, Lookup, PolicyId, SessionEntry, SessionId, SessionInUse, SessionKeys, Sessions,
+};
 use super::settings::Settings;
 use super::turns::take_turn;
 use super::used::UsedStates;
@@ -87,6 +89,8 @@ pub struct Policy {
     pub(super) used: Arc<UsedStates>,
     pub(super) runtime: tokio::runtime::Handle,
     id: PolicyId,
+    /// How long it lets sessions last, whoever made them.
+    pub(super) lifetimes: Lifetimes,
     /// What browsers carry, if sessions live there.
     pub(super) carried: Option<CarryMemos>,
     /// Names the memos of introspection.
@@ -131,6 +135,7 @@ impl Policy {
             used: Arc::clone(&deps.used),
             runtime: deps.runtime.clone(),
             id: PolicyId::next(),
+            lifetimes: Lifetimes::new(settings.session.max_age, settings.session.idle_timeout),
             carried: sessions.in_browser().then(CarryMemos::new).transpose()?,
             introspected: PolicyId::next(),
             audience: PolicyId::next(),
@@ -252,9 +257,10 @@ impl Policy {
         }
         let Some(id) = self.session_id(request) else { return Found::None };
         if let Some(entry) = self.sessions.lookup_cached(&id, &self.core.scope, now)
+            && entry.lasts(&self.lifetimes, now)
             && let Some(Freshness::Valid | Freshness::ValidRefreshing) = fresh_now(&entry, now, &self.refresh)
         {
-            self.sessions.used(&entry, now);
+            self.sessions.used(&entry, &self.lifetimes, now);
             return Found::Session(entry);
         }
         Box::pin(self.fresh_session(request, &id, now)).await
@@ -263,12 +269,13 @@ impl Policy {
     /// The session, from the store if need be, refreshed if need be.
     async fn fresh_session(&self, request: &Asked<'_>, id: &SessionId, now: SystemTime) -> Found {
         take_turn().await;
-        let entry = match self.sessions.lookup(id, &self.core.scope, now).await {
+        let found = self.sessions.lookup(id, &self.core.scope, now).await;
+        let entry = match self.sessions.within(found, &self.lifetimes, now).await {
             Lookup::Live(entry) => entry,
             Lookup::None => return Found::None,
             Lookup::StoreDown => return Found::Wait(Duration::from_secs(1)),
         };
-        self.sessions.used(&entry, now);
+        self.sessions.used(&entry, &self.lifetimes, now);
         match self.refresher(request).ensure_fresh(&entry, now).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => Found::Session(entry),
             Freshness::Unavailable { retry_after } => Found::Wait(retry_after),
@@ -288,7 +295,13 @@ impl Policy {
         named(self.cookies.session_name(https)).or_else(|| named(self.cookies.plain_session_name(https)))
     }
 
-    /// The session of the request, whether its tokens are good or not.
+    /// The session of the request if it is not over for this policy, whether its tokens are good or not.
+    pub(super) async fn find_lasting_session(&self, request: &Asked<'_>, now: SystemTime) -> Lookup {
+        let found = self.find_session(request, now).await;
+        self.sessions.within(found, &self.lifetimes, now).await
+    }
+
+    /// The session of the request, whether its tokens are good or not, and whether or not this policy lets it last: to be ended.
     pub(super) async fn find_session(&self, request: &Asked<'_>, now: SystemTime) -> Lookup {
         if let Some(memo) = self.carry_memo(request) {
             return Box::pin(self.find_carried(request, now, memo)).await;
@@ -324,7 +337,7 @@ impl Policy {
             request_target: self.request_target(request),
             strip: Arc::clone(&self.strip),
             user: Some(principal.user()),
-            session: Some(entry),
+            session: Some(SessionInUse { end: entry.absolute_end(&self.lifetimes), entry }),
             set_cookies: SmallVec::new(),
             cookie: self.stripped(request),
             strip_authorization: !self.core.settings.forward_authorization,

@@ -23,6 +23,7 @@ mod hearing;
 mod id;
 mod idle;
 mod keys;
+mod lifetimes;
 mod lookup;
 mod marks;
 mod memory;
@@ -68,6 +69,8 @@ pub use id::{
     IndexKey, PARTS, Parts, RandomError, SESSION_ID_TEXT, ScopeId, SessionId, SessionKey, random_bytes,
 };
 pub use keys::{KeyError, MIN_SECRET, SessionKeys};
+pub(in crate::oidc) use lifetimes::Lifetimes;
+pub use lifetimes::SessionInUse;
 pub use lookup::Lookup;
 pub(in crate::oidc) use marks::Mark;
 pub use memory::MemoryStore;

@@ -60,7 +60,7 @@ impl Policy {
         if is_cross_site(request.headers, request.authority) {
             return elsewhere();
         }
-        match self.find_session(request, now).await {
+        match self.find_lasting_session(request, now).await {
             Lookup::Live(entry) => self.describe(&entry, now),
             Lookup::None => no_session(),
             Lookup::StoreDown => self.unavailable(request, Duration::from_secs(1)),
@@ -74,12 +74,12 @@ impl Policy {
         if !self.is_same_origin(request) {
             return elsewhere();
         }
-        let entry = match self.find_session(request, now).await {
+        let entry = match self.find_lasting_session(request, now).await {
             Lookup::Live(entry) => entry,
             Lookup::None => return no_session(),
             Lookup::StoreDown => return self.unavailable(request, Duration::from_secs(1)),
         };
-        self.sessions.used(&entry, now);
+        self.sessions.used(&entry, &self.lifetimes, now);
         match self.refresher(request).renew(&entry, now).await {
             Freshness::Valid | Freshness::ValidRefreshing | Freshness::Renewed => {
                 self.describe(&entry, self.core.clock.now())
@@ -96,13 +96,8 @@ impl Policy {
         }
         let (profile, now) = (entry.profile(), unix_millis(now));
         let mut body = json!({ "user": &*profile.identifier(), "refreshable": refreshable });
-        tell_time(&mut body, ["expires", "expiresIn"], profile.timing.absolute, now);
-        tell_time(
-            &mut body,
-            ["idleExpires", "idleExpiresIn"],
-            entry.idle_end().unwrap_or(Timing::NEVER),
-            now,
-        );
+        tell_time(&mut body, ["expires", "expiresIn"], entry.absolute_end(&self.lifetimes), now);
+        tell_time(&mut body, ["idleExpires", "idleExpiresIn"], entry.idle_end_at(&self.lifetimes), now);
         tell_time(&mut body, ["tokensExpire", "tokensExpireIn"], tokens_end, now);
         LocalResponse::new(StatusCode::OK)
             .with_body("application/json", body.to_string())

@@ -14,6 +14,7 @@ use pingora::{Error, ErrorType, Result};
 use super::context::Ctx;
 use crate::net::cut;
 use crate::oidc::clock::SystemClock;
+use crate::oidc::session::SessionInUse;
 
 /// A request that has lasted this long counts as long.
 const LONG: Duration = Duration::from_secs(1);
@@ -63,7 +64,7 @@ pub(super) fn response_chunk(ctx: &mut Ctx, chunk: &mut Option<Bytes>, end: bool
 }
 
 fn has_ended(ctx: &Ctx) -> bool {
-    ctx.state.sessions.iter().any(|session| session.is_ended())
+    ctx.state.sessions.iter().any(|session| session.entry.is_ended())
 }
 
 fn hold_if_long(ctx: &mut Ctx) {
@@ -89,7 +90,8 @@ fn hold(ctx: &mut Ctx) {
     let flag = Arc::new(AtomicBool::new(false));
     ctx.cut = Some(Arc::clone(&flag));
     cut::end_when(async move {
-        select_all(sessions.into_iter().map(|session| Box::pin(session.ended(SystemClock)))).await;
+        let ended = |session: SessionInUse| Box::pin(session.entry.ended(session.end, SystemClock));
+        select_all(sessions.into_iter().map(ended)).await;
         flag.store(true, Ordering::Release);
         tracing::info!(request_id, "a stream ends with its session");
     });

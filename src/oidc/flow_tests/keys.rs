@@ -139,7 +139,7 @@ async fn keys_that_hang_cost_no_session() {
     let mut browser = Browser::default();
     assert_eq!(browser.login(&world, &policy, "/").await.status(), 302);
     let Decision::Forward(identity) = browser.get(&world, &policy, "/").await.decision else { panic!() };
-    let entry = identity.session.unwrap();
+    let entry = identity.session.unwrap().entry;
     let previous: SessionRecord = policy.sessions.record(&entry).await.unwrap().unwrap();
     rotate(&world, "key-2");
     world.provider.script().jwks_delay = Duration::from_secs(60);

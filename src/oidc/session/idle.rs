@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Sessions;
 use super::entry::SessionEntry;
+use super::lifetimes::Lifetimes;
 use super::record::{SessionRecord, Timing};
 use super::store::StoreError;
 use crate::oidc::clock::{from_unix_millis, unix_millis};
@@ -45,6 +46,11 @@ impl Idle {
         self.end.load(Ordering::Relaxed)
     }
 
+    /// When a request used it last, as far as its end tells: up to a step before that. None without an idle lifetime.
+    pub(super) fn last_use(&self) -> Option<u64> {
+        (self.lifetime > 0).then(|| self.end().saturating_sub(self.lifetime))
+    }
+
     pub(super) fn is_over(&self, now: u64) -> bool {
         now >= self.end()
     }
@@ -61,13 +67,14 @@ impl Idle {
         self.raise(now.saturating_add(self.lifetime));
     }
 
-    /// It is used now; true if the end has moved by a step, for one of those who ask at the same time.
-    fn moves(&self, now: u64) -> bool {
+    /// It is used now, where it may be idle no longer than `longest`; true if the end has moved by a step, for one of those
+    /// who ask at the same time.
+    fn moves(&self, now: u64, longest: u64) -> bool {
         if self.lifetime == 0 {
             return false;
         }
         let (end, new) = (self.end(), now.saturating_add(self.lifetime));
-        let step = (self.lifetime / 10).min(STEP);
+        let step = (self.lifetime.min(longest) / 10).min(STEP);
         new >= end.saturating_add(step)
             && self.end.compare_exchange(end, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -86,9 +93,10 @@ impl SessionEntry {
 }
 
 impl Sessions {
-    /// A request uses the session: its idle end moves, and now and then the store is told. Never waits.
-    pub fn used(&self, entry: &Arc<SessionEntry>, now: SystemTime) {
-        if entry.idle.moves(unix_millis(now)) {
+    /// A request uses the session at a policy with these lifetimes: its idle end moves, and now and then the store is told.
+    /// Never waits.
+    pub(in crate::oidc) fn used(&self, entry: &Arc<SessionEntry>, lifetimes: &Lifetimes, now: SystemTime) {
+        if entry.idle.moves(unix_millis(now), lifetimes.idle) {
             let (sessions, entry) = (self.clone(), Arc::clone(entry));
             tokio::spawn(async move { _ = sessions.tell_end(&entry).await });
         }
@@ -136,9 +144,7 @@ impl Sessions {
         if !entry.idle.is_over(now) {
             return Ok(false);
         }
-        if let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? {
-            entry.idle.raise(unix_millis(row.expires));
-        }
+        self.hear_of_use(entry).await?;
         if !entry.idle.is_over(now) {
             return Ok(false);
         }
@@ -148,18 +154,29 @@ impl Sessions {
         Ok(true)
     }
 
+    /// Asks the store until when requests at other processes have prolonged the session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) async fn hear_of_use(&self, entry: &SessionEntry) -> Result<(), StoreError> {
+        if let Some(row) = self.inner.note(self.inner.store.load(&entry.key).await)? {
+            entry.idle.raise(unix_millis(row.expires));
+        }
+        Ok(())
+    }
+
     /// A session is in use as long as a stream of it is open.
     pub(super) fn use_by_streams(&self, now: SystemTime) {
         if !self.inner.idles.load(Ordering::Relaxed) {
             return;
         }
         for entry in self.inner.cache.select(|entry| entry.idle.lifetime > 0 && entry.streams.any()) {
-            self.used(&entry, now);
+            self.used(&entry, &Lifetimes::OF_SESSION, now);
         }
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -57,15 +57,17 @@ impl Drop for Stream<'_> {
 }
 
 impl SessionEntry {
-    /// Completes when the session has ended: logged out, revoked, refused by the provider, or at its absolute end.
-    pub async fn ended(self: Arc<Self>, clock: impl Clock) {
+    /// Completes when the session has ended: logged out, revoked, refused by the provider, or at its absolute end; at `until`
+    /// (milliseconds since 1970) at the latest.
+    pub async fn ended(self: Arc<Self>, until: u64, clock: impl Clock) {
         let stream = Stream::of(&self.streams);
         let ended = &stream.0.ended;
+        let until = self.profile().timing.absolute.min(until);
         loop {
             // In line before the look, so that no end falls between the two.
             let mut news = pin!(ended.notified());
             news.as_mut().enable();
-            let left = self.profile().timing.absolute.saturating_sub(unix_millis(clock.now()));
+            let left = until.saturating_sub(unix_millis(clock.now()));
             if self.is_ended() || left == 0 {
                 return;
             }
@@ -84,7 +86,7 @@ mod tests {
     use crate::oidc::clock::{ManualClock, Pause};
     use crate::oidc::session::contract::at;
     use crate::oidc::session::testing::{process, record};
-    use crate::oidc::session::{MemoryStore, Sessions};
+    use crate::oidc::session::{MemoryStore, Sessions, Timing};
     use std::time::SystemTime;
 
     impl Clock for Arc<ManualClock> {
@@ -102,7 +104,7 @@ mod tests {
         clock: &Arc<ManualClock>,
     ) -> (Arc<SessionEntry>, tokio::task::JoinHandle<()>) {
         let (_, entry) = sessions.create(record()).await.unwrap();
-        let task = tokio::spawn(Arc::clone(&entry).ended(Arc::clone(clock)));
+        let task = tokio::spawn(Arc::clone(&entry).ended(Timing::NEVER, Arc::clone(clock)));
         while clock.sleepers() == 0 {
             tokio::task::yield_now().await;
         }
@@ -119,7 +121,7 @@ mod tests {
         sessions.end(&entry).await.unwrap();
         task.await.unwrap();
         assert!(!entry.streams.any());
-        Arc::clone(&entry).ended(Arc::clone(&clock)).await;
+        Arc::clone(&entry).ended(Timing::NEVER, Arc::clone(&clock)).await;
     }
 
     #[tokio::test]
@@ -132,6 +134,19 @@ mod tests {
         clock.set(at(3600));
         task.await.unwrap();
         assert!(!entry.is_ended());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_earlier_where_the_session_does() {
+        let (sessions, clock) = process(Arc::new(MemoryStore::new(10)));
+        let (entry, task) = stream(&sessions, &clock).await;
+        let early = tokio::spawn(Arc::clone(&entry).ended(unix_millis(at(100)), Arc::clone(&clock)));
+        while clock.sleepers() < 2 {
+            tokio::task::yield_now().await;
+        }
+        clock.set(at(100));
+        early.await.unwrap();
+        assert!(!task.is_finished());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::oidc::clock::ManualClock;
 use crate::oidc::session::contract::at;
 use crate::oidc::session::testing::{process, record, scope};
-use crate::oidc::session::{CookieStore, Lookup};
+use crate::oidc::session::{CookieStore, Lifetimes, Lookup, Timing};
 
 const NAME: &str = "__Host-session";
 
@@ -90,7 +90,7 @@ async fn both_ends_are_in_the_cookie() {
     let idle = SessionRecord { idle_lifetime: Some(std::time::Duration::from_secs(600)), ..record() };
     let sessions = browser_process();
     let (id, entry, first) = login(&sessions, idle).await;
-    sessions.used(&entry, at(300));
+    sessions.used(&entry, &Lifetimes::OF_SESSION, at(300));
     let later = sessions.carry(&entry, NAME, usize::MAX).await.unwrap().unwrap();
     assert_eq!((first.is.ends, later.is.ends), (unix_millis(at(600)), unix_millis(at(900))));
     let next = browser_process;
@@ -122,7 +122,7 @@ async fn an_end_outlasts_every_cookie_of_its_session() {
     let idle = SessionRecord { idle_lifetime: Some(std::time::Duration::from_secs(600)), ..record() };
     let sessions = browser_process();
     let (id, entry, _) = login(&sessions, idle).await;
-    sessions.used(&entry, at(300));
+    sessions.used(&entry, &Lifetimes::OF_SESSION, at(300));
     let later = sessions.carry(&entry, NAME, usize::MAX).await.unwrap().unwrap();
     sessions.end(&entry).await.unwrap();
     sessions.purge(at(700)).await;
@@ -156,7 +156,7 @@ async fn a_logout_elsewhere_counts_for_sessions_that_come_later() {
 
 /// Starts a stream, which is told of the session's end.
 async fn stream(entry: &Arc<SessionEntry>, clock: &Arc<ManualClock>) -> tokio::task::JoinHandle<()> {
-    let task = tokio::spawn(Arc::clone(entry).ended(Arc::clone(clock)));
+    let task = tokio::spawn(Arc::clone(entry).ended(Timing::NEVER, Arc::clone(clock)));
     while !entry.streams.any() {
         tokio::task::yield_now().await;
     }
@@ -222,7 +222,7 @@ async fn a_session_that_has_given_way_is_used_on() {
     let (id, entry, carried) = login(&sessions, idle).await;
     let task = stream(&entry, &clock).await;
     store.give_way(entry.key());
-    sessions.used(&entry, at(300));
+    sessions.used(&entry, &Lifetimes::OF_SESSION, at(300));
     crate::oidc::session::testing::a_moment().await;
     assert!(!entry.is_ended() && !task.is_finished());
     let found = finds(&sessions, &brought(id, &carried), 700).await.unwrap();

@@ -32,7 +32,7 @@ async fn request(sessions: &Sessions, id: &SessionId, second: u64) -> bool {
             Lookup::StoreDown => panic!("the store is up"),
         },
     };
-    sessions.used(&entry, at(second));
+    sessions.used(&entry, &Lifetimes::OF_SESSION, at(second));
     a_moment().await;
     true
 }
@@ -141,7 +141,7 @@ async fn an_outage_ends_nothing_and_is_made_up_for() {
 #[tokio::test]
 async fn an_open_stream_is_use() {
     let (sessions, clock, id, entry) = started(&memory()).await;
-    let stream = tokio::spawn(Arc::clone(&entry).ended(Arc::clone(&clock)));
+    let stream = tokio::spawn(Arc::clone(&entry).ended(Timing::NEVER, Arc::clone(&clock)));
     while clock.sleepers() == 0 {
         tokio::task::yield_now().await;
     }
