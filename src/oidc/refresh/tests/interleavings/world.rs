@@ -59,7 +59,8 @@ static SESSION: LazyLock<(SessionId, SessionKey, Stored, Arc<SessionKeys>)> = La
 });
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
+    // Time is for turns that other tests have taken.
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 /// A process: it ends when its runtime is dropped.
