@@ -23,6 +23,8 @@ use crate::tls::TlsSnapshot;
 /// First pause after a failed `accept`; doubled up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// How many connections are accepted for each core before the worker looks for what else there is to do.
+const ACCEPTED: usize = 8;
 /// How often it is said that connections wait.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -135,8 +137,13 @@ where
     }
 
     async fn accept(&self, socket: &TcpListener) {
+        let at_once = ACCEPTED * std::thread::available_parallelism().map_or(1, usize::from);
         let (mut pause, mut told) = (MIN_PAUSE, None);
-        loop {
+        for turn in (1..=at_once).cycle() {
+            if turn == at_once {
+                // Comes back when the worker has looked for other work.
+                tokio::task::yield_now().await;
+            }
             match socket.accept().await {
                 Ok((tcp, peer)) => {
                     pause = MIN_PAUSE;
