@@ -6,8 +6,9 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-/// Longest wait for a turn. It is reached where workers are busy for ever, and look up once in some 61 tasks.
-const LONGEST: Duration = Duration::from_secs(1);
+/// Longest wait for a turn. It is reached where workers are busy for ever, and look up once in some 61 tasks; a herd that
+/// keeps a core busy for that long is not to be let go at once.
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// A turnstile for tasks that become ready together.
 ///
@@ -25,7 +26,7 @@ impl Turns {
         Self(Semaphore::new((2 * cores).max(4)))
     }
 
-    /// Returns when it is this task's turn, or it has waited for a second.
+    /// Returns when it is this task's turn, or it has waited for three seconds.
     pub async fn take(&self) {
         // Nobody closes it. A timer is set only for who has to wait.
         if let Ok(turn) = timeout(LONGEST, self.0.acquire()).await {
