@@ -1,8 +1,9 @@
 //! Listeners and connections: from `accept` to a stream on which HTTP is spoken.
 //!
 //! [`Supervisor`] keeps the listeners that configuration asks for. Each accepted connection is
-//! taken through the PROXY header and the TLS handshake (`establish`; many at once take turns, `arrival`), wrapped in a stream that
-//! enforces deadlines and limits (`io`), and handed to Pingora with its `ConnInfo` (`app`).
+//! taken through the PROXY header and the TLS handshake (`establish`; many at once take turns, `arrival`),
+//! wrapped in a stream that enforces deadlines and limits (`io`), and handed to Pingora with its
+//! `ConnInfo` (`app`).
 
 mod app;
 mod arrival;

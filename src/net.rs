@@ -24,4 +24,4 @@ pub use regexp::{GoRegex, RegexError};
 pub use response::{LocalResponse, Undo};
 pub use scheme::Scheme;
 pub use text::Text;
-pub use turns::Turns;
+pub use turns::{Turns, cores};

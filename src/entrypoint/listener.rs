@@ -18,6 +18,7 @@ use super::connection::Connection;
 use super::establish::Accepted;
 use super::open::{ConnectionEvents, Entered, OpenCount};
 use super::settings::Settings;
+use crate::net::cores;
 use crate::tls::TlsSnapshot;
 
 /// First pause after a failed `accept`; doubled up to [`MAX_PAUSE`].
@@ -137,7 +138,7 @@ where
     }
 
     async fn accept(&self, socket: &TcpListener) {
-        let at_once = ACCEPTED * std::thread::available_parallelism().map_or(1, usize::from);
+        let at_once = ACCEPTED * cores();
         let (mut pause, mut told) = (MIN_PAUSE, None);
         for turn in (1..=at_once).cycle() {
             if turn == at_once {

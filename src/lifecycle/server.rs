@@ -36,7 +36,7 @@ pub fn serve(control: Control) -> Result<(), String> {
 
 /// Threads, pool and times of the engine.
 pub fn server_conf() -> ServerConf {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = crate::net::cores();
     ServerConf {
         threads,
         upstream_keepalive_pool_size: POOL,

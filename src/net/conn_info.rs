@@ -16,7 +16,7 @@ pub struct ConnInfo {
     /// Who the client is: the TCP peer, or what a trusted peer said by PROXY protocol. IPv4
     /// addresses are never in their IPv6-mapped form.
     pub peer: SocketAddr,
-    /// The address of `peer` as services are told it.
+    /// The address of `peer`, as it is told in `X-Real-Ip` and appended to `X-Forwarded-For`.
     pub peer_address: HeaderValue,
     /// The TCP peer itself.
     pub socket_peer: SocketAddr,

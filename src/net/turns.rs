@@ -1,5 +1,6 @@
 //! What comes in herds goes on a few at a time.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -9,6 +10,13 @@ use tokio::time::timeout;
 /// Longest wait for a turn. It is reached where workers are busy for ever, and look up once in some 61 tasks; a herd that
 /// keeps a core busy for that long is not to be let go at once.
 const LONGEST: Duration = Duration::from_secs(3);
+
+/// Cores that this process may use. Asked of the system once, for that reads files.
+pub fn cores() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *CORES
+}
 
 /// A turnstile for tasks that become ready together.
 ///
@@ -22,8 +30,7 @@ pub struct Turns(Semaphore);
 impl Turns {
     /// For this machine.
     pub fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self(Semaphore::new((2 * cores).max(4)))
+        Self(Semaphore::new((2 * cores()).max(4)))
     }
 
     /// Returns when it is this task's turn, or it has waited for three seconds.

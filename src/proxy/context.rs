@@ -34,8 +34,6 @@ pub struct Ctx {
     pub(super) state: State,
     /// Decided before the chain: the answer of a request that goes no further.
     pub(super) answer: Option<Box<LocalResponse>>,
-    /// The client's address, as it is appended to `X-Forwarded-For`.
-    pub(super) client: Option<HeaderValue>,
     pub(super) wanted: Use,
     /// Whether the chain saw the request, so that it must see the answer.
     pub(super) chain_ran: bool,
@@ -90,7 +88,6 @@ impl Ctx {
             facts: None,
             state: State::default(),
             answer: None,
-            client: None,
             wanted: Use::Request,
             chain_ran: false,
             origin: Origin::default(),

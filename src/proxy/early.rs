@@ -122,7 +122,6 @@ fn judge(
     }
     let tls = conn.tls.is_some();
     forward(request, &ctx.shared, &conn.peer_address, &authority, tls, ctx.wanted == Use::WebSocket);
-    ctx.client = Some(conn.peer_address.clone());
     ctx.facts = Some(facts(request, conn, entry, trusted));
     route(request, ctx, conn, entry, authority.to_str().unwrap_or_default(), routing_path.as_deref())
 }

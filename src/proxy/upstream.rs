@@ -101,10 +101,10 @@ fn names_host(request: &RequestHeader) -> bool {
 
 fn append_forwarded_for(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let wanted = ctx.entry.as_ref().is_some_and(|entry| entry.append_forwarded_for);
-    let Some(client) = ctx.client.as_ref().filter(|_| wanted && !ctx.state.omit_forwarded_for) else {
+    let Some(conn) = ctx.conn.as_ref().filter(|_| wanted && !ctx.state.omit_forwarded_for) else {
         return Ok(());
     };
-    let value = forwarded::append_client(&request.headers, client);
+    let value = forwarded::append_client(&request.headers, &conn.peer_address);
     request.insert_header("X-Forwarded-For", value)
 }
 

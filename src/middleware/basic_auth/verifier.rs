@@ -20,7 +20,7 @@ const REMEMBERED: usize = 1024;
 
 /// Bounds the verifications at one time in the whole process, so that a flood of passwords cannot take every core.
 static RUNNING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = crate::net::cores();
     Arc::new(Semaphore::new(cores))
 });
 
@@ -161,7 +161,7 @@ mod tests {
         let (verifier, hash) = (Verifier::new().unwrap(), hash("a"));
         let password = SecretString::from("a");
         // With every place taken, the check has to wait.
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = crate::net::cores();
         let taken = RUNNING.acquire_many(cores.try_into().unwrap()).await.unwrap();
         let check = verifier.check("u", &password, &hash);
         assert!(futures_util::FutureExt::now_or_never(check).is_none());
